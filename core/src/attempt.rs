@@ -1,0 +1,455 @@
+//! One attempt at one write: a pure function from the record that the store is believed to hold to the record that it
+//! should hold. A conflict brings another record, and the same function runs again.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::closing::{Closer, Swap};
+use crate::codec::{self, Stamp};
+use crate::cookie::Kind;
+use crate::data::{self, Data};
+use crate::error::Error;
+use crate::event::Event;
+use crate::id::{CommitId, Handle, SessionId};
+use crate::journal::Journal;
+use crate::opening::{Base, Presence, React, Reaction};
+use crate::policy::{Carry, Policy};
+use crate::record::{COMMITS_KEPT, Cause, Client, Head, Issued, Phase, Principal, Record, Standing};
+use crate::session::{Change, Plan, Privilege, Reads};
+use crate::time::Timestamp;
+
+/// One write that an exchange has to bring about.
+pub(crate) enum Task {
+    React(Reacting),
+    End(Ending),
+    Commit(Box<Commit>),
+    Create(Box<Plan>),
+}
+
+/// Write down what a dead id calls for.
+pub(crate) struct Reacting {
+    handle: Handle,
+    generation: u32,
+    what: React,
+    current: Option<Record>,
+}
+
+/// End the session that the exchange was opened with.
+pub(crate) struct Ending {
+    handle: Handle,
+    generation: u32,
+    principal: Option<String>,
+    cause: Cause,
+    current: Option<Record>,
+}
+
+/// Change the session that the exchange was opened with.
+pub(crate) struct Commit {
+    base: Box<Base>,
+    plan: Plan,
+    reads: Reads,
+    known: Known,
+}
+
+/// What the store is believed to hold.
+enum Known {
+    /// The record that the exchange was opened with.
+    AsOpened,
+    /// This record, met on a conflict.
+    Met(Box<Record>),
+    /// Nothing that can be read.
+    Gone,
+}
+
+/// What follows once a write is acknowledged, or found needless.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) events: Vec<Event>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) id: Option<(Kind, SessionId, Timestamp)>,
+    pub(crate) at: Option<(Handle, Head)>,
+}
+
+/// What an attempt comes to.
+pub(crate) enum Attempt {
+    Swap(Swap, Outcome),
+    Nothing(Outcome),
+    /// Other tasks take this one's place, and the exchange may be refused once they are done.
+    Instead(Vec<Task>, Option<Error>),
+}
+
+impl Task {
+    pub(crate) fn react(reaction: Reaction) -> Self {
+        let Reaction { handle, generation, record, what } = reaction;
+        Self::React(Reacting { handle, generation, what, current: Some(record) })
+    }
+
+    /// The tasks of a plan, in order.
+    pub(crate) fn of_plan(base: Option<Box<Base>>, plan: Plan, reads: Reads) -> Vec<Self> {
+        match (base, plan.end) {
+            (None, _) => vec![Self::Create(Box::new(plan))],
+            (Some(base), None) => vec![Self::Commit(Box::new(Commit { base, plan, reads, known: Known::AsOpened }))],
+            (Some(base), Some(cause)) => {
+                let Base { id, record, .. } = *base;
+                let principal = record.principal.as_ref().map(|principal| principal.name.clone());
+                let ending =
+                    Ending { handle: id.handle, generation: id.generation, principal, cause, current: Some(record) };
+                vec![Self::End(ending), Self::Create(Box::new(plan))]
+            }
+        }
+    }
+
+    /// The store holds something else than believed.
+    pub(crate) fn meets(&mut self, record: Option<Record>) {
+        match self {
+            Self::React(task) => task.current = record,
+            Self::End(task) => task.current = record,
+            Self::Commit(task) => task.known = record.map_or(Known::Gone, |record| Known::Met(Box::new(record))),
+            Self::Create(_) => {}
+        }
+    }
+
+    /// The version of the record that the next attempt is based on.
+    pub(crate) fn version(&self) -> Option<u64> {
+        match self {
+            Self::React(task) => task.current.as_ref(),
+            Self::End(task) => task.current.as_ref(),
+            Self::Commit(task) => task.current(),
+            Self::Create(_) => None,
+        }
+        .map(|record| record.head.version)
+    }
+
+    pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
+        match self {
+            Self::React(task) => task.attempt(closer),
+            Self::End(task) => task.attempt(closer),
+            Self::Commit(task) => task.attempt(closer),
+            Self::Create(plan) => create(plan, closer),
+        }
+    }
+}
+
+impl Reacting {
+    fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
+        let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
+            return Ok(Attempt::Nothing(Outcome::default()));
+        };
+        let now = closer.exchange.now.max(record.head.seen_at);
+        match self.what {
+            React::Expire(cause) => end(self.handle, record, now, cause, closer),
+            React::EndForReuse if self.generation >= record.head.floor => {
+                end(self.handle, record, now, Cause::Reuse, closer)
+            }
+            React::ForgetPrevious if self.is_past_grace(&record.head, now) => {
+                let mut head = record.head;
+                head.previous = None;
+                head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
+                let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
+                let swap = swap(self.handle, Some(&record.head), &head, Some(new), true, closer.policy());
+                Ok(Attempt::Swap(swap, Outcome::default()))
+            }
+            React::EndForReuse | React::ForgetPrevious => Ok(Attempt::Nothing(Outcome::default())),
+        }
+    }
+
+    fn is_past_grace(&self, head: &Head, now: Timestamp) -> bool {
+        let is_previous = self.generation.checked_add(1) == Some(head.current.generation);
+        is_previous && matches!(head.previous.map(|previous| previous.phase), Some(Phase::Grace(until)) if now >= until)
+    }
+}
+
+impl Ending {
+    fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
+        let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
+            return Ok(Attempt::Nothing(Outcome::default()));
+        };
+        // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
+        let holder = record.principal.as_ref().map(|principal| principal.name.as_str());
+        if self.generation < record.head.floor && (holder.is_none() || holder != self.principal.as_deref()) {
+            return Err(if self.cause == Cause::Logout { Error::LogoutRefused } else { Error::Superseded });
+        }
+        end(self.handle, record, closer.exchange.now.max(record.head.seen_at), self.cause, closer)
+    }
+}
+
+impl Commit {
+    fn current(&self) -> Option<&Record> {
+        match &self.known {
+            Known::AsOpened => Some(&self.base.record),
+            Known::Met(record) => Some(record),
+            Known::Gone => None,
+        }
+    }
+
+    fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
+        let Some(record) = self.current() else { return Ok(self.refused(Standing::Ended(Cause::Logout))) };
+        let now = closer.exchange.now.max(record.head.seen_at);
+        let standing = record.judge(&self.base.id, now, closer.policy());
+        if !standing.is_admitted() {
+            return Ok(self.refused(standing));
+        }
+        if self.conflicts(record) {
+            return Err(Error::Conflict);
+        }
+        // The record moves out while the journals, which may run functions, are replayed on it.
+        let record = match core::mem::replace(&mut self.known, Known::Gone) {
+            Known::Met(record) => record,
+            _ => Box::new(self.base.record.clone()),
+        };
+        let attempt = self.write(&record, standing, now, closer);
+        self.known = Known::Met(record);
+        attempt
+    }
+
+    fn write(
+        &mut self,
+        record: &Record,
+        standing: Standing,
+        now: Timestamp,
+        closer: &Closer,
+    ) -> Result<Attempt, Error> {
+        let policy = closer.policy();
+        let handle = self.base.id.handle;
+        let mut outcome = Outcome::default();
+        let mut head = record.head;
+        let mut durable = false;
+        if standing == Standing::Current && head.confirm(self.base.id.generation, now, policy.settings().grace) {
+            // Losing the end of a rotation would bring the old id back; losing the first presentation harms nobody.
+            durable = head.previous.is_some();
+            outcome.note(Change::Confirmed, Some(Event::Presented(handle)));
+        }
+        let carry = self.plan.carry(record.principal.is_some(), &policy.settings().carry);
+        let data = replay(&mut self.plan.before, &mut self.plan.after, carry, &record.data)?;
+        let data_changed = data.as_ref() != record.data.as_bytes();
+        let client = self.plan.client.as_ref().unwrap_or(&record.client);
+        if data_changed || client != &record.client {
+            outcome.note(Change::Data, None);
+        }
+        let principal = self.raise(record, &mut head, &mut outcome, now, closer)?;
+        self.rotate(standing, &mut head, &mut outcome, now, closer);
+        durable |= outcome.id.is_some();
+        if outcome.changes.is_empty() {
+            if head.touch(now, policy.touch(head.idle)) {
+                outcome.note(Change::Touched, None);
+            }
+        } else {
+            head.seen_at = head.seen_at.max(now);
+        }
+        if outcome.id.is_none() && standing == Standing::Pending {
+            outcome.id = self.answer_again(&record.head, closer);
+        }
+        outcome.at = Some((handle, head));
+        if outcome.changes.is_empty() {
+            return Ok(Attempt::Nothing(outcome));
+        }
+        head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
+        let new = codec::encode(&head, principal.as_ref(), client, &data);
+        if outcome.changes.iter().any(|change| matches!(change, Change::Data | Change::LoggedIn)) {
+            check_size(&new, policy)?;
+        }
+        Ok(Attempt::Swap(swap(handle, Some(&record.head), &head, Some(new), durable, policy), outcome))
+    }
+
+    /// Login and elevation: a fresh secret, and the floor rises to it.
+    fn raise(
+        &self,
+        record: &Record,
+        head: &mut Head,
+        outcome: &mut Outcome,
+        now: Timestamp,
+        closer: &Closer,
+    ) -> Result<Option<Principal>, Error> {
+        let handle = self.base.id.handle;
+        let settings = closer.policy().settings();
+        let principal = match (&self.plan.privilege, &record.principal) {
+            (None, principal) => return Ok(principal.clone()),
+            (Some(Privilege::Login(principal)), _) => {
+                head.deadline = now.plus(settings.absolute);
+                head.idle = settings.idle;
+                outcome.note(Change::LoggedIn, Some(Event::LoggedIn(handle)));
+                Principal { authenticated_at: now, ..principal.clone() }
+            }
+            (Some(Privilege::Elevate(level)), Some(principal)) => {
+                outcome.note(Change::Elevated, Some(Event::Elevated(handle)));
+                Principal { level: *level, authenticated_at: now, ..principal.clone() }
+            }
+            (Some(Privilege::Elevate(_)), None) => return Err(Error::Superseded),
+        };
+        let generation = head.current.generation.checked_add(1).ok_or(Error::Superseded)?;
+        let secret = closer.draws.secret(0);
+        head.raise_floor(generation, secret.digest(), now);
+        outcome.id = Some((Kind::Login, SessionId { handle, generation, secret }, head.deadline));
+        Ok(Some(principal))
+    }
+
+    /// Rotation: only an id that was confirmed before this exchange opened, and is still the current one.
+    fn rotate(&self, standing: Standing, head: &mut Head, outcome: &mut Outcome, now: Timestamp, closer: &Closer) {
+        let confirmed_before =
+            self.base.standing == Standing::Current && self.base.record.head.current.confirmed_at.is_some();
+        if !self.plan.rotate || self.plan.privilege.is_some() || standing != Standing::Current || !confirmed_before {
+            return;
+        }
+        let nonce = closer.draws.nonce();
+        if let Some(next) = self.base.id.successor(&nonce) {
+            head.rotate(&next, nonce, now);
+            outcome.note(Change::Rotated, Some(Event::Rotated(next.handle)));
+            outcome.id = Some((Kind::Login, next, head.deadline));
+        }
+    }
+
+    /// The client may have missed the new id: any exchange that it opened with the old one says it again, the very same,
+    /// unless this one took so long that the client may have moved on.
+    fn answer_again(&self, head: &Head, closer: &Closer) -> Option<(Kind, SessionId, Timestamp)> {
+        let Phase::Pending(nonce) = head.previous?.phase else { return None };
+        let took = closer.exchange.now.since(closer.opened_at);
+        let next = self.base.id.successor(&nonce)?;
+        let same = next.generation == head.current.generation && head.current.digest.matches(&next.secret);
+        (same && took <= closer.policy().settings().grace).then_some((Kind::Login, next, head.deadline))
+    }
+
+    /// The id is no longer admitted. A login starts afresh and inherits nothing; other writes are refused.
+    fn refused(&mut self, standing: Standing) -> Attempt {
+        let error = match standing {
+            Standing::BelowFloor | Standing::Reuse => Error::Superseded,
+            _ => Error::Ended,
+        };
+        let mut tasks = Vec::new();
+        if let (Standing::Expired(cause), Some(record)) = (standing, self.current()) {
+            let (handle, generation) = (self.base.id.handle, self.base.id.generation);
+            let current = Some(record.clone());
+            tasks.push(Task::React(Reacting { handle, generation, what: React::Expire(cause), current }));
+        }
+        if matches!(self.plan.privilege, Some(Privilege::Login(_))) {
+            let plan = Plan { before: Journal::default(), ..core::mem::take(&mut self.plan) };
+            tasks.push(Task::Create(Box::new(plan)));
+            return Attempt::Instead(tasks, None);
+        }
+        let plan = &self.plan;
+        let writes =
+            !plan.before.is_empty() || !plan.after.is_empty() || plan.privilege.is_some() || plan.client.is_some();
+        Attempt::Instead(tasks, writes.then_some(error))
+    }
+
+    /// Strict mode: whether another exchange changed a key that this one read or set.
+    fn conflicts(&self, record: &Record) -> bool {
+        let (ours, theirs) = (&self.base.record.data, &record.data);
+        self.reads.strict
+            && if self.reads.all {
+                ours.as_bytes() != theirs.as_bytes()
+            } else {
+                self.reads.keys.iter().any(|key| ours.get(key) != theirs.get(key))
+            }
+    }
+}
+
+/// A session that did not exist before. Nothing when there is nothing to keep in it.
+fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
+    let exchange = &closer.exchange;
+    let settings = closer.policy().settings();
+    let empty = Data::empty();
+    let carry = plan.carry(false, &settings.carry);
+    let data = replay(&mut plan.before, &mut plan.after, carry, &empty)?;
+    let principal = match &plan.privilege {
+        Some(Privilege::Login(principal)) => Some(Principal { authenticated_at: exchange.now, ..principal.clone() }),
+        _ => None,
+    };
+    let kind = if principal.is_some() { Kind::Login } else { Kind::Visitor };
+    if principal.is_none() {
+        if data.as_ref() == empty.as_bytes() && plan.client.is_none() {
+            return Ok(Attempt::Nothing(Outcome::default()));
+        }
+        if exchange.superseded {
+            return Err(Error::Superseded);
+        }
+    }
+    if closer.presence(kind) == Presence::Twice {
+        return Err(Error::DuplicateCookie);
+    }
+    let attempt = closer.creates.checked_add(1).ok_or(Error::Busy)?;
+    let id = SessionId { handle: closer.draws.handle(attempt), generation: 0, secret: closer.draws.secret(attempt) };
+    let head = first_head(&id, closer);
+    let new = codec::encode(&head, principal.as_ref(), plan.client.as_ref().unwrap_or(&Client::default()), &data);
+    check_size(&new, closer.policy())?;
+    let swap = swap(id.handle, None, &head, Some(new), true, closer.policy());
+    let mut outcome = Outcome { at: Some((id.handle, head)), ..Outcome::default() };
+    outcome.note(Change::Created, Some(Event::Created(id.handle)));
+    if principal.is_some() {
+        outcome.note(Change::LoggedIn, Some(Event::LoggedIn(id.handle)));
+    }
+    outcome.id = Some((kind, id, head.deadline));
+    Ok(Attempt::Swap(swap, outcome))
+}
+
+fn first_head(id: &SessionId, closer: &Closer) -> Head {
+    let now = closer.exchange.now;
+    let settings = closer.policy().settings();
+    let mut commits = [CommitId([0; 8]); COMMITS_KEPT];
+    if let Some(first) = commits.first_mut() {
+        *first = closer.draws.commit;
+    }
+    Head {
+        version: 1,
+        commits,
+        created_at: now,
+        seen_at: now,
+        deadline: now.plus(settings.absolute),
+        idle: settings.idle,
+        current: Issued { generation: id.generation, digest: id.secret.digest(), issued_at: now, confirmed_at: None },
+        previous: None,
+        floor: id.generation,
+        end: None,
+    }
+}
+
+/// The swap that ends a session: a tombstone, or removal when the policy wants none.
+fn end(handle: Handle, record: &Record, now: Timestamp, cause: Cause, closer: &Closer) -> Result<Attempt, Error> {
+    let mut ended = record.clone();
+    ended.end(now, cause);
+    ended.head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
+    let keep = !closer.policy().settings().tombstone.is_zero();
+    let bytes = || codec::encode(&ended.head, ended.principal.as_ref(), &ended.client, ended.data.as_bytes());
+    let swap = swap(handle, Some(&record.head), &ended.head, keep.then(bytes), true, closer.policy());
+    let mut outcome = Outcome::default();
+    outcome.note(Change::Ended, Some(Event::Ended(handle, cause)));
+    Ok(Attempt::Swap(swap, outcome))
+}
+
+fn swap(
+    handle: Handle,
+    expected: Option<&Head>,
+    head: &Head,
+    new: Option<Vec<u8>>,
+    durable: bool,
+    policy: &Policy,
+) -> Swap {
+    let settings = policy.settings();
+    let garbage_at = match head.end {
+        Some(end) => end.at.plus(settings.tombstone),
+        None => head.limits().ends_at().plus(settings.skew),
+    };
+    Swap { handle, expected: expected.map(Stamp::of_head), new, durable, garbage_at }
+}
+
+/// The data after both journals, with what the policy carries across the change of privilege between them.
+fn replay<'a>(
+    before: &mut Journal,
+    after: &mut Journal,
+    carry: &Carry,
+    data: &'a Data,
+) -> Result<Cow<'a, [u8]>, Error> {
+    if before.is_empty() && after.is_empty() && *carry == Carry::All {
+        return Ok(Cow::Borrowed(data.as_bytes()));
+    }
+    let mut pairs = before.replay(data.pairs())?;
+    pairs.retain(|(key, _)| carry.keeps(key));
+    Ok(Cow::Owned(data::encode(&after.replay(pairs)?)))
+}
+
+fn check_size(record: &[u8], policy: &Policy) -> Result<(), Error> {
+    let (bytes, limit) = (record.len(), policy.settings().size);
+    if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
+}

@@ -1,0 +1,283 @@
+//! The second half of an exchange: from a [`Session`] to a [`Reply`], one compare-and-swap at a time.
+//!
+//! A reply, and with it every Set-Cookie, is reachable only through the store's acknowledgement of each write.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+
+use rand_core::TryCryptoRng;
+
+use crate::attempt::{Attempt, Outcome, Task};
+use crate::codec::Stamp;
+use crate::cookie::Kind;
+use crate::error::Error;
+use crate::event::Event;
+use crate::id::{Draws, Handle};
+use crate::opening::{Exchange, Failure, Loaded, Presence};
+use crate::policy::Policy;
+use crate::record::{COMMITS_KEPT, Head, Record};
+use crate::reply::{Draft, Reply};
+use crate::session::{Change, Privilege, Session};
+use crate::time::Timestamp;
+
+/// What closing an exchange needs next.
+#[derive(Debug)]
+pub enum Closing {
+    /// Nothing: every write is acknowledged, here is what goes into the response head.
+    Done(Reply),
+    /// A swap.
+    Save(Save),
+    /// The exchange was refused or could not be written. No cookie is set.
+    Failed(Failure),
+}
+
+/// A compare-and-swap on one record. There is no other way to write.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Swap {
+    /// The record concerned.
+    pub handle: Handle,
+    /// What must be stored now: this version and commit id, or nothing at all.
+    pub expected: Option<Stamp>,
+    /// What is stored then. None removes the record.
+    pub new: Option<Vec<u8>>,
+    /// Whether losing this write could bring a dead id back: then it must be on disk before it is acknowledged.
+    pub durable: bool,
+    /// From when on the new record is garbage, by its own limits. For sweeping only; no access depends on it.
+    pub garbage_at: Timestamp,
+}
+
+impl fmt::Debug for Swap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.new.as_ref().map(Vec::len);
+        f.debug_struct("Swap")
+            .field("handle", &self.handle)
+            .field("expected", &self.expected)
+            .field("bytes", &bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A swap that waits for the store's answer.
+pub struct Save {
+    closer: Box<Closer>,
+    work: Box<Work>,
+}
+
+/// One write on its way.
+struct Work {
+    task: Task,
+    swap: Swap,
+    outcome: Outcome,
+}
+
+impl fmt::Debug for Save {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Save").field(&self.work.swap).finish()
+    }
+}
+
+/// What the tasks of one closing share.
+pub(crate) struct Closer {
+    pub(crate) exchange: Box<Exchange>,
+    pub(crate) opened_at: Timestamp,
+    pub(crate) draws: Draws,
+    /// Counts the handles tried for a create.
+    pub(crate) creates: u32,
+    tasks: VecDeque<Task>,
+    /// The version that an attempt of unknown outcome was based on.
+    uncertain_since: Option<u64>,
+    /// The answer once the tasks are done, if it is a refusal.
+    verdict: Option<Error>,
+    draft: Draft,
+}
+
+impl Session {
+    /// Closes the exchange at `now`, the second reading of the clock. Every random byte that a retry may need is drawn
+    /// here, at most 40 of them.
+    pub fn close<R: TryCryptoRng + ?Sized>(mut self, now: Timestamp, rng: &mut R) -> Closing {
+        let opened_at = self.exchange.now;
+        let rotation_due = self.rotation_due();
+        self.exchange.now = opened_at.max(now);
+        if let Some(error) = self.refusal() {
+            return Closing::Failed(self.exchange.fail(error));
+        }
+        let mut bytes = zeroize::Zeroizing::new([0; 40]);
+        if self.may_write() && rng.try_fill_bytes(&mut *bytes).is_err() {
+            return Closing::Failed(self.exchange.fail(Error::NoRandomness));
+        }
+        self.plan.rotate |= rotation_due && self.plan.privilege.is_none();
+        let draft = Draft::new(&self);
+        let mut exchange = self.exchange;
+        let reactions = core::mem::take(&mut exchange.reactions);
+        let mut tasks: VecDeque<Task> = reactions.into_iter().map(Task::react).collect();
+        tasks.extend(Task::of_plan(self.base, self.plan, self.reads));
+        let draws = Draws::from_bytes(&bytes);
+        Box::new(Closer { exchange, opened_at, draws, creates: 0, tasks, uncertain_since: None, verdict: None, draft })
+            .go_on()
+    }
+
+    /// What cannot be promised whatever the store says.
+    fn refusal(&self) -> Option<Error> {
+        let plan = &self.plan;
+        let logs_in = matches!(plan.privilege, Some(Privilege::Login(_)));
+        if self.head_sent && !plan.is_empty() {
+            return Some(Error::HeadSent);
+        }
+        if self.exchange.superseded && plan.logout {
+            return Some(Error::LogoutRefused);
+        }
+        let sets_login = plan.logout || plan.privilege.is_some();
+        if sets_login && self.exchange.login == Presence::Twice {
+            return Some(Error::DuplicateCookie);
+        }
+        let leaves_visitor = plan.logout && !logs_in;
+        (leaves_visitor && self.exchange.visitor == Presence::Twice).then_some(Error::DuplicateCookie)
+    }
+
+    /// Whether closing can need a random byte: not for a read of a confirmed session that is neither due for anything.
+    fn may_write(&self) -> bool {
+        !self.plan.is_empty()
+            || !self.exchange.reactions.is_empty()
+            || self.base.as_ref().is_some_and(|base| {
+                let mut head = base.record.head;
+                let touch = self.exchange.rules.policy().touch(head.idle);
+                let now = self.exchange.now;
+                // Once a limit has passed during the exchange, the end is written.
+                let near_end = now >= head.limits().ends_at();
+                near_end || head.current.confirmed_at.is_none() || head.touch(now, touch) || self.rotation_due()
+            })
+    }
+}
+
+impl Closer {
+    fn go_on(mut self: Box<Self>) -> Closing {
+        while let Some(mut task) = self.tasks.pop_front() {
+            match task.attempt(&self) {
+                Ok(Attempt::Swap(swap, outcome)) => {
+                    return Closing::Save(Save { closer: self, work: Box::new(Work { task, swap, outcome }) });
+                }
+                Ok(Attempt::Nothing(outcome)) => self.draft.take(outcome),
+                Ok(Attempt::Instead(tasks, verdict)) => {
+                    self.verdict = self.verdict.or(verdict);
+                    tasks.into_iter().rev().for_each(|task| self.tasks.push_front(task));
+                }
+                Err(error) => return self.fail(error),
+            }
+        }
+        match self.verdict {
+            Some(error) => self.fail(error),
+            None => Closing::Done(self.draft.finish(&mut self.exchange)),
+        }
+    }
+
+    fn fail(mut self: Box<Self>, error: Error) -> Closing {
+        self.exchange.events.append(&mut self.draft.events);
+        Closing::Failed(self.exchange.fail(error))
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        self.exchange.rules.policy()
+    }
+
+    /// How often the cookie of this kind came.
+    pub(crate) fn presence(&self, kind: Kind) -> Presence {
+        match kind {
+            Kind::Login => self.exchange.login,
+            Kind::Visitor => self.exchange.visitor,
+        }
+    }
+
+    /// Whether this exchange wrote one of the last writes of the record.
+    fn wrote(&self, head: &Head) -> bool {
+        head.commits.contains(&self.draws.commit)
+    }
+
+    /// Whether so many writes came in between that an attempt of unknown outcome can no longer be recognised.
+    fn lost_track(&self, current: Option<&Record>) -> bool {
+        let kept = u64::try_from(COMMITS_KEPT).unwrap_or(u64::MAX);
+        self.uncertain_since
+            .is_some_and(|since| current.is_none_or(|record| record.head.version > since.saturating_add(kept)))
+    }
+}
+
+impl Save {
+    /// The swap to send, at most once.
+    pub const fn swap(&self) -> &Swap {
+        &self.work.swap
+    }
+
+    /// Whether this is an ending that was asked for: it is worth more patience than other writes.
+    pub const fn is_ending(&self) -> bool {
+        matches!(self.work.task, Task::End(_))
+    }
+
+    /// The store acknowledged the swap.
+    pub fn saved(mut self) -> Closing {
+        self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(1);
+        self.acknowledged()
+    }
+
+    /// The store refused the swap and holds this instead.
+    pub fn conflicted(mut self, current: Option<Vec<u8>>) -> Closing {
+        self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(1);
+        self.settle(current.map_or(Loaded::Absent, Loaded::Found))
+    }
+
+    /// The outcome of the swap is unknown, and a load of the same handle gave this.
+    pub fn reloaded(mut self, loaded: Loaded) -> Closing {
+        self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(2);
+        self.closer.uncertain_since = self.closer.uncertain_since.or(self.work.task.version());
+        match loaded {
+            Loaded::Unavailable => Closing::Failed(self.gave_up(Error::Unknown)),
+            loaded => self.settle(loaded),
+        }
+    }
+
+    /// Patience is over, or the store is out of reach: `error` unless an attempt of unknown outcome makes it
+    /// [`Error::Unknown`].
+    pub fn gave_up(self, error: Error) -> Failure {
+        let error = if self.closer.uncertain_since.is_some() { Error::Unknown } else { error };
+        let Closer { mut exchange, mut draft, .. } = *self.closer;
+        exchange.events.append(&mut draft.events);
+        exchange.fail(error)
+    }
+
+    fn acknowledged(mut self) -> Closing {
+        self.closer.draft.take(self.work.outcome);
+        self.closer.uncertain_since = None;
+        self.closer.go_on()
+    }
+
+    fn settle(mut self, loaded: Loaded) -> Closing {
+        if let Task::Create(_) = self.work.task {
+            // A refused or unknown create may be somebody's, or half ours: never again under that handle.
+            let Some(creates) = self.closer.creates.checked_add(1) else { return self.closer.fail(Error::Busy) };
+            self.closer.creates = creates;
+            self.closer.uncertain_since = None;
+        } else {
+            let current = match self.closer.exchange.read(self.work.swap.handle, loaded) {
+                Err(error) => return self.closer.fail(error),
+                Ok(current) => current,
+            };
+            if current.as_ref().is_some_and(|record| self.closer.wrote(&record.head)) {
+                return self.acknowledged();
+            }
+            if self.closer.lost_track(current.as_ref()) && !(current.is_none() && self.work.swap.new.is_none()) {
+                return self.closer.fail(Error::Unknown);
+            }
+            self.work.task.meets(current);
+        }
+        self.closer.tasks.push_front(self.work.task);
+        self.closer.go_on()
+    }
+}
+
+/// For a trace of what was done.
+impl Outcome {
+    pub(crate) fn note(&mut self, change: Change, event: Option<Event>) {
+        self.changes.push(change);
+        self.events.extend(event);
+    }
+}

@@ -1,0 +1,275 @@
+//! Record to bytes and back. Format 1, all numbers big-endian, times in milliseconds since the Unix epoch:
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 1 | format, 1 |
+//! | 1 | 1 | state: 0 anonymous, 1 logged in, 2 ended |
+//! | 2 | 8 | version |
+//! | 10 | 32 | commit ids of the last four writes, newest first |
+//! | 42 | 18 | created, seen, deadline: six bytes each |
+//! | 60 | 6 | idle limit, 0 for none |
+//! | 66 | 4 | current generation |
+//! | 70 | 32 | digest of the current secret |
+//! | 102 | 12 | issued, confirmed (0 for not yet): six bytes each |
+//! | 114 | 4 | floor |
+//! | 118 | 1 | previous id: 0 none, 1 pending, 2 in grace |
+//! | 119 | 48, 38, 0 | its digest, then the nonce (16) or the end of the grace (6) |
+//! | | 7 | if ended: when, cause |
+//! | | | a byte 0 or 1, then the principal: name, level (1), authenticated (6), number of roles (2), roles |
+//! | | | client label, client address |
+//! | | | data, one deterministic CBOR map, to the end |
+//!
+//! Texts are two bytes of length, then UTF-8. Version and newest commit id are bytes 2 to 17: the stamp that a store compares.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::data::Data;
+use crate::id::{CommitId, Digest, Nonce};
+use crate::record::{Cause, Client, End, Head, Issued, Phase, Previous, Principal, Record};
+use crate::time::{Timestamp, millis};
+
+const FORMAT: u8 = 1;
+const STAMP_AT: usize = 2;
+
+/// What a store compares: version and newest commit id, as they stand in a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Stamp([u8; 16]);
+
+impl Stamp {
+    /// Where the stamp stands in a record, in bytes from its start.
+    pub const AT: usize = STAMP_AT;
+
+    /// The stamp of a stored record; nothing when it is too short to have one.
+    #[must_use]
+    pub fn of(record: &[u8]) -> Option<Self> {
+        record.get(STAMP_AT..)?.first_chunk().copied().map(Self)
+    }
+
+    pub(crate) fn of_head(head: &Head) -> Self {
+        let [a, b, c, d, e, f, g, h] = head.version.to_be_bytes();
+        let [CommitId([i, j, k, l, m, n, o, p]), ..] = head.commits;
+        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
+    /// The bytes to compare.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unreadable {
+    /// Written by a newer build: unavailable, so that rolling back a deployment logs nobody out.
+    Newer,
+    /// Anything else: reads as absent.
+    Damaged,
+}
+
+/// The bytes of a record whose data is `data`.
+pub(crate) fn encode(head: &Head, principal: Option<&Principal>, client: &Client, data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len().saturating_add(256));
+    let state = match (head.end, principal) {
+        (Some(_), _) => 2,
+        (None, Some(_)) => 1,
+        (None, None) => 0,
+    };
+    out.extend_from_slice(&[FORMAT, state]);
+    out.extend_from_slice(&head.version.to_be_bytes());
+    for commit in &head.commits {
+        out.extend_from_slice(&commit.0);
+    }
+    put_time(&mut out, head.created_at);
+    put_time(&mut out, head.seen_at);
+    put_time(&mut out, head.deadline);
+    put_time(&mut out, Timestamp::from_unix_ms(head.idle.map_or(0, millis)));
+    out.extend_from_slice(&head.current.generation.to_be_bytes());
+    out.extend_from_slice(head.current.digest.as_bytes());
+    put_time(&mut out, head.current.issued_at);
+    put_time(&mut out, head.current.confirmed_at.unwrap_or_default());
+    out.extend_from_slice(&head.floor.to_be_bytes());
+    put_previous(&mut out, head.previous.as_ref());
+    if let Some(end) = head.end {
+        put_time(&mut out, end.at);
+        out.push(cause_number(end.cause));
+    }
+    put_principal(&mut out, principal);
+    put_text(&mut out, &client.label);
+    put_text(&mut out, &client.address);
+    out.extend_from_slice(data);
+    out
+}
+
+/// Total: any bytes give a record or the reason why not, in one pass and without allocating more than the input.
+pub(crate) fn decode(bytes: Vec<u8>) -> Result<Record, Unreadable> {
+    match bytes.first() {
+        Some(&FORMAT) => {}
+        Some(&format) if format > FORMAT => return Err(Unreadable::Newer),
+        _ => return Err(Unreadable::Damaged),
+    }
+    let mut input = Input(bytes.get(1..).unwrap_or_default());
+    let (head, principal, client) = take_front(&mut input).filter(is_consistent).ok_or(Unreadable::Damaged)?;
+    let start = bytes.len().saturating_sub(input.0.len());
+    let data = Data::parse(bytes, start).map_err(|_| Unreadable::Damaged)?;
+    let record = Record { head, principal, client, data };
+    if record.head.end.is_some() && record.data.iter().next().is_some() { Err(Unreadable::Damaged) } else { Ok(record) }
+}
+
+type Front = (Head, Option<Principal>, Client);
+
+fn take_front(input: &mut Input<'_>) -> Option<Front> {
+    let [state] = input.take()?;
+    let version = u64::from_be_bytes(input.take()?);
+    let mut commits = [CommitId([0; 8]); 4];
+    for commit in &mut commits {
+        *commit = CommitId(input.take()?);
+    }
+    let created_at = input.time()?;
+    let seen_at = input.time()?;
+    let deadline = input.time()?;
+    let idle = Some(input.time()?.as_unix_ms()).filter(|&ms| ms > 0).map(Duration::from_millis);
+    let generation = u32::from_be_bytes(input.take()?);
+    let digest = Digest::from_bytes(input.take()?);
+    let issued_at = input.time()?;
+    let confirmed_at = Some(input.time()?).filter(|&time| time > Timestamp::default());
+    let floor = u32::from_be_bytes(input.take()?);
+    let previous = take_previous(input)?;
+    let end = if state == 2 { Some(End { at: input.time()?, cause: take_cause(input)? }) } else { None };
+    let principal = take_principal(input)?;
+    if state > 2 || (state < 2 && (state == 1) != principal.is_some()) {
+        return None;
+    }
+    let client = Client { label: input.text()?, address: input.text()? };
+    let current = Issued { generation, digest, issued_at, confirmed_at };
+    Some((
+        Head { version, commits, created_at, seen_at, deadline, idle, current, previous, floor, end },
+        principal,
+        client,
+    ))
+}
+
+/// The invariants of [`crate::record`], as far as they concern the front.
+fn is_consistent((head, principal, client): &Front) -> bool {
+    let floor = head.floor <= head.current.generation;
+    let previous = head.previous.is_none() || head.floor < head.current.generation;
+    let pending = match head.previous.map(|previous| previous.phase) {
+        None => true,
+        Some(Phase::Pending(_)) => head.current.confirmed_at.is_none(),
+        Some(Phase::Grace(_)) => head.current.confirmed_at.is_some(),
+    };
+    let bare = head.previous.is_none()
+        && principal.as_ref().is_none_or(|principal| principal.roles.is_empty())
+        && *client == Client::default();
+    let roles_sorted = principal.as_ref().is_none_or(|principal| principal.roles.is_sorted_by(|a, b| a < b));
+    floor && previous && pending && roles_sorted && (head.end.is_none() || bare)
+}
+
+fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+    let [_, _, rest @ ..] = time.as_unix_ms().to_be_bytes();
+    out.extend_from_slice(&rest);
+}
+
+/// No text in a record is longer than its length can say: `exchange` refuses longer ones.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(text.as_bytes().get(..usize::from(length)).unwrap_or_default());
+}
+
+fn put_previous(out: &mut Vec<u8>, previous: Option<&Previous>) {
+    let Some(previous) = previous else { return out.push(0) };
+    match previous.phase {
+        Phase::Pending(nonce) => {
+            out.push(1);
+            out.extend_from_slice(previous.digest.as_bytes());
+            out.extend_from_slice(&nonce.0);
+        }
+        Phase::Grace(until) => {
+            out.push(2);
+            out.extend_from_slice(previous.digest.as_bytes());
+            put_time(out, until);
+        }
+    }
+}
+
+fn take_previous(input: &mut Input<'_>) -> Option<Option<Previous>> {
+    let [kind] = input.take()?;
+    if kind == 0 {
+        return Some(None);
+    }
+    let digest = Digest::from_bytes(input.take()?);
+    let phase = match kind {
+        1 => Phase::Pending(Nonce(input.take()?)),
+        2 => Phase::Grace(input.time()?),
+        _ => return None,
+    };
+    Some(Some(Previous { digest, phase }))
+}
+
+fn put_principal(out: &mut Vec<u8>, principal: Option<&Principal>) {
+    let Some(principal) = principal else { return out.push(0) };
+    out.push(1);
+    put_text(out, &principal.name);
+    out.push(principal.level);
+    put_time(out, principal.authenticated_at);
+    out.extend_from_slice(&u16::try_from(principal.roles.len()).unwrap_or(u16::MAX).to_be_bytes());
+    for role in principal.roles.iter().take(usize::from(u16::MAX)) {
+        put_text(out, role);
+    }
+}
+
+fn take_principal(input: &mut Input<'_>) -> Option<Option<Principal>> {
+    match input.take()? {
+        [0] => return Some(None),
+        [1] => {}
+        _ => return None,
+    }
+    let name = input.text()?;
+    let [level] = input.take()?;
+    let authenticated_at = input.time()?;
+    let count = u16::from_be_bytes(input.take()?);
+    let mut roles = Vec::new();
+    for _ in 0..count {
+        roles.push(input.text()?);
+    }
+    Some(Some(Principal { name, roles, level, authenticated_at }))
+}
+
+const CAUSES: [Cause; 6] =
+    [Cause::Logout, Cause::Idle, Cause::Absolute, Cause::NotActivated, Cause::Reuse, Cause::Replaced];
+
+fn cause_number(cause: Cause) -> u8 {
+    (0..).zip(CAUSES).find(|(_, known)| *known == cause).map_or(u8::MAX, |(number, _)| number)
+}
+
+fn take_cause(input: &mut Input<'_>) -> Option<Cause> {
+    let [number] = input.take()?;
+    CAUSES.get(usize::from(number)).copied()
+}
+
+/// What is left to read.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn time(&mut self) -> Option<Timestamp> {
+        let [a, b, c, d, e, f] = self.take()?;
+        Some(Timestamp::from_unix_ms(u64::from_be_bytes([0, 0, a, b, c, d, e, f])))
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = usize::from(u16::from_be_bytes(self.take()?));
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        core::str::from_utf8(text).ok().map(ToOwned::to_owned)
+    }
+}

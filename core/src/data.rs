@@ -1,0 +1,85 @@
+//! The key-value data of a record, indexed but not decoded.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::value::{MAX_DEPTH, Reader, Token, ValueError, Writer, key_order};
+
+/// A canonical CBOR map at the end of `bytes`, with the place of each entry. Entries are in [`key_order`].
+#[derive(Clone)]
+pub(crate) struct Data {
+    bytes: Vec<u8>,
+    start: usize,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+/// One key and its encoded value, borrowed from a record or owned by a journal.
+pub(crate) type Pair<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
+
+impl Data {
+    /// Indexes the map that fills `bytes` from `start` on. Every byte is checked, none is decoded into a value.
+    pub(crate) fn parse(bytes: Vec<u8>, start: usize) -> Result<Self, ValueError> {
+        let map = bytes.get(start..).ok_or(ValueError::NotCanonical)?;
+        let mut reader = Reader::new(map);
+        let Token::Map(pairs) = reader.token()? else { return Err(ValueError::NotCanonical) };
+        let mut entries = Vec::new();
+        let mut last = None;
+        for _ in 0..pairs {
+            let key = reader.key(&mut last)?;
+            let value_from = reader.position().saturating_add(start);
+            reader.skip(MAX_DEPTH)?;
+            let value_to = reader.position().saturating_add(start);
+            // The text of a key ends where its value begins.
+            entries.push(Entry { key: value_from.saturating_sub(key.len())..value_from, value: value_from..value_to });
+        }
+        if reader.is_at_end() { Ok(Self { bytes, start, entries }) } else { Err(ValueError::NotCanonical) }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self { bytes: encode(&[]), start: 0, entries: Vec::new() }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&[u8]> {
+        let at = self.entries.binary_search_by(|entry| key_order(self.key(entry), key)).ok()?;
+        self.entries.get(at).map(|entry| self.value(entry))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.entries.iter().map(|entry| (self.key(entry), self.value(entry)))
+    }
+
+    pub(crate) fn pairs(&self) -> Vec<Pair<'_>> {
+        self.iter().map(|(key, value)| (Cow::Borrowed(key), Cow::Borrowed(value))).collect()
+    }
+
+    /// The map as stored.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    fn key(&self, entry: &Entry) -> &str {
+        self.bytes.get(entry.key.clone()).and_then(|key| core::str::from_utf8(key).ok()).unwrap_or_default()
+    }
+
+    fn value(&self, entry: &Entry) -> &[u8] {
+        self.bytes.get(entry.value.clone()).unwrap_or_default()
+    }
+}
+
+/// The map of `pairs`, which are in [`key_order`] without doubles.
+pub(crate) fn encode(pairs: &[Pair<'_>]) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.map(pairs.len());
+    for (key, value) in pairs {
+        writer.text(key);
+        writer.encoded(value);
+    }
+    writer.into_bytes()
+}

@@ -1,0 +1,252 @@
+//! What the client holds, and what the store may know of it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::base64url;
+use crate::keys::{KeyRing, TAG_BYTES, cut_tag};
+
+/// Characters of a session id.
+pub const ID_CHARS: usize = 88;
+const ID_BYTES: usize = 66;
+const SIGNED_BYTES: usize = ID_BYTES - TAG_BYTES;
+
+/// The public name of a session: store key, entry of a device list, field of a log line. Never a credential.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Handle([u8; 12]);
+
+impl Handle {
+    /// A handle from its bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 12]) -> Self {
+        Self(bytes)
+    }
+
+    /// A handle from its 16 characters.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        base64url::decode_exact(text.as_bytes()).map(Self)
+    }
+
+    /// The bytes under which a store keeps the record.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 12] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&base64url::encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// 32 random bytes that only the client keeps. Wiped on drop; cannot be printed, compared or copied.
+pub(crate) struct Secret(Zeroizing<[u8; 32]>);
+
+impl Secret {
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        Digest(Sha256::digest(*self.0).into())
+    }
+
+    /// The secret that follows this one in a rotation: whoever holds this secret *and* the record can derive it, so
+    /// parallel exchanges agree on it, and neither alone is enough.
+    pub(crate) fn successor(&self, nonce: &Nonce) -> Self {
+        Self::from_bytes(*derive(&self.0, b"rotate", &nonce.0))
+    }
+}
+
+/// SHA-256 of a secret: all that the store knows of it. Compared in constant time.
+#[derive(Clone, Copy)]
+pub(crate) struct Digest([u8; 32]);
+
+impl Digest {
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    pub(crate) fn matches(&self, secret: &Secret) -> bool {
+        bool::from(self.0.ct_eq(&secret.digest().0))
+    }
+}
+
+/// What a record keeps between a rotation and its confirmation.
+#[derive(Clone, Copy)]
+pub(crate) struct Nonce(pub(crate) [u8; 16]);
+
+/// An id that one of our keys vouches for. It says nothing yet about the session: only a record does.
+pub(crate) struct SessionId {
+    pub(crate) handle: Handle,
+    pub(crate) generation: u32,
+    pub(crate) secret: Secret,
+}
+
+impl SessionId {
+    /// Total: a text of another length or alphabet, with an unknown key or a wrong tag, is not an id.
+    pub(crate) fn parse(text: &[u8], keys: &KeyRing) -> Option<Self> {
+        if text.len() != ID_CHARS {
+            return None;
+        }
+        let bytes = Zeroizing::new(base64url::decode_exact::<ID_BYTES>(text)?);
+        let (signed, tag) = bytes.split_first_chunk::<SIGNED_BYTES>()?;
+        let (handle, rest) = signed.split_first_chunk::<12>()?;
+        let (generation, rest) = rest.split_first_chunk::<4>()?;
+        let (number, secret) = rest.split_first_chunk::<2>()?;
+        if !keys.verifies(u16::from_be_bytes(*number), signed, tag.first_chunk()?) {
+            return None;
+        }
+        Some(Self {
+            handle: Handle(*handle),
+            generation: u32::from_be_bytes(*generation),
+            secret: Secret::from_bytes(*secret.first_chunk()?),
+        })
+    }
+
+    /// The text for the client, signed with the first key of the ring.
+    pub(crate) fn text(&self, keys: &KeyRing) -> Zeroizing<String> {
+        let Some((number, key)) = keys.signer() else { return Zeroizing::default() };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(ID_BYTES));
+        bytes.extend_from_slice(&self.handle.0);
+        bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.extend_from_slice(&number.to_be_bytes());
+        bytes.extend_from_slice(&*self.secret.0);
+        let tag = cut_tag(key, &bytes);
+        bytes.extend_from_slice(&tag);
+        Zeroizing::new(base64url::encode(&bytes))
+    }
+
+    /// The id that follows this one in the rotation which left `nonce` in the record.
+    pub(crate) fn successor(&self, nonce: &Nonce) -> Option<Self> {
+        let generation = self.generation.checked_add(1)?;
+        Some(Self { handle: self.handle, generation, secret: self.secret.successor(nonce) })
+    }
+}
+
+/// Eight random bytes that name the writes of one exchange.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CommitId(pub(crate) [u8; 8]);
+
+/// Every random byte that one exchange may need, drawn at once so that no retry can fail or differ for want of more.
+pub(crate) struct Draws {
+    pub(crate) commit: CommitId,
+    seed: Zeroizing<[u8; 32]>,
+}
+
+impl Draws {
+    pub(crate) fn from_bytes(bytes: &[u8; 40]) -> Self {
+        let mut commit = [0; 8];
+        let mut seed = Zeroizing::new([0; 32]);
+        for (place, byte) in commit.iter_mut().chain(seed.iter_mut()).zip(bytes) {
+            *place = *byte;
+        }
+        Self { commit: CommitId(commit), seed }
+    }
+
+    /// The secret of the id that is issued at the given attempt: each attempt at a create has another one.
+    pub(crate) fn secret(&self, attempt: u32) -> Secret {
+        Secret::from_bytes(*derive(&self.seed, b"secret", &attempt.to_be_bytes()))
+    }
+
+    /// The handle that goes with [`Draws::secret`].
+    pub(crate) fn handle(&self, attempt: u32) -> Handle {
+        let bytes = derive(&self.seed, b"handle", &attempt.to_be_bytes());
+        Handle(bytes.first_chunk().copied().unwrap_or_default())
+    }
+
+    pub(crate) fn nonce(&self) -> Nonce {
+        let bytes = derive(&self.seed, b"nonce", &[]);
+        Nonce(bytes.first_chunk().copied().unwrap_or_default())
+    }
+}
+
+/// HMAC-SHA-256 under a 32-byte key over a label and a value of fixed length: independent outputs for each.
+fn derive(key: &[u8; 32], label: &[u8], value: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut block = Zeroizing::new([0; 64]);
+    for (place, byte) in block.iter_mut().zip(key) {
+        *place = *byte;
+    }
+    let mac = Hmac::<Sha256>::new((&*block).into()).chain_update(label).chain_update(b"|").chain_update(value);
+    Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(text: &str) -> KeyRing {
+        KeyRing::parse(text).unwrap()
+    }
+
+    const OLD: &str = "1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+    const NEW: &str = "2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI";
+
+    fn id() -> SessionId {
+        SessionId { handle: Handle([5; 12]), generation: 3, secret: Secret::from_bytes([9; 32]) }
+    }
+
+    #[test]
+    fn an_id_makes_the_round_trip_and_no_changed_character_survives() {
+        let ring = ring(OLD);
+        let text = id().text(&ring);
+        assert_eq!(text.len(), ID_CHARS);
+        let back = SessionId::parse(text.as_bytes(), &ring).unwrap();
+        assert_eq!((back.handle, back.generation), (Handle([5; 12]), 3));
+        assert!(back.secret.digest().matches(&id().secret));
+        for at in 0..ID_CHARS {
+            for character in [b'A', b'z', b'=', b' ', 0xff] {
+                let mut changed = text.as_bytes().to_vec();
+                if changed[at] != character {
+                    changed[at] = character;
+                    assert!(SessionId::parse(&changed, &ring).is_none());
+                }
+            }
+        }
+        assert!(SessionId::parse(&text.as_bytes()[..87], &ring).is_none());
+    }
+
+    #[test]
+    fn a_rotated_ring_still_opens_old_ids_and_a_ring_without_their_key_does_not() {
+        let text = id().text(&ring(OLD));
+        assert!(SessionId::parse(text.as_bytes(), &ring(&alloc::format!("{NEW},{OLD}"))).is_some());
+        assert!(SessionId::parse(text.as_bytes(), &ring(NEW)).is_none());
+    }
+
+    #[test]
+    fn a_successor_needs_both_the_old_secret_and_the_nonce() {
+        let next = id().successor(&Nonce([1; 16])).unwrap();
+        assert_eq!(next.generation, 4);
+        assert!(next.secret.digest().matches(&id().secret.successor(&Nonce([1; 16]))));
+        assert!(!next.secret.digest().matches(&id().secret.successor(&Nonce([2; 16]))));
+        assert!(!next.secret.digest().matches(&Secret::from_bytes([8; 32]).successor(&Nonce([1; 16]))));
+        let last = SessionId { generation: u32::MAX, ..id() };
+        assert!(last.successor(&Nonce([1; 16])).is_none());
+    }
+
+    #[test]
+    fn each_attempt_draws_another_handle_and_another_secret() {
+        let draws = Draws::from_bytes(&[3; 40]);
+        assert_ne!(draws.handle(0), draws.handle(1));
+        assert!(!draws.secret(0).digest().matches(&draws.secret(1)));
+        assert_eq!(Handle::parse(&alloc::format!("{}", draws.handle(0))), Some(draws.handle(0)));
+    }
+}

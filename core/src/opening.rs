@@ -1,0 +1,318 @@
+//! The first half of an exchange: from a Cookie header to a [`Session`].
+//!
+//! Each stage is a value that the next step consumes; where a store is needed, the machine stops and returns.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::codec::{self, Unreadable};
+use crate::cookie::{Kind, Sent};
+use crate::error::Error;
+use crate::event::Event;
+use crate::id::{Handle, SessionId};
+use crate::keys::KeyRing;
+use crate::lifecycle::State;
+use crate::policy::Policy;
+use crate::record::{Cause, Record, Standing};
+use crate::session::Session;
+use crate::time::Timestamp;
+
+/// A policy and the keys to go with it: all that exchanges share.
+#[derive(Debug)]
+pub struct Rules {
+    policy: Policy,
+    keys: KeyRing,
+}
+
+/// What opening an exchange needs next.
+#[derive(Debug)]
+pub enum Opening {
+    /// Nothing: here is the session.
+    Ready(Session),
+    /// A record.
+    Load(Load),
+    /// The store cannot say. Never treat this as "anonymous": answer 503 and leave the browser its cookie.
+    Unavailable(Failure),
+}
+
+/// What a store answers to a load.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Loaded {
+    /// The record under the handle.
+    Found(Vec<u8>),
+    /// There is none.
+    Absent,
+    /// The store did not answer.
+    Unavailable,
+}
+
+/// An exchange that cannot go on. Nothing but what its events say was written, and no cookie is set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// Why, and so what to do next.
+    pub error: Error,
+    /// What was noticed until then.
+    pub events: Vec<Event>,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Found(record) => f.debug_tuple("Found").field(&record.len()).finish(),
+            Self::Absent => f.write_str("Absent"),
+            Self::Unavailable => f.write_str("Unavailable"),
+        }
+    }
+}
+
+/// An exchange that waits for a record.
+pub struct Load {
+    exchange: Box<Exchange>,
+    kind: Kind,
+    id: SessionId,
+}
+
+impl fmt::Debug for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Load").field(&self.id.handle).finish()
+    }
+}
+
+/// What is known of the request, whatever session it turns out to be in.
+pub(crate) struct Exchange {
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) now: Timestamp,
+    pub(crate) login: Presence,
+    pub(crate) visitor: Presence,
+    /// The id in the visitor cookie, until it is its turn.
+    visitor_id: Option<SessionId>,
+    /// The state of a presented id that opened nothing.
+    pub(crate) dead: Option<State>,
+    /// The login cookie holds a Regenerated id that is no longer admitted: the client is about to learn of a newer one.
+    pub(crate) superseded: bool,
+    pub(crate) reactions: Vec<Reaction>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) trips: u32,
+}
+
+/// How often a cookie came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Presence {
+    Absent,
+    Once,
+    Twice,
+}
+
+/// A write that a dead id calls for.
+pub(crate) struct Reaction {
+    pub(crate) handle: Handle,
+    pub(crate) generation: u32,
+    pub(crate) record: Record,
+    pub(crate) what: React,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum React {
+    /// A limit has passed: write it down, so that no clock can take it back.
+    Expire(Cause),
+    /// A copy is in use: end the session.
+    EndForReuse,
+    /// A copy is in use, and the policy merely refuses: forget the previous id, so that no clock can bring it back.
+    ForgetPrevious,
+}
+
+impl Rules {
+    /// Brings a policy and a key ring together.
+    #[must_use]
+    pub fn new(policy: Policy, keys: KeyRing) -> Arc<Self> {
+        Arc::new(Self { policy, keys })
+    }
+
+    /// The policy.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) const fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Opens an exchange on the bytes of the Cookie header; several headers are joined by `; `, none is empty.
+    ///
+    /// Total: hostile bytes read as "no session", and only a text that one of our keys vouches for asks the store.
+    pub fn open(self: &Arc<Self>, cookies: &[u8], now: Timestamp) -> Opening {
+        let (login, visitor) = self.policy.cookies().find(cookies);
+        let mut events = Vec::new();
+        let login_id = self.read(Kind::Login, login, &mut events);
+        let visitor_id = self.read(Kind::Visitor, visitor, &mut events);
+        let exchange = Box::new(Exchange {
+            rules: Arc::clone(self),
+            now,
+            login: login.into(),
+            visitor: visitor.into(),
+            visitor_id,
+            dead: None,
+            superseded: false,
+            reactions: Vec::new(),
+            events,
+            trips: 0,
+        });
+        match login_id {
+            Some(id) => Opening::Load(Load { exchange, kind: Kind::Login, id }),
+            None => exchange.try_visitor(),
+        }
+    }
+
+    fn read(&self, kind: Kind, sent: Sent<'_>, events: &mut Vec<Event>) -> Option<SessionId> {
+        match sent {
+            Sent::Absent => None,
+            Sent::Twice => {
+                events.push(Event::Duplicate(kind));
+                None
+            }
+            Sent::Once(text) => {
+                let id = SessionId::parse(text, &self.keys);
+                if id.is_none() {
+                    events.push(Event::Junk(kind));
+                }
+                id
+            }
+        }
+    }
+}
+
+impl From<Sent<'_>> for Presence {
+    fn from(sent: Sent<'_>) -> Self {
+        match sent {
+            Sent::Absent => Self::Absent,
+            Sent::Once(_) => Self::Once,
+            Sent::Twice => Self::Twice,
+        }
+    }
+}
+
+impl Exchange {
+    fn try_visitor(mut self: Box<Self>) -> Opening {
+        match self.visitor_id.take() {
+            Some(id) => Opening::Load(Load { exchange: self, kind: Kind::Visitor, id }),
+            None => Opening::Ready(Session::new(self, None)),
+        }
+    }
+
+    pub(crate) fn fail(mut self, error: Error) -> Failure {
+        Failure { error, events: core::mem::take(&mut self.events) }
+    }
+
+    /// Reads a record. The error is an answer that the whole exchange has to give up on; absent covers damaged.
+    pub(crate) fn read(&mut self, handle: Handle, loaded: Loaded) -> Result<Option<Record>, Error> {
+        let bytes = match loaded {
+            Loaded::Found(bytes) => bytes,
+            Loaded::Absent => return Ok(None),
+            Loaded::Unavailable => return Err(Error::Unavailable),
+        };
+        match codec::decode(bytes) {
+            Err(Unreadable::Damaged) => {
+                self.events.push(Event::Damaged(handle));
+                Ok(None)
+            }
+            Err(Unreadable::Newer) => {
+                self.events.push(Event::Newer(handle));
+                Err(Error::Unavailable)
+            }
+            Ok(record) if record.head.latest_reading() > self.now.plus(self.rules.policy.settings().skew) => {
+                self.events.push(Event::ClockBehind(handle));
+                Err(Error::Unavailable)
+            }
+            Ok(record) => Ok(Some(record)),
+        }
+    }
+}
+
+impl Load {
+    /// The handle to load.
+    pub const fn handle(&self) -> Handle {
+        self.id.handle
+    }
+
+    /// Goes on with what the store answered.
+    pub fn found(mut self, loaded: Loaded) -> Opening {
+        self.exchange.trips = self.exchange.trips.saturating_add(1);
+        match self.exchange.read(self.id.handle, loaded) {
+            Err(error) => Opening::Unavailable(self.exchange.fail(error)),
+            Ok(None) => self.dead(State::Destroyed),
+            Ok(Some(record)) => self.judge(record),
+        }
+    }
+
+    fn judge(mut self, record: Record) -> Opening {
+        let exchange = &mut self.exchange;
+        let now = exchange.now.max(record.head.seen_at);
+        let standing = record.judge(&self.id, now, &exchange.rules.policy);
+        if record.principal.is_some() != (self.kind == Kind::Login) {
+            return self.wrong_cookie(standing);
+        }
+        match standing {
+            Standing::Current | Standing::Pending | Standing::Grace => {
+                exchange.now = now;
+                let base = Base { kind: self.kind, id: self.id, record, standing };
+                Opening::Ready(Session::new(self.exchange, Some(Box::new(base))))
+            }
+            Standing::Ended(cause) => self.dead(cause.state()),
+            Standing::BelowFloor => self.dead(State::Regenerated),
+            Standing::Forged => {
+                exchange.events.push(Event::Forged(self.id.handle));
+                self.dead(State::Destroyed)
+            }
+            Standing::Expired(cause) => {
+                self.react(record, React::Expire(cause));
+                self.dead(State::Expired)
+            }
+            Standing::Reuse => {
+                exchange.events.push(Event::Reuse(self.id.handle));
+                let ends = exchange.rules.policy.reuse_ends();
+                self.react(record, if ends { React::EndForReuse } else { React::ForgetPrevious });
+                self.dead(State::Regenerated)
+            }
+        }
+    }
+
+    /// An id counts only in the cookie of its kind. No reaction: whoever moved it proves nothing about its owner.
+    fn wrong_cookie(mut self, standing: Standing) -> Opening {
+        match standing {
+            Standing::BelowFloor => self.dead(State::Regenerated),
+            Standing::Ended(cause) => self.dead(cause.state()),
+            _ => {
+                self.exchange.events.push(Event::WrongCookie(self.id.handle));
+                self.dead(State::Destroyed)
+            }
+        }
+    }
+
+    fn react(&mut self, record: Record, what: React) {
+        let (handle, generation) = (self.id.handle, self.id.generation);
+        self.exchange.reactions.push(Reaction { handle, generation, record, what });
+    }
+
+    /// The id opens nothing. After a dead login cookie the visitor cookie counts.
+    fn dead(mut self, state: State) -> Opening {
+        let exchange = &mut self.exchange;
+        if self.kind == Kind::Login {
+            exchange.dead = Some(state);
+            exchange.superseded = state == State::Regenerated;
+            self.exchange.try_visitor()
+        } else {
+            exchange.dead = exchange.dead.or(Some(state));
+            Opening::Ready(Session::new(self.exchange, None))
+        }
+    }
+}
+
+/// The live session that an exchange was opened with.
+pub(crate) struct Base {
+    pub(crate) kind: Kind,
+    pub(crate) id: SessionId,
+    pub(crate) record: Record,
+    pub(crate) standing: Standing,
+}

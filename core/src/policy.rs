@@ -1,0 +1,385 @@
+//! Every limit and choice, validated once. Each default is safe; each unsafe choice has the word `danger` in its name.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use crate::cookie::{CookieError, CookieSettings, Cookies};
+
+/// What an application may choose. Start from [`Settings::default`] or a preset, change fields, make a [`Policy`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// A session ends when it was not used for this long. None: only the absolute limit. ASVS 5.0 clause 7.3.1.
+    pub idle: Option<Duration>,
+    /// How old the last recorded use may be before a request writes it again; the idle limit is early by at most this.
+    /// None: a sixteenth of the idle limit, at most a minute.
+    pub touch: Option<Duration>,
+    /// A session ends this long after login (or creation), whatever happens. ASVS 5.0 clause 7.3.2.
+    pub absolute: Duration,
+    /// A session whose first id is not presented within this time dies. None: off.
+    pub activation: Option<Duration>,
+    /// How far the clocks of the nodes may differ; less than half the grace.
+    pub skew: Duration,
+    /// The id of a login is replaced after this time of use. None: only when asked for.
+    pub rotate_every: Option<Duration>,
+    /// How long a replaced id still works once the client has shown the new one.
+    pub grace: Duration,
+    /// What anonymous data survives a login. Do not carry secrets of a flow that a planter of the id could know.
+    pub carry: Carry,
+    /// What the reuse of a replaced id leads to.
+    pub reuse: Reuse,
+    /// Sessions that one principal may have at a time.
+    pub limit: Option<u32>,
+    /// How exchanges that overlap are brought together.
+    pub concurrency: Concurrency,
+    /// Bytes that a record may have.
+    pub size: usize,
+    /// How long an ended record remembers why. Zero removes it at once; safety does not depend on it.
+    pub tombstone: Duration,
+    /// Whether the data of every record is encrypted.
+    pub sealed: bool,
+    /// Names and attributes of the cookies.
+    pub cookies: CookieSettings,
+    /// The authenticator assurance level that these settings must keep to.
+    pub assurance: Option<Assurance>,
+    danger: Danger,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Danger {
+    plain_http: bool,
+    refuse_reuse_only: bool,
+}
+
+/// What anonymous data survives a login.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Carry {
+    /// All of it.
+    All,
+    /// These keys.
+    Keys(Vec<String>),
+    /// None of it.
+    Nothing,
+}
+
+impl Carry {
+    pub(crate) fn keeps(&self, key: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Keys(keys) => keys.iter().any(|kept| kept == key),
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// What the reuse of a replaced id leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reuse {
+    /// The session ends: thief and owner both have to log in again.
+    Destroy,
+    /// All sessions of the principal end.
+    RevokeAll,
+}
+
+/// How exchanges that overlap are brought together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Concurrency {
+    /// Changes of different keys all survive, `add` sums, the last write of a key wins.
+    Merge,
+    /// A commit is refused if a key that the exchange read or set was changed by another since it was opened.
+    Strict,
+    /// One writing exchange at a time.
+    Serial,
+}
+
+/// The levels of NIST SP 800-63B-4, with their limits on sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Assurance {
+    /// Section 2.1.3: at most 30 days.
+    Aal1,
+    /// Section 2.2.3: at most 24 hours, at most one hour idle.
+    Aal2,
+    /// Section 2.3.3: at most 12 hours, at most 15 minutes idle.
+    Aal3,
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const MAX_SPAN: Duration = Duration::from_hours(24 * 400);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            idle: Some(Duration::from_mins(30)),
+            touch: None,
+            absolute: Duration::from_hours(12),
+            activation: None,
+            skew: Duration::from_secs(5),
+            rotate_every: Some(Duration::from_mins(15)),
+            grace: Duration::from_secs(30),
+            carry: Carry::All,
+            reuse: Reuse::Destroy,
+            limit: None,
+            concurrency: Concurrency::Merge,
+            size: 64 * 1024,
+            tombstone: HOUR,
+            sealed: false,
+            cookies: CookieSettings::default(),
+            assurance: None,
+            danger: Danger::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// NIST SP 800-63B-4 AAL1: 30 days, no idle limit.
+    #[must_use]
+    pub fn aal1() -> Self {
+        let span = Duration::from_hours(30 * 24);
+        Self { idle: None, absolute: span, assurance: Some(Assurance::Aal1), ..Self::default() }
+    }
+
+    /// NIST SP 800-63B-4 AAL2: 24 hours, one hour idle.
+    #[must_use]
+    pub fn aal2() -> Self {
+        Self { idle: Some(HOUR), absolute: DAY, assurance: Some(Assurance::Aal2), ..Self::default() }
+    }
+
+    /// NIST SP 800-63B-4 AAL3: 12 hours, 15 minutes idle.
+    #[must_use]
+    pub fn aal3() -> Self {
+        let idle = Some(Duration::from_mins(15));
+        Self { idle, absolute: Duration::from_hours(12), assurance: Some(Assurance::Aal3), ..Self::default() }
+    }
+
+    /// Cookies without `Secure` and without name prefix, for development over plain http. Anybody on the network path
+    /// can read and set such a session.
+    #[must_use]
+    pub fn danger_plain_http(mut self) -> Self {
+        self.danger.plain_http = true;
+        self
+    }
+
+    /// Reuse of a replaced id is refused and nothing more: whoever copied an id keeps what the copy gave them.
+    #[must_use]
+    pub fn danger_refuse_reuse_only(mut self) -> Self {
+        self.danger.refuse_reuse_only = true;
+        self
+    }
+}
+
+/// Why settings are refused at start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A span lies outside its bounds.
+    Span {
+        /// The field.
+        field: &'static str,
+        /// What it must keep to.
+        rule: &'static str,
+    },
+    /// This build does not offer the choice yet.
+    NotOffered {
+        /// The field and its value.
+        choice: &'static str,
+    },
+    /// The settings go beyond the assurance level that they name.
+    Assurance {
+        /// The field.
+        field: &'static str,
+    },
+    /// The cookie settings contradict each other.
+    Cookie(CookieError),
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Span { field, rule } => write!(f, "`{field}` must be {rule}"),
+            Self::NotOffered { choice } => write!(f, "{choice} is not offered by this version: leave it out"),
+            Self::Assurance { field } => write!(f, "`{field}` goes beyond the assurance level chosen: lower it"),
+            Self::Cookie(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for PolicyError {}
+
+/// Settings that hold together.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    settings: Settings,
+    cookies: Cookies,
+}
+
+impl TryFrom<Settings> for Policy {
+    type Error = PolicyError;
+
+    fn try_from(settings: Settings) -> Result<Self, PolicyError> {
+        settings.check_spans()?;
+        settings.check_offered()?;
+        settings.check_assurance()?;
+        let cookies = Cookies::new(&settings.cookies, settings.danger.plain_http).map_err(PolicyError::Cookie)?;
+        Ok(Self { settings, cookies })
+    }
+}
+
+impl Settings {
+    fn check_spans(&self) -> Result<(), PolicyError> {
+        let span = |field, span: Option<Duration>| match span {
+            Some(span) if span < Duration::from_millis(1) || span > MAX_SPAN => {
+                Err(PolicyError::Span { field, rule: "between one millisecond and 400 days" })
+            }
+            _ => Ok(()),
+        };
+        span("idle", self.idle)?;
+        span("absolute", Some(self.absolute))?;
+        span("activation", self.activation)?;
+        span("rotate_every", self.rotate_every)?;
+        span("grace", Some(self.grace))?;
+        if self.tombstone > MAX_SPAN {
+            return Err(PolicyError::Span { field: "tombstone", rule: "at most 400 days" });
+        }
+        if self.skew.saturating_mul(2) >= self.grace {
+            return Err(PolicyError::Span { field: "skew", rule: "less than half of `grace`" });
+        }
+        if let (Some(touch), Some(idle)) = (self.touch, self.idle)
+            && touch >= idle
+        {
+            return Err(PolicyError::Span { field: "touch", rule: "less than `idle`" });
+        }
+        if !(512..=16 * 1024 * 1024).contains(&self.size) {
+            return Err(PolicyError::Span { field: "size", rule: "between 512 bytes and 16 MiB" });
+        }
+        Ok(())
+    }
+
+    fn check_offered(&self) -> Result<(), PolicyError> {
+        let refused = [
+            (self.limit.is_some(), "`limit`"),
+            (self.reuse == Reuse::RevokeAll, "`reuse` = revoke all"),
+            (self.concurrency == Concurrency::Serial, "`concurrency` = serial"),
+            (self.sealed, "`sealed`"),
+        ];
+        match refused.into_iter().find(|(chosen, _)| *chosen) {
+            Some((_, choice)) => Err(PolicyError::NotOffered { choice }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_assurance(&self) -> Result<(), PolicyError> {
+        let (absolute, idle) = match self.assurance {
+            None => return Ok(()),
+            Some(Assurance::Aal1) => (DAY.saturating_mul(30), None),
+            Some(Assurance::Aal2) => (DAY, Some(HOUR)),
+            Some(Assurance::Aal3) => (HOUR.saturating_mul(12), Some(MINUTE.saturating_mul(15))),
+        };
+        if self.absolute > absolute {
+            return Err(PolicyError::Assurance { field: "absolute" });
+        }
+        match (self.idle, idle) {
+            (chosen, Some(most)) if chosen.is_none_or(|chosen| chosen > most) => {
+                Err(PolicyError::Assurance { field: "idle" })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Policy {
+    /// The settings behind this policy.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The name of a cookie as it goes over the wire.
+    pub fn cookie_name(&self, kind: crate::cookie::Kind) -> &str {
+        self.cookies.name(kind)
+    }
+
+    pub(crate) const fn cookies(&self) -> &Cookies {
+        &self.cookies
+    }
+
+    pub(crate) const fn activation(&self) -> Option<Duration> {
+        self.settings.activation
+    }
+
+    /// How old the last recorded use of a session with this idle limit may be before it is written again.
+    pub(crate) fn touch(&self, idle: Option<Duration>) -> Duration {
+        let default = idle.map_or(MINUTE, |idle| part(idle, 16).min(MINUTE));
+        self.settings.touch.map_or(default, |touch| idle.map_or(touch, |idle| touch.min(part(idle, 2))))
+    }
+
+    /// Whether the reuse of a replaced id ends the session.
+    pub(crate) const fn reuse_ends(&self) -> bool {
+        !self.settings.danger.refuse_reuse_only
+    }
+}
+
+fn part(span: Duration, parts: u32) -> Duration {
+    span.checked_div(parts).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl Fn(&mut Settings)) -> Option<PolicyError> {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        Policy::try_from(settings).err()
+    }
+
+    #[test]
+    fn defaults_and_presets_hold_together() {
+        for settings in [Settings::default(), Settings::aal1(), Settings::aal2(), Settings::aal3()] {
+            assert!(Policy::try_from(settings).is_ok());
+        }
+    }
+
+    #[test]
+    fn spans_outside_their_bounds_are_refused() {
+        let field = |error| match error {
+            Some(PolicyError::Span { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(field(refused(|s| s.idle = Some(Duration::ZERO))), "idle");
+        assert_eq!(field(refused(|s| s.absolute = MAX_SPAN + MINUTE)), "absolute");
+        assert_eq!(field(refused(|s| s.grace = Duration::ZERO)), "grace");
+        assert_eq!(field(refused(|s| s.skew = s.grace / 2)), "skew");
+        assert_eq!(field(refused(|s| s.touch = s.idle)), "touch");
+        assert_eq!(field(refused(|s| s.size = 100)), "size");
+        assert_eq!(field(refused(|s| s.tombstone = MAX_SPAN + MINUTE)), "tombstone");
+    }
+
+    #[test]
+    fn what_this_version_does_not_offer_is_refused_and_named() {
+        let choice = |error| match error {
+            Some(PolicyError::NotOffered { choice }) => choice,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(choice(refused(|s| s.limit = Some(3))), "`limit`");
+        assert_eq!(choice(refused(|s| s.reuse = Reuse::RevokeAll)), "`reuse` = revoke all");
+        assert_eq!(choice(refused(|s| s.concurrency = Concurrency::Serial)), "`concurrency` = serial");
+        assert_eq!(choice(refused(|s| s.sealed = true)), "`sealed`");
+    }
+
+    #[test]
+    fn an_assurance_level_cannot_be_raised() {
+        for (mut settings, field) in
+            [(Settings::aal1(), "absolute"), (Settings::aal2(), "idle"), (Settings::aal3(), "idle")]
+        {
+            match field {
+                "absolute" => settings.absolute += MINUTE,
+                _ => settings.idle = settings.idle.map(|idle| idle + MINUTE),
+            }
+            assert_eq!(Policy::try_from(settings).err(), Some(PolicyError::Assurance { field }));
+        }
+        let endless = Settings { idle: None, ..Settings::aal3() };
+        assert_eq!(Policy::try_from(endless).err(), Some(PolicyError::Assurance { field: "idle" }));
+    }
+}

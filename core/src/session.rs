@@ -1,0 +1,455 @@
+//! The session as the handler of a request sees it: pure memory, nothing is written before the exchange closes.
+
+use alloc::borrow::{Cow, ToOwned};
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use crate::cookie::Kind;
+use crate::error::Error;
+use crate::event::Event;
+use crate::id::Handle;
+use crate::journal::{Journal, UpdateFn};
+use crate::lifecycle::{Input, State};
+use crate::opening::{Base, Exchange, Presence};
+use crate::policy::{Carry, Concurrency};
+use crate::record::{Cause, Client, Principal, Standing};
+use crate::time::Timestamp;
+use crate::value::{Encoded, Value};
+
+/// One request's view of its session. Dropping it without closing writes nothing.
+pub struct Session {
+    pub(crate) exchange: Box<Exchange>,
+    pub(crate) base: Option<Box<Base>>,
+    pub(crate) plan: Plan,
+    pub(crate) reads: Reads,
+    pub(crate) head_sent: bool,
+    pub(crate) accessed: bool,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("state", &self.state()).field("handle", &self.handle()).finish_non_exhaustive()
+    }
+}
+
+/// What the exchange wants, in normal form: at most one ending, then at most one change of privilege between two journals.
+#[derive(Default)]
+pub(crate) struct Plan {
+    pub(crate) before: Journal,
+    pub(crate) privilege: Option<Privilege>,
+    pub(crate) after: Journal,
+    pub(crate) rotate: bool,
+    /// End the session that the exchange was opened with; whatever else is wanted goes to a fresh one.
+    pub(crate) end: Option<Cause>,
+    pub(crate) logout: bool,
+    pub(crate) client: Option<Client>,
+}
+
+pub(crate) enum Privilege {
+    Login(Principal),
+    Elevate(u8),
+}
+
+/// What strict mode holds others to.
+#[derive(Default)]
+pub(crate) struct Reads {
+    pub(crate) strict: bool,
+    pub(crate) all: bool,
+    pub(crate) keys: BTreeSet<String>,
+}
+
+/// What [`Session::rotate`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rotation {
+    /// The id will be replaced when the exchange closes.
+    Rotated,
+    /// A new id is already on its way to the client.
+    Pending,
+    /// Not now: nobody is logged in, the last rotation was too recent, or the response cannot carry a cookie.
+    Postponed,
+}
+
+/// Why an operation is denied to whoever is, or is not, logged in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Denied {
+    /// Nobody is logged in (401).
+    NotLoggedIn,
+    /// Somebody is, without the right (403).
+    Forbidden,
+}
+
+/// What an exchange found and wants, or has done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trace {
+    /// State of the presented id; none when no id was presented.
+    pub state: Option<State>,
+    /// The session's public name, once it has one.
+    pub handle: Option<Handle>,
+    /// How many ids were issued before the present one.
+    pub generation: Option<u32>,
+    /// What closing would write, or has written.
+    pub written: Vec<Change>,
+    /// Store calls so far.
+    pub trips: u32,
+    /// Time until the idle limit, from now on.
+    pub idle_left: Option<Duration>,
+    /// Time until the absolute limit.
+    pub absolute_left: Option<Duration>,
+    /// What was noticed so far.
+    pub events: Vec<Event>,
+}
+
+/// Something that an exchange writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A session is created.
+    Created,
+    /// Data changes.
+    Data,
+    /// Somebody logs in.
+    LoggedIn,
+    /// The level of authentication changes.
+    Elevated,
+    /// The id is replaced.
+    Rotated,
+    /// A new id is confirmed.
+    Confirmed,
+    /// The time of the last use.
+    Touched,
+    /// The session ends.
+    Ended,
+}
+
+impl Change {
+    /// A stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Data => "data",
+            Self::LoggedIn => "logged in",
+            Self::Elevated => "elevated",
+            Self::Rotated => "rotated",
+            Self::Confirmed => "confirmed",
+            Self::Touched => "touched",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(exchange: Box<Exchange>, base: Option<Box<Base>>) -> Self {
+        let strict = exchange.rules.policy().settings().concurrency == Concurrency::Strict;
+        let reads = Reads { strict, ..Reads::default() };
+        Self { exchange, base, plan: Plan::default(), reads, head_sent: false, accessed: false }
+    }
+
+    /// The value of `key`.
+    pub fn get(&mut self, key: &str) -> Option<Value> {
+        self.get_encoded(key).and_then(|bytes| Value::decode(&bytes).ok())
+    }
+
+    /// The encoded value of `key`, for bindings that build their own objects.
+    pub fn get_encoded(&mut self, key: &str) -> Option<Cow<'_, [u8]>> {
+        self.read(key);
+        self.look(key)
+    }
+
+    /// All keys, in the order of their encodings.
+    pub fn keys(&mut self) -> Vec<String> {
+        self.accessed = true;
+        self.reads.all |= self.reads.strict;
+        let mut keys: BTreeSet<&str> = self.plan.after.keys().chain(self.plan.before.keys()).collect();
+        if let Some(base) = self.live_base() {
+            keys.extend(base.record.data.iter().map(|(key, _)| key));
+        }
+        let mut keys: Vec<String> =
+            keys.into_iter().filter(|key| self.look(key).is_some()).map(ToOwned::to_owned).collect();
+        keys.sort_by(|a, b| crate::value::key_order(a, b));
+        keys
+    }
+
+    /// Sets `key`.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) -> Result<(), Error> {
+        let value = value.into().encode()?;
+        self.set_encoded(key, value)
+    }
+
+    /// Sets `key` to an already encoded value.
+    pub fn set_encoded(&mut self, key: &str, value: Encoded) -> Result<(), Error> {
+        let limit = self.exchange.rules.policy().settings().size;
+        let bytes = key.len().saturating_add(value.as_bytes().len());
+        if bytes > limit {
+            return Err(Error::TooLarge { bytes, limit });
+        }
+        self.read(key);
+        self.journal().set(key, value);
+        Ok(())
+    }
+
+    /// Removes `key`; removing an absent key is nothing.
+    pub fn remove(&mut self, key: &str) {
+        self.read(key);
+        self.journal().remove(key);
+    }
+
+    /// Removes every key present when the exchange is written.
+    pub fn clear(&mut self) {
+        self.accessed = true;
+        self.reads.all |= self.reads.strict;
+        self.journal().clear();
+    }
+
+    /// Adds `n` to the integer at `key`, which starts at 0. Sums with the additions of other exchanges, and never
+    /// conflicts. Returns the sum as this exchange sees it.
+    pub fn add(&mut self, key: &str, n: i64) -> Result<i64, Error> {
+        self.accessed = true;
+        let present = self.look(key).map(Cow::into_owned);
+        self.journal().add(key, n, present.as_deref())
+    }
+
+    /// Replaces the value of `key` by `function` of it. After a conflict the function runs again on the fresh value, also
+    /// after the handler has returned; it never makes a strict exchange conflict.
+    pub fn update(&mut self, key: &str, function: UpdateFn) -> Result<(), Error> {
+        self.accessed = true;
+        let present = self.look(key).map(Cow::into_owned);
+        self.journal().update(key, present.as_deref(), function)
+    }
+
+    /// Refuses the commit of this exchange if a key that it read or set was changed by another in between.
+    /// Counts for what is read and set from here on.
+    pub fn strict(&mut self) {
+        self.reads.strict = true;
+    }
+
+    /// Logs `principal` in: a fresh secret, and every older id of the session is dead at once, for reads and for writes in
+    /// flight. Anonymous data is carried as the policy says; after somebody else, a fresh session starts.
+    pub fn login<R: AsRef<str>>(&mut self, principal: &str, roles: &[R], level: u8) -> Result<(), Error> {
+        let mut roles: Vec<String> = roles.iter().map(|role| role.as_ref().to_owned()).collect();
+        roles.sort_unstable();
+        roles.dedup();
+        if !is_name(principal) || !roles.iter().all(|role| is_name(role)) || u16::try_from(roles.len()).is_err() {
+            return Err(Error::BadPrincipal);
+        }
+        self.accessed = true;
+        let who = Principal { name: principal.to_owned(), roles, level, authenticated_at: self.exchange.now };
+        if self.principal_now().is_some_and(|before| before.name != who.name) {
+            let end = self.plan.end.or_else(|| self.base.is_some().then_some(Cause::Replaced));
+            self.plan = Plan { end, logout: self.plan.logout, ..Plan::default() };
+        }
+        self.plan.privilege = Some(Privilege::Login(who));
+        Ok(())
+    }
+
+    /// Changes the level of authentication: a fresh secret as for a login, but no limit moves.
+    pub fn elevate(&mut self, level: u8) -> Result<(), Error> {
+        self.accessed = true;
+        match (&mut self.plan.privilege, &self.base) {
+            (Some(Privilege::Login(principal)), _) => principal.level = level,
+            (privilege, Some(base)) if base.record.principal.is_some() && self.plan.end.is_none() => {
+                *privilege = Some(Privilege::Elevate(level));
+            }
+            _ => return Err(Error::NotLoggedIn),
+        }
+        Ok(())
+    }
+
+    /// Ends the session and removes both cookies. What is set afterwards goes to a fresh session.
+    pub fn logout(&mut self) {
+        self.accessed = true;
+        let end = self.base.is_some().then_some(Cause::Logout);
+        self.plan = Plan { end, logout: true, ..Plan::default() };
+    }
+
+    /// Asks for a new id for the same principal.
+    pub fn rotate(&mut self) -> Rotation {
+        self.accessed = true;
+        let rotation = self.can_rotate();
+        self.plan.rotate |= rotation == Rotation::Rotated;
+        rotation
+    }
+
+    /// Notes what a list of devices shows of this client.
+    pub fn set_client(&mut self, client: Client) -> Result<(), Error> {
+        let fits = |text: &str| u16::try_from(text.len()).is_ok();
+        if !fits(&client.label) || !fits(&client.address) {
+            return Err(Error::BadPrincipal);
+        }
+        self.accessed = true;
+        self.plan.client = Some(client);
+        Ok(())
+    }
+
+    /// Who is logged in, as this exchange sees it.
+    pub fn principal(&mut self) -> Option<&Principal> {
+        self.accessed = true;
+        self.principal_now()
+    }
+
+    /// Nothing when somebody with this role is logged in.
+    pub fn require_role(&mut self, role: &str) -> Result<(), Denied> {
+        let principal = self.principal().ok_or(Denied::NotLoggedIn)?;
+        let held = principal.roles.iter().any(|held| held == role);
+        if held { Ok(()) } else { Err(Denied::Forbidden) }
+    }
+
+    /// Whether a session was found.
+    pub const fn is_live(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// The state of the presented id; none when no id was presented.
+    pub fn state(&self) -> Option<State> {
+        let presented = |base: &Base| match base.standing {
+            Standing::Pending | Standing::Grace => State::Regenerated,
+            _ if base.record.head.current.confirmed_at.is_some() => State::Active,
+            _ => State::Created,
+        };
+        self.base.as_deref().map(presented).or(self.exchange.dead).map(|state| state.on(Input::Present).next)
+    }
+
+    /// The public name of the session that the exchange was opened with.
+    pub fn handle(&self) -> Option<Handle> {
+        self.base.as_ref().map(|base| base.id.handle)
+    }
+
+    /// What the exchange found, and what closing it now would write.
+    pub fn trace(&self) -> Trace {
+        let left = |until: Timestamp| until.since(self.exchange.now);
+        let head = self.base.as_ref().map(|base| &base.record.head);
+        Trace {
+            state: self.state(),
+            handle: self.handle(),
+            generation: head.map(|head| head.current.generation),
+            written: self.planned(),
+            trips: self.exchange.trips,
+            idle_left: head.and_then(|head| head.idle.map(|idle| left(head.seen_at.plus(idle)))),
+            absolute_left: head.map(|head| left(head.deadline)),
+            events: self.exchange.events.clone(),
+        }
+    }
+
+    /// The response head is gone: no cookie can be set any more, so rotation waits, and any other write is an error.
+    pub fn head_sent(&mut self) {
+        self.head_sent = true;
+    }
+
+    /// Forgets every change asked for: the response is an error and acknowledges nothing.
+    pub fn discard(&mut self) {
+        self.plan = Plan::default();
+    }
+
+    pub(crate) fn can_rotate(&self) -> Rotation {
+        let Some(base) = self.base.as_ref().filter(|base| base.kind == Kind::Login && self.plan.end.is_none()) else {
+            return Rotation::Postponed;
+        };
+        if self.head_sent || self.exchange.login == Presence::Twice || self.plan.privilege.is_some() {
+            return Rotation::Postponed;
+        }
+        match (base.standing, base.record.head.current.confirmed_at) {
+            (Standing::Pending, _) | (Standing::Current, None) => Rotation::Pending,
+            (Standing::Current, Some(confirmed_at)) => {
+                let rest = self.exchange.rules.policy().settings().grace.saturating_mul(2);
+                if self.exchange.now >= confirmed_at.plus(rest) { Rotation::Rotated } else { Rotation::Postponed }
+            }
+            _ => Rotation::Postponed,
+        }
+    }
+
+    pub(crate) fn rotation_due(&self) -> bool {
+        let every = self.exchange.rules.policy().settings().rotate_every;
+        let due = |every| {
+            self.base.as_ref().is_some_and(|base| self.exchange.now >= base.record.head.current.issued_at.plus(every))
+        };
+        every.is_some_and(due) && self.can_rotate() == Rotation::Rotated
+    }
+
+    fn planned(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut note = |wanted: bool, change| changes.extend(wanted.then_some(change));
+        let plan = &self.plan;
+        let data = !plan.before.is_empty() || !plan.after.is_empty() || plan.client.is_some();
+        let fresh = self.base.is_none() || plan.end.is_some();
+        note(plan.end.is_some() || !self.exchange.reactions.is_empty(), Change::Ended);
+        note(fresh && (data || plan.privilege.is_some()), Change::Created);
+        note(data, Change::Data);
+        note(matches!(plan.privilege, Some(Privilege::Login(_))), Change::LoggedIn);
+        note(matches!(plan.privilege, Some(Privilege::Elevate(_))), Change::Elevated);
+        if let Some(base) = self.base.as_ref().filter(|_| plan.end.is_none()) {
+            let head = &base.record.head;
+            let touch = self.exchange.rules.policy().touch(head.idle);
+            note(base.standing == Standing::Current && head.current.confirmed_at.is_none(), Change::Confirmed);
+            note(plan.privilege.is_none() && (plan.rotate || self.rotation_due()), Change::Rotated);
+            note(head.clone().touch(self.exchange.now, touch), Change::Touched);
+        }
+        changes
+    }
+
+    fn live_base(&self) -> Option<&Base> {
+        self.base.as_deref().filter(|_| self.plan.end.is_none())
+    }
+
+    fn principal_now(&self) -> Option<&Principal> {
+        match &self.plan.privilege {
+            Some(Privilege::Login(principal)) => Some(principal),
+            _ => self.live_base().and_then(|base| base.record.principal.as_ref()),
+        }
+    }
+
+    fn journal(&mut self) -> &mut Journal {
+        if self.plan.privilege.is_some() { &mut self.plan.after } else { &mut self.plan.before }
+    }
+
+    fn read(&mut self, key: &str) {
+        self.accessed = true;
+        if self.reads.strict && !self.reads.keys.contains(key) {
+            self.reads.keys.insert(key.to_owned());
+        }
+    }
+
+    fn look(&self, key: &str) -> Option<Cow<'_, [u8]>> {
+        let base = self.live_base().and_then(|base| base.record.data.get(key));
+        let before = self.plan.before.look(key, base).filter(|_| self.carries(key));
+        match before {
+            None => self.plan.after.look(key, None),
+            Some(Cow::Borrowed(value)) => self.plan.after.look(key, Some(value)),
+            Some(Cow::Owned(value)) => {
+                self.plan.after.look(key, Some(&value)).map(|value| Cow::Owned(value.into_owned()))
+            }
+        }
+    }
+
+    fn carries(&self, key: &str) -> bool {
+        let carry = &self.exchange.rules.policy().settings().carry;
+        self.plan.carry(self.live_base().is_some_and(|base| base.record.principal.is_some()), carry).keeps(key)
+    }
+}
+
+impl Plan {
+    /// What of the data before the change of privilege stays: all, unless it is the login of an anonymous session.
+    pub(crate) fn carry<'a>(&self, was_logged_in: bool, policy: &'a Carry) -> &'a Carry {
+        match self.privilege {
+            Some(Privilege::Login(_)) if !was_logged_in => policy,
+            _ => &Carry::All,
+        }
+    }
+
+    /// Whether anything but the housekeeping of an exchange is asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.before.is_empty()
+            && self.after.is_empty()
+            && self.privilege.is_none()
+            && self.client.is_none()
+            && self.end.is_none()
+            && !self.rotate
+            && !self.logout
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && u16::try_from(text.len()).is_ok()
+}

@@ -1,0 +1,201 @@
+//! The stages of an exchange behind one object, for languages in which a value cannot be consumed. Each call checks the
+//! stage it is in; a call out of turn is [`Error::WrongStage`] and changes nothing.
+
+use core::fmt;
+
+use alloc::vec::Vec;
+
+use rand_core::TryCryptoRng;
+
+use crate::closing::{Closing, Save, Swap};
+use crate::error::Error;
+use crate::id::Handle;
+use crate::opening::{Failure, Load, Loaded, Opening};
+use crate::reply::Reply;
+use crate::session::Session;
+use crate::time::Timestamp;
+
+/// One exchange, in whatever stage it is.
+pub struct Staged(Stage);
+
+enum Stage {
+    Loading(Load),
+    Open(Session),
+    Saving(Save),
+    Done(Reply),
+    Failed(Failure),
+    /// While a step runs, or after the value was taken out.
+    Away,
+}
+
+/// What a [`Staged`] exchange waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    /// For [`Staged::found`].
+    Load(Handle),
+    /// For the handler, then [`Staged::close`].
+    Handler,
+    /// For the answer to [`Staged::swap`].
+    Swap,
+    /// For nothing: [`Staged::reply`].
+    Done,
+    /// For nothing: [`Staged::failure`].
+    Failed,
+    /// For the value that was taken out.
+    Away,
+}
+
+impl From<Opening> for Staged {
+    fn from(opening: Opening) -> Self {
+        Self(match opening {
+            Opening::Ready(session) => Stage::Open(session),
+            Opening::Load(load) => Stage::Loading(load),
+            Opening::Unavailable(failure) => Stage::Failed(failure),
+        })
+    }
+}
+
+impl From<Closing> for Staged {
+    fn from(closing: Closing) -> Self {
+        Self(match closing {
+            Closing::Done(reply) => Stage::Done(reply),
+            Closing::Save(save) => Stage::Saving(save),
+            Closing::Failed(failure) => Stage::Failed(failure),
+        })
+    }
+}
+
+impl Staged {
+    /// What comes next.
+    pub const fn waiting(&self) -> Waiting {
+        match &self.0 {
+            Stage::Loading(load) => Waiting::Load(load.handle()),
+            Stage::Open(_) => Waiting::Handler,
+            Stage::Saving(_) => Waiting::Swap,
+            Stage::Done(_) => Waiting::Done,
+            Stage::Failed(_) => Waiting::Failed,
+            Stage::Away => Waiting::Away,
+        }
+    }
+
+    /// The store's answer to a load.
+    pub fn found(&mut self, loaded: Loaded) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Loading(load) => Ok(load.found(loaded).into()),
+            other => Err(other),
+        })
+    }
+
+    /// The session, while the handler runs.
+    pub const fn session(&mut self) -> Result<&mut Session, Error> {
+        match &mut self.0 {
+            Stage::Open(session) => Ok(session),
+            _ => Err(Error::WrongStage),
+        }
+    }
+
+    /// Closes the exchange.
+    pub fn close<R: TryCryptoRng + ?Sized>(&mut self, now: Timestamp, rng: &mut R) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Open(session) => Ok(session.close(now, rng).into()),
+            other => Err(other),
+        })
+    }
+
+    /// The swap to send, at most once.
+    pub const fn swap(&self) -> Result<&Swap, Error> {
+        match &self.0 {
+            Stage::Saving(save) => Ok(save.swap()),
+            _ => Err(Error::WrongStage),
+        }
+    }
+
+    /// The store acknowledged the swap.
+    pub fn saved(&mut self) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Saving(save) => Ok(save.saved().into()),
+            other => Err(other),
+        })
+    }
+
+    /// The store refused the swap and holds this instead.
+    pub fn conflicted(&mut self, current: Option<Vec<u8>>) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Saving(save) => Ok(save.conflicted(current).into()),
+            other => Err(other),
+        })
+    }
+
+    /// The outcome of the swap is unknown, and a load of the same handle gave this.
+    pub fn reloaded(&mut self, loaded: Loaded) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Saving(save) => Ok(save.reloaded(loaded).into()),
+            other => Err(other),
+        })
+    }
+
+    /// Patience is over: `error`, or [`Error::Unknown`] if an attempt was.
+    pub fn gave_up(&mut self, error: Error) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Saving(save) => Ok(Self(Stage::Failed(save.gave_up(error)))),
+            other => Err(other),
+        })
+    }
+
+    /// The reply, once done.
+    pub const fn reply(&self) -> Result<&Reply, Error> {
+        match &self.0 {
+            Stage::Done(reply) => Ok(reply),
+            _ => Err(Error::WrongStage),
+        }
+    }
+
+    /// Why the exchange failed, if it did.
+    pub const fn failure(&self) -> Result<&Failure, Error> {
+        match &self.0 {
+            Stage::Failed(failure) => Ok(failure),
+            _ => Err(Error::WrongStage),
+        }
+    }
+
+    /// Takes the session out, for a driver that works on values; give back what it became with `*self = closing.into()`.
+    pub fn take_session(&mut self) -> Result<Session, Error> {
+        match core::mem::replace(&mut self.0, Stage::Away) {
+            Stage::Open(session) => Ok(session),
+            other => {
+                self.0 = other;
+                Err(Error::WrongStage)
+            }
+        }
+    }
+
+    /// Takes the pending save out, for a driver that works on values.
+    pub fn take_save(&mut self) -> Result<Save, Error> {
+        match core::mem::replace(&mut self.0, Stage::Away) {
+            Stage::Saving(save) => Ok(save),
+            other => {
+                self.0 = other;
+                Err(Error::WrongStage)
+            }
+        }
+    }
+
+    fn step(&mut self, step: impl FnOnce(Stage) -> Result<Self, Stage>) -> Result<(), Error> {
+        match step(core::mem::replace(&mut self.0, Stage::Away)) {
+            Ok(next) => {
+                *self = next;
+                Ok(())
+            }
+            Err(same) => {
+                self.0 = same;
+                Err(Error::WrongStage)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Staged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Staged").field(&self.waiting()).finish()
+    }
+}

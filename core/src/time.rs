@@ -1,0 +1,74 @@
+//! Points in time as values. The core reads no clock: every reading comes in as an argument.
+
+use core::time::Duration;
+
+/// Milliseconds since the Unix epoch, at most 2^48 - 1 (the year 10889), so that a record stores it in six bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The latest time that can be written down.
+    pub const MAX: Self = Self((1 << 48) - 1);
+
+    /// A clock reading in milliseconds since the Unix epoch; larger values become [`Timestamp::MAX`].
+    #[must_use]
+    pub const fn from_unix_ms(ms: u64) -> Self {
+        if ms > Self::MAX.0 { Self::MAX } else { Self(ms) }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_unix_ms(self) -> u64 {
+        self.0
+    }
+
+    /// This time plus `span`, saturating: a limit so far away never passes.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self::from_unix_ms(self.0.saturating_add(millis(span)))
+    }
+
+    /// How long after `earlier` this is; zero when it is not after.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Whole milliseconds of `span`, saturating.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The two limits of a session. The only place where a clock reading becomes "expired".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Limits {
+    pub(crate) seen_at: Timestamp,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) deadline: Timestamp,
+}
+
+/// Which limit passed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Passed {
+    Idle,
+    Absolute,
+}
+
+impl Limits {
+    /// A limit has passed when `now` has reached it: never a millisecond late.
+    pub(crate) fn passed(self, now: Timestamp) -> Option<Passed> {
+        if now >= self.deadline {
+            Some(Passed::Absolute)
+        } else if self.idle.is_some_and(|idle| now >= self.seen_at.plus(idle)) {
+            Some(Passed::Idle)
+        } else {
+            None
+        }
+    }
+
+    /// When the earlier of the two limits passes if nothing happens.
+    pub(crate) fn ends_at(self) -> Timestamp {
+        self.idle.map_or(self.deadline, |idle| self.seen_at.plus(idle).min(self.deadline))
+    }
+}

@@ -1,0 +1,1 @@
+"""A small shop that keeps its sessions in Coatroom and shows what Coatroom did."""

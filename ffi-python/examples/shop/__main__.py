@@ -1,0 +1,33 @@
+"""Serves the shop on 127.0.0.1 until Ctrl-C: python -m shop [--port N] [--db FILE]."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+import sys
+from pathlib import Path
+
+
+def default_database() -> Path:
+    """SHOP_DB, or a file in the user's state folder."""
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(os.environ.get("SHOP_DB") or f"{state}/coatroom-shop/shop.db").expanduser()
+
+
+def main() -> None:
+    """Becomes gunicorn, in this process."""
+    parser = argparse.ArgumentParser(prog="shop", description="A small shop that shows what Coatroom does.")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--db", type=Path, default=default_database(), help="the SQLite file of the sessions")
+    flags = parser.parse_args()
+    database = flags.db.absolute()
+    database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.environ.update(SHOP_DB=str(database), SHOP_PORT=str(flags.port))
+    print(f"The shop is open on http://127.0.0.1:{flags.port} (sessions in {database}). Ctrl-C closes it.", flush=True)
+    sys.argv = ["gunicorn", "--config", f"python:{__package__}.serving", f"{__package__}.app:create_app()"]
+    runpy.run_module("gunicorn", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""How gunicorn serves the Flask app: its configuration file."""
+
+import options
+
+_flags = options.inherited("flask")
+
+bind = f"127.0.0.1:{_flags.port}"
+workers = _flags.workers
+worker_class = "gthread"
+threads = 16
+backlog = 2048
+graceful_timeout = 5
+loglevel = "warning"
+# Several servers of one user run at the same time in the tests; they would share this socket.
+control_socket_disable = True
