@@ -1,0 +1,231 @@
+//! The loop that brings an exchange and a store together. It knows nothing of sessions: it sends what the core asks for,
+//! says what came back, and limits how long that may go on.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
+use std::sync::Arc;
+
+use coatroom_core::{Closing, Error, Failure, Loaded, Opening, Reply, Rules, Save, Session};
+use rand_core::TryRng;
+
+use crate::{Engine, Host, Store, Swapped, System, Wait, block_on};
+
+/// How long a commit is tried before the answer is [`Error::Busy`] or [`Error::Unavailable`].
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an ending is tried: a logout that fails leaves somebody logged in.
+const PATIENCE_FOR_ENDINGS: Duration = Duration::from_secs(10);
+/// Conflicts that are met at once, before pauses begin.
+const EAGER_CONFLICTS: u32 = 3;
+const LONGEST_PAUSE_EXPONENT: u32 = 15;
+/// An engine is swept a little after every so many writes.
+const WRITES_PER_SWEEP: u32 = 64;
+const SWEPT_AT_ONCE: usize = 128;
+
+/// Runs exchanges over a store. Share one between all requests.
+#[derive(Debug)]
+pub struct Driver<S, H = System> {
+    rules: Arc<Rules>,
+    store: S,
+    host: H,
+    writes: AtomicU32,
+}
+
+/// An exchange that could not be opened or closed; answer with [`Error::status`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused(pub Failure);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.error.fmt(f)
+    }
+}
+
+impl core::error::Error for Refused {}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
+    }
+}
+
+impl<S> Driver<S> {
+    /// A driver with the clock and randomness of the operating system.
+    pub fn new(rules: Arc<Rules>, store: S) -> Self {
+        Self::with_host(rules, store, System::default())
+    }
+}
+
+impl<S, H: Host> Driver<S, H> {
+    /// A driver with a clock, randomness and pauses of its own.
+    pub const fn with_host(rules: Arc<Rules>, store: S, host: H) -> Self {
+        Self { rules, store, host, writes: AtomicU32::new(0) }
+    }
+
+    /// The rules.
+    pub const fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The host.
+    pub const fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// Closes an exchange as far as it goes without the store.
+    pub fn start_closing(&self, session: Session) -> Closing {
+        session.close(self.host.now(), &mut self.host.rng())
+    }
+
+    /// A random part of a span that doubles with each attempt, from 1 to 32 ms.
+    fn jitter(&self, attempt: u32) -> Duration {
+        let exponent = attempt.saturating_sub(EAGER_CONFLICTS).saturating_add(9).min(LONGEST_PAUSE_EXPONENT);
+        let mut bytes = [0; 2];
+        // Without randomness the pauses are merely in step.
+        let _harmless = self.host.rng().try_fill_bytes(&mut bytes);
+        let span = 1_u64.checked_shl(exponent).unwrap_or(1);
+        Duration::from_micros(u64::from(u16::from_be_bytes(bytes)).checked_rem(span).unwrap_or_default())
+    }
+}
+
+/// How long one write has been tried.
+struct Trial {
+    started: Duration,
+    conflicts: u32,
+}
+
+impl<S: Store, H: Host> Driver<S, H> {
+    /// Opens an exchange on the bytes of the Cookie header.
+    pub async fn open(&self, cookies: &[u8]) -> Result<Session, Refused> {
+        let mut opening = self.rules.open(cookies, self.host.now());
+        loop {
+            opening = match opening {
+                Opening::Ready(session) => return Ok(session),
+                Opening::Load(load) => {
+                    let loaded = self.store.load(load.handle()).await;
+                    load.found(loaded)
+                }
+                Opening::Unavailable(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// Closes an exchange: when this returns a reply, every write is acknowledged.
+    pub async fn close(&self, session: Session) -> Result<Reply, Refused> {
+        self.finish(self.start_closing(session)).await
+    }
+
+    /// Goes on with a closing that was begun elsewhere.
+    pub async fn finish(&self, mut closing: Closing) -> Result<Reply, Refused> {
+        let mut trial = self.trial();
+        loop {
+            closing = match closing {
+                Closing::Done(reply) => return Ok(reply),
+                Closing::Failed(failure) => return Err(failure.into()),
+                Closing::Save(save) => match self.store.swap(save.swap()).await {
+                    Swapped::Done => {
+                        trial = self.trial();
+                        save.saved()
+                    }
+                    Swapped::Conflict(current) => self.conflicted(save, current, &mut trial).await,
+                    Swapped::Unknown => self.reload(save, &trial).await,
+                    Swapped::Unavailable if save.is_ending() && !self.is_over(&save, &trial) => {
+                        self.host.pause(self.jitter(u32::MAX)).await;
+                        Closing::Save(save)
+                    }
+                    Swapped::Unavailable => Closing::Failed(save.gave_up(Error::Unavailable)),
+                },
+            }
+        }
+    }
+
+    /// The first conflicts are met at once with the record that came with them; later ones after a pause, on what is
+    /// stored by then.
+    async fn conflicted(&self, save: Save, current: Option<Vec<u8>>, trial: &mut Trial) -> Closing {
+        trial.conflicts = trial.conflicts.saturating_add(1);
+        if trial.conflicts <= EAGER_CONFLICTS {
+            return save.conflicted(current);
+        }
+        if self.is_over(&save, trial) {
+            return Closing::Failed(save.gave_up(Error::Busy));
+        }
+        self.host.pause(self.jitter(trial.conflicts)).await;
+        match self.store.load(save.swap().handle).await {
+            Loaded::Found(record) => save.conflicted(Some(record)),
+            Loaded::Absent => save.conflicted(None),
+            Loaded::Unavailable => save.conflicted(current),
+        }
+    }
+
+    /// Only what is stored can tell whether a swap took place.
+    async fn reload(&self, save: Save, trial: &Trial) -> Closing {
+        loop {
+            let loaded = self.store.load(save.swap().handle).await;
+            if loaded != Loaded::Unavailable || self.is_over(&save, trial) {
+                return save.reloaded(loaded);
+            }
+            self.host.pause(self.jitter(u32::MAX)).await;
+        }
+    }
+
+    fn trial(&self) -> Trial {
+        Trial { started: self.host.ticks(), conflicts: 0 }
+    }
+
+    fn is_over(&self, save: &Save, trial: &Trial) -> bool {
+        let patience = if save.is_ending() { PATIENCE_FOR_ENDINGS } else { PATIENCE };
+        self.host.ticks().saturating_sub(trial.started) >= patience
+    }
+}
+
+impl<E: Engine, H: Host> Driver<E, H> {
+    /// [`Driver::open`] for an engine, on this thread. Never waits for another process.
+    pub fn open_now(&self, cookies: &[u8]) -> Result<Session, Refused> {
+        block_on(self.open(cookies))
+    }
+
+    /// [`Driver::close`] for an engine, on this thread. May wait for locks and disks.
+    pub fn close_now(&self, session: Session) -> Result<Reply, Refused> {
+        self.finish_now(self.start_closing(session))
+    }
+
+    /// [`Driver::finish`] for an engine, on this thread. May wait for locks and disks.
+    pub fn finish_now(&self, closing: Closing) -> Result<Reply, Refused> {
+        if let Closing::Save(save) = &closing {
+            self.sweep_sometimes(save);
+        }
+        block_on(self.finish(closing))
+    }
+
+    /// Goes on with a closing as far as the engine answers at once. A save that comes back is for [`Driver::finish_now`]
+    /// on a thread that may wait.
+    pub fn finish_without_waiting(&self, mut closing: Closing) -> Closing {
+        for _ in 0..=EAGER_CONFLICTS {
+            let Closing::Save(save) = closing else { return closing };
+            closing = match Engine::swap(&self.store, save.swap(), Wait::Never) {
+                Some(Swapped::Done) => save.saved(),
+                Some(Swapped::Conflict(current)) => save.conflicted(current),
+                Some(Swapped::Unknown) => {
+                    let loaded = Engine::load(&self.store, save.swap().handle);
+                    save.reloaded(loaded)
+                }
+                Some(Swapped::Unavailable) | None => return Closing::Save(save),
+            };
+        }
+        closing
+    }
+
+    /// Keeps an engine from growing without bound, a little at a time, where the caller may wait anyway.
+    fn sweep_sometimes(&self, save: &Save) {
+        let writes = self.writes.fetch_add(1, Ordering::Relaxed);
+        if writes.checked_rem(WRITES_PER_SWEEP) == Some(0) && !save.swap().durable {
+            // Sweeping is only a matter of space: the next one will do.
+            let _harmless = self.store.sweep(self.host.now(), SWEPT_AT_ONCE);
+        }
+    }
+}

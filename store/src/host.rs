@@ -1,0 +1,79 @@
+//! What the driver needs from its surroundings, in one place: time, randomness, waiting.
+
+use core::future::{Future, ready};
+use core::pin::pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::sync::Arc;
+use std::task::Wake;
+use std::thread::{self, Thread};
+use std::time::{Instant, SystemTime};
+
+use coatroom_core::Timestamp;
+use rand_core::TryCryptoRng;
+
+/// Time, randomness and waiting. [`System`] is the real one; a test brings its own.
+pub trait Host: Send + Sync {
+    /// The wall clock. Read twice per exchange.
+    fn now(&self) -> Timestamp;
+
+    /// A clock that never goes back, for measuring how long the driver has tried.
+    fn ticks(&self) -> Duration;
+
+    /// The source of randomness: of the operating system, and no generator in between, which a fork would copy.
+    fn rng(&self) -> impl TryCryptoRng;
+
+    /// Waits before another attempt.
+    fn pause(&self, span: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// The clocks and randomness of the operating system. Waits by putting the thread to sleep.
+#[derive(Clone, Copy, Debug)]
+pub struct System {
+    started: Instant,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Host for System {
+    fn now(&self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_unix_ms(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn ticks(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn rng(&self) -> impl TryCryptoRng {
+        getrandom::SysRng
+    }
+
+    fn pause(&self, span: Duration) -> impl Future<Output = ()> + Send {
+        thread::sleep(span);
+        ready(())
+    }
+}
+
+/// Runs a future to its end on this thread.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Records in the memory of one process: for tests, and for sites of one process that may forget everything.
+
+use core::hash::{BuildHasherDefault, Hasher};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use coatroom_core::{Handle, Loaded, Stamp, Swap, Timestamp};
+
+use crate::{Engine, Swapped, SweepError, Wait};
+
+/// Enough that two threads rarely meet.
+const SHARDS: usize = 64;
+
+type Shard = HashMap<Handle, Kept, BuildHasherDefault<HandleHasher>>;
+
+struct Kept {
+    record: Box<[u8]>,
+    garbage_at: Timestamp,
+}
+
+/// An engine in memory. Its records end with the process, and are not shared among processes.
+pub struct Memory {
+    shards: Vec<Mutex<Shard>>,
+    swept: AtomicUsize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), swept: AtomicUsize::new(0) }
+    }
+}
+
+impl core::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Memory").field("records", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Memory {
+    /// Number of records, ended ones that are not swept yet included.
+    pub fn len(&self) -> usize {
+        (0..SHARDS).filter_map(|at| self.shard(at)).map(|shard| shard.len()).fold(0, usize::saturating_add)
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard_of(&self, handle: Handle) -> Option<MutexGuard<'_, Shard>> {
+        let [.., last] = *handle.as_bytes();
+        self.shard(usize::from(last))
+    }
+
+    /// No code that can panic runs under the lock, so a poisoned one holds whole records all the same.
+    fn shard(&self, at: usize) -> Option<MutexGuard<'_, Shard>> {
+        let at = at.checked_rem(SHARDS)?;
+        self.shards.get(at).map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Engine for Memory {
+    fn load(&self, handle: Handle) -> Loaded {
+        let Some(shard) = self.shard_of(handle) else { return Loaded::Unavailable };
+        shard.get(&handle).map_or(Loaded::Absent, |kept| Loaded::Found(kept.record.to_vec()))
+    }
+
+    fn swap(&self, swap: &Swap, _: Wait) -> Option<Swapped> {
+        let new = swap.new.as_deref().map(|record| Kept { record: record.into(), garbage_at: swap.garbage_at });
+        let Some(mut shard) = self.shard_of(swap.handle) else { return Some(Swapped::Unavailable) };
+        Some(match (shard.entry(swap.handle), swap.expected) {
+            (Entry::Vacant(place), None) => {
+                if let Some(new) = new {
+                    place.insert(new);
+                }
+                Swapped::Done
+            }
+            (Entry::Occupied(mut place), Some(expected)) if Stamp::of(&place.get().record) == Some(expected) => {
+                match new {
+                    Some(new) => drop(place.insert(new)),
+                    None => drop(place.remove()),
+                }
+                Swapped::Done
+            }
+            (Entry::Vacant(_), Some(_)) => Swapped::Conflict(None),
+            (Entry::Occupied(place), _) => Swapped::Conflict(Some(place.get().record.to_vec())),
+        })
+    }
+
+    /// One shard at a time, in turn.
+    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError> {
+        let mut removed = 0_usize;
+        for _ in 0..SHARDS {
+            let Some(mut shard) = self.shard(self.swept.fetch_add(1, Ordering::Relaxed)) else { break };
+            let before = shard.len();
+            shard.retain(|_, kept| kept.garbage_at > now);
+            removed = removed.saturating_add(before.saturating_sub(shard.len()));
+            if removed >= max || before > max {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Handles are random and come in under a tag of ours, so eight of their bytes are as good as any hash of them.
+#[derive(Default)]
+struct HandleHasher(u64);
+
+impl Hasher for HandleHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 ^= u64::from_ne_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+}
