@@ -100,7 +100,8 @@ impl Session {
         let opened_at = self.exchange.now;
         let rotation_due = self.rotation_due();
         self.exchange.now = opened_at.max(now);
-        if let Some(error) = self.refusal() {
+        let verdict = self.refusal();
+        if let Some(error) = verdict.filter(|_| self.exchange.reactions.is_empty()) {
             return Closing::Failed(self.exchange.fail(error));
         }
         let mut bytes = zeroize::Zeroizing::new([0; 40]);
@@ -112,9 +113,12 @@ impl Session {
         let mut exchange = self.exchange;
         let reactions = core::mem::take(&mut exchange.reactions);
         let mut tasks: VecDeque<Task> = reactions.into_iter().map(Task::react).collect();
-        tasks.extend(Task::of_plan(self.base, self.plan, self.reads));
+        // What a dead id calls for is due even when nothing else can be promised.
+        if verdict.is_none() {
+            tasks.extend(Task::of_plan(self.base, self.plan, self.reads));
+        }
         let draws = Draws::from_bytes(&bytes);
-        Box::new(Closer { exchange, opened_at, draws, creates: 0, tasks, uncertain_since: None, verdict: None, draft })
+        Box::new(Closer { exchange, opened_at, draws, creates: 0, tasks, uncertain_since: None, verdict, draft })
             .go_on()
     }
 

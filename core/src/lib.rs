@@ -92,7 +92,7 @@ pub use journal::UpdateFn;
 pub use keys::{KeyError, KeyRing};
 pub use lifecycle::State;
 pub use opening::{Failure, Load, Loaded, Opening, Rules};
-pub use policy::{Assurance, Carry, Concurrency, Policy, PolicyError, Reuse, Settings};
+pub use policy::{Assurance, Carry, Concurrency, Danger, Policy, PolicyError, Reuse, Settings};
 pub use record::{Cause, Client, Principal};
 pub use reply::Reply;
 pub use session::{Change, Denied, Rotation, Session, Trace};

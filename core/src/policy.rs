@@ -43,11 +43,13 @@ pub struct Settings {
     pub cookies: CookieSettings,
     /// The authenticator assurance level that these settings must keep to.
     pub assurance: Option<Assurance>,
-    danger: Danger,
+    /// Choices that make sessions unsafe; made by the methods whose names begin with `danger`.
+    pub danger: Danger,
 }
 
+/// Unsafe choices. None by default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Danger {
+pub struct Danger {
     plain_http: bool,
     refuse_reuse_only: bool,
 }

@@ -1,8 +1,8 @@
 //! What the driver needs from its surroundings, in one place: time, randomness, waiting.
 
 use core::future::{Future, ready};
-use core::pin::pin;
-use core::task::{Context, Poll};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::sync::Arc;
 use std::task::Wake;
@@ -61,6 +61,15 @@ impl Host for System {
 
 /// Runs a future to its end on this thread.
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    // Over an engine every future is ready at once, so nothing is set up for waiting.
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => wait_for(future),
+    }
+}
+
+fn wait_for<F: Future>(mut future: Pin<&mut F>) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -69,7 +78,6 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
     let waker = Arc::new(Unpark(thread::current())).into();
     let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(output) => return output,

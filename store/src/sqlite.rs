@@ -191,7 +191,7 @@ impl Default for Process {
 }
 
 impl Drop for Process {
-    /// To close an inherited handle would break the locks of the process that opened it (SQLite, "How To Corrupt",
+    /// A handle that was opened before a fork is neither used nor closed after it (SQLite, "How To Corrupt Your Database",
     /// section 2.6).
     fn drop(&mut self) {
         if self.pid != std::process::id() {

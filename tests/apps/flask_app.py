@@ -21,7 +21,7 @@ Reply = dict[str, Any]
 def create() -> Flask:
     """The app as its flags ask for it."""
     app = Flask(__name__)
-    app.register_error_handler(options.BadRequest, refused)
+    app.register_error_handler(options.BadParameterError, refused)
     sessions = options.inherited("flask").sessions()
     if sessions is None:
         add_baseline(app)
@@ -31,7 +31,7 @@ def create() -> Flask:
     return app
 
 
-def refused(error: options.BadRequest) -> tuple[Reply, int]:
+def refused(error: options.BadParameterError) -> tuple[Reply, int]:
     """Answers 400 and says why."""
     return {"error": str(error)}, 400
 

@@ -1,7 +1,7 @@
 """Hammers the conformance apps with damaged cookies: hammer.py --minutes M.
 
-Two servers run for each app. One has a healthy store. The store of the other does not exist, so a request that asks it
-for anything is answered 503: a damaged cookie that reached a store would be seen. Neither may answer 5xx or set a cookie.
+Two servers run for each app. One has a healthy store. The other has lost its store, so a request that reaches it is
+answered 503: a damaged cookie that gets as far would be seen. Neither may answer 5xx or set a cookie.
 """
 
 from __future__ import annotations

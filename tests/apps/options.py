@@ -22,7 +22,7 @@ FLAGS = "COATROOM_APP_FLAGS"
 LONGEST_PAUSE_MS = 60_000
 
 
-class BadRequest(Exception):
+class BadParameterError(Exception):
     """The request lacks a parameter, or has one that means nothing."""
 
 
@@ -107,7 +107,7 @@ def text(parameters: Mapping[str, str], name: str) -> str:
     """A parameter that must be there."""
     value = parameters.get(name, "")
     if not value:
-        raise BadRequest(f"the parameter {name} is missing")
+        raise BadParameterError(f"the parameter {name} is missing")
     return value
 
 
@@ -115,7 +115,7 @@ def key(parameters: Mapping[str, str]) -> str:
     """The key of /set; the counter has its own calls."""
     name = text(parameters, "k")
     if name == "views":
-        raise BadRequest("the key views belongs to /incr and /add")
+        raise BadParameterError("the key views belongs to /incr and /add")
     return name
 
 
@@ -123,7 +123,7 @@ def pause_seconds(parameters: Mapping[str, str]) -> float:
     """The pause asked for with ms=N."""
     value = parameters.get("ms", "0")
     if not (value.isascii() and value.isdecimal()) or int(value) > LONGEST_PAUSE_MS:
-        raise BadRequest(f"ms must be a whole number from 0 to {LONGEST_PAUSE_MS}")
+        raise BadParameterError(f"ms must be a whole number from 0 to {LONGEST_PAUSE_MS}")
     return int(value) / 1000
 
 

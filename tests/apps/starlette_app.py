@@ -22,7 +22,7 @@ def create() -> Starlette:
     sessions = options.inherited("starlette").sessions()
     routes = baseline() if sessions is None else contract()
     app = Starlette(routes=routes)
-    app.add_exception_handler(options.BadRequest, refused)
+    app.add_exception_handler(options.BadParameterError, refused)
     if sessions is not None:
         app.add_middleware(CoatroomMiddleware, sessions=sessions)
     return app

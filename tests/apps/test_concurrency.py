@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from harness import LOGIN, Browser, Server, alive, background, together, until
 
 
 @pytest.fixture(params=["anonymous", "logged in"])
-def tabs(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Browser]:
+def tabs(request: pytest.FixtureRequest, browser: Browser) -> Browser:
     """A browser with a session, before and after login."""
     browser.must("/set", k="start", v="1")
     if request.param == "logged in":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import Serve
 from harness import HANDLE_LENGTH, LOGIN, VISITOR, Browser, Server, alive, exchange, refusal, until
 
-NOBODY = {"user": None, "views": 0, "keys": {}}
+NOBODY: dict[str, Any] = {"user": None, "views": 0, "keys": {}}
 
 
 def test_a_new_visitor_has_an_empty_me(browser: Browser) -> None:

@@ -17,7 +17,7 @@ def carries(line: str, name: str) -> bool:
 
 def removal(name: str) -> str:
     """The golden form that removes a cookie."""
-    return f"{name}=; Max-Age=0{ATTRIBUTES}"
+    return f"{name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{ATTRIBUTES}"
 
 
 def kept_from_caches(reply: Reply) -> bool:
@@ -43,9 +43,9 @@ def test_a_login_without_a_visitor_session_sets_one_cookie(browser: Browser) -> 
     assert carries(line, LOGIN), line
 
 
-def test_a_logout_removes_the_login_cookie(browser: Browser) -> None:
+def test_a_logout_removes_both_cookies(browser: Browser) -> None:
     browser.login("ada")
-    assert removal(LOGIN) in browser.post("/logout").set_cookies
+    assert sorted(browser.post("/logout").set_cookies) == [removal(LOGIN), removal(VISITOR)]
 
 
 def test_reading_and_writing_with_a_known_id_set_no_cookie(browser: Browser) -> None:

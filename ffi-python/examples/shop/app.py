@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import coatroom
 from coatroom.flask import Coatroom, skip
 
 from .notes import Notebook
-from .panel import Card, describe
+from .panel import STATES, Card, describe, outcome
 from .products import BY_SKU, PRODUCTS
 
 #: Shorter than in production, so that "rotate now" can be tried twice within a minute.
@@ -56,8 +57,8 @@ def create_app() -> Flask:
     app.extensions["notebook"] = Notebook(database.with_name(database.stem + "-notes.db"))
     app.view_functions["static"] = skip(app.view_functions["static"])
     app.register_blueprint(pages)
-    app.register_error_handler(coatroom.Unauthenticated, lambda error: refusal(401))
-    app.register_error_handler(coatroom.Forbidden, lambda error: refusal(403))
+    app.register_error_handler(coatroom.Unauthenticated, lambda _: refusal(401))
+    app.register_error_handler(coatroom.Forbidden, lambda _: refusal(403))
     app.register_error_handler(HTTPException, lambda error: refusal(error.code or 500))
     return app
 
@@ -125,7 +126,7 @@ def login() -> AnyResponse:
 def logout() -> AnyResponse:
     """Ends the session."""
     mine().logout()
-    note("You are logged out. The session is gone from the store, so a copied cookie is worth nothing.")
+    note("You are logged out. The session is over on the server too: a copied cookie is worth nothing.")
     return back_to("pages.shop")
 
 
@@ -167,7 +168,7 @@ def back_to(endpoint: str) -> AnyResponse:
     return redirect(url_for(endpoint), 303)
 
 
-# The panel. A page is rendered before the commit and sent after it, so its last part, the panel, can tell what was done.
+# The panel. A page is rendered before the commit and sent after it: its last part can tell what was done.
 
 
 def page(template: str, status: int = 200, **values: object) -> Response:
@@ -226,11 +227,13 @@ def after_commit(_error: BaseException | None) -> None:
     """Runs after Coatroom committed, before anything is sent: the trace is final."""
     if "response" not in g or request.endpoint == "static":
         return
-    card = this_exchange()
-    if "token" in g:
-        notebook().put(g.token, card.to_json())
-    elif "cards" in g:
-        g.cards.append(card)
+    # Without a store there is no session to tell of.
+    with contextlib.suppress(coatroom.CoatroomError):
+        card = this_exchange()
+        if "token" in g:
+            notebook().put(g.token, card.to_json())
+        elif "cards" in g:
+            g.cards.append(card)
 
 
 def this_exchange() -> Card:
@@ -241,7 +244,8 @@ def this_exchange() -> Card:
     return Card(
         request=f"{request.method} {request.path}",
         status=g.response.status_code,
-        state=trace.state or "none",
+        state=outcome(trace),
+        meaning=STATES.get(trace.state, ""),
         message=g.get("message", ""),
         facts=describe(trace, sent, set_cookies),
     )

@@ -14,6 +14,7 @@ class Notebook:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        path.touch(mode=0o600)
         with contextlib.closing(self._connect()) as book:
             book.execute("CREATE TABLE IF NOT EXISTS note (token TEXT PRIMARY KEY, text TEXT NOT NULL)")
 

@@ -8,14 +8,31 @@ from dataclasses import asdict, dataclass, field
 
 import coatroom
 
+#: What the id that the browser sent was found to be.
 STATES = {
-    None: "There is no session: nothing is stored for you, and you carry no id.",
-    "Created": "A new id was issued. It becomes active when your browser shows it for the first time.",
-    "Active": "Your browser showed its id, and the session is within its time limits.",
-    "Expired": "The session reached a time limit. Its id never works again.",
-    "Destroyed": "The session was ended, or nothing is stored under this id. It never works again.",
-    "Regenerated": "A newer id took the place of the one your browser sent.",
+    None: "Your browser sent no id.",
+    "Created": "Your browser sent an id that was never shown before.",
+    "Active": "Your browser sent its id, and the session is within its time limits.",
+    "Expired": "The session of this id reached a time limit. The id never works again.",
+    "Destroyed": "The session of this id was ended, or there is none. The id never works again.",
+    "Regenerated": "Your browser sent an id whose place a newer one has taken.",
 }
+
+#: What each thing that was written is for.
+CHANGES = {
+    "created": "A session was made for you, with a fresh id.",
+    "data": "The changes of this request, and nothing else, were put into the session.",
+    "logged in": "Your name was put into the session under a fresh id. Every older id is dead.",
+    "elevated": "You are trusted more, under a fresh id.",
+    "rotated": "The id was replaced; you and your data stayed.",
+    "confirmed": "Your browser showed a new id for the first time. From now on the one before it is on its way out.",
+    "touched": "You were here: the idle limit begins anew.",
+    "ended": "The session is over, for every copy of its id.",
+}
+
+#: What a change makes of the id that the browser sent; the first that applies.
+BECOMES = {"ended": "Destroyed", "logged in": "Regenerated", "elevated": "Regenerated", "rotated": "Regenerated"}
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -33,6 +50,7 @@ class Card:
     request: str
     status: int
     state: str
+    meaning: str
     message: str = ""
     facts: list[Fact] = field(default_factory=list)
 
@@ -47,13 +65,21 @@ class Card:
         return cls(**{**fields, "facts": [Fact(**fact) for fact in fields["facts"]]})
 
 
+def outcome(trace: coatroom.Trace) -> str:
+    """What the id was that the browser sent, and what has become of it."""
+    if trace.state is None:
+        return "none → Created" if "created" in trace.written else "none"
+    if trace.state != "Active":
+        return trace.state
+    after = next((after for change, after in BECOMES.items() if change in trace.written), None)
+    return f"Active → {after}" if after else "Active"
+
+
 def describe(trace: coatroom.Trace, sent: Iterable[str], set_cookies: Iterable[str]) -> list[Fact]:
     """Puts a trace and the cookies of an exchange into words."""
-    state = trace.state
-    facts = [Fact("State", state or "none", STATES.get(state, "")), *_identity(trace)]
-    facts.append(_written(trace))
-    facts.append(Fact("Store trips", str(trace.trips), _trips(trace.trips)))
-    facts.extend(_time_left(trace))
+    over = "ended" in trace.written and "created" not in trace.written
+    facts = [*_identity(trace, over), _written(trace), Fact("Store trips", str(trace.trips), _trips(trace))]
+    facts += [] if over else _time_left(trace)
     facts.append(_sent(list(sent)))
     facts.append(_set([_cookie(line) for line in set_cookies]))
     if trace.events:
@@ -61,36 +87,42 @@ def describe(trace: coatroom.Trace, sent: Iterable[str], set_cookies: Iterable[s
     return facts
 
 
-def _identity(trace: coatroom.Trace) -> list[Fact]:
+def _identity(trace: coatroom.Trace, over: bool) -> list[Fact]:
     if trace.handle is None:
         return []
+    meaning = "The public name of the session. It opens nothing: it may be shown and logged."
+    handle = Fact("Handle", trace.handle, meaning)
+    if over:
+        return [handle]
     generation = trace.generation or 0
     ids = "the first id" if generation == 0 else f"id number {generation + 1}"
-    return [
-        Fact("Handle", trace.handle, "The public name of the session. It opens nothing, so it may be shown and logged."),
-        Fact("Generation", str(generation), f"You carry {ids} of this session. Login and rotation issue the next one."),
-    ]
+    meaning = f"You carry {ids} of this session. Login and rotation issue the next one."
+    return [handle, Fact("Generation", str(generation), meaning)]
 
 
 def _written(trace: coatroom.Trace) -> Fact:
     if not trace.written:
         return Fact("Written", "nothing", "Reading a session writes no data.")
-    return Fact("Written", ", ".join(trace.written), "All of it in one atomic swap, before the response was sent.")
+    meaning = " ".join(CHANGES.get(change, "") for change in trace.written)
+    return Fact("Written", ", ".join(trace.written), meaning.strip())
 
 
-def _trips(trips: int) -> str:
-    if trips == 0:
+def _trips(trace: coatroom.Trace) -> str:
+    if trace.trips == 0:
         return "The store was not asked at all."
-    if trips == 1:
-        return "One call, to load the session or to create it."
-    return "Loading is one call, writing is one more."
+    if trace.trips == 1:
+        return "One call, which created it." if "created" in trace.written else "One call, which loaded it."
+    return "Loading is one call, writing everything in one atomic swap is one more."
 
 
-def _time_left(trace: coatroom.Trace) -> Iterable[Fact]:
-    if trace.idle_left is not None:
-        yield Fact("Idle limit", duration(trace.idle_left), "The session ends when it is left alone this long.")
-    if trace.absolute_left is not None:
-        yield Fact("Absolute limit", duration(trace.absolute_left), "Then it ends however busy you are. Only a login moves it.")
+def _time_left(trace: coatroom.Trace) -> list[Fact]:
+    if trace.absolute_left is None:
+        return []
+    whole = duration(trace.absolute_left)
+    if trace.idle_left is None:
+        return [Fact("Time left", whole, "However busy you are. Only a login moves this limit.")]
+    meaning = "Each visit renews the first limit, only a login the second."
+    return [Fact("Time left", f"{duration(trace.idle_left)} idle, {whole} in all", meaning)]
 
 
 def duration(seconds: float) -> str:
@@ -98,8 +130,10 @@ def duration(seconds: float) -> str:
     whole = max(0, round(seconds))
     hours, minutes = whole // 3600, whole % 3600 // 60
     if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {whole % 60:02} s" if minutes else f"{whole} s"
+        words = f"{hours} h {minutes:02} min"
+    else:
+        words = f"{minutes} min {whole % 60:02} s" if minutes else f"{whole} s"
+    return words.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _sent(names: list[str]) -> Fact:

@@ -1,0 +1,71 @@
+# `make demo` serves the shop, `make test` runs every test. Both install what they need, say so, and are quick the
+# second time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SHOP_DB ?= $(VENV)/shop.db
+PORT ?= 8000
+
+WHEEL_SOURCES := Cargo.toml Cargo.lock $(shell find core store ffi-python -path '*/target' -prune -o \
+	\( -name '*.rs' -o -name '*.toml' -o -path '*/python/coatroom/*.py*' -o -name py.typed \) -type f -print)
+
+.PHONY: demo test test-rust test-bugs test-no-std test-python test-apps venv spec bench bench-python fmt
+
+demo: venv ## The shop on http://127.0.0.1:8000, with SQLite
+	$(BIN)/python ffi-python/examples/shop --port $(PORT) --db $(SHOP_DB)
+
+test: test-rust test-bugs test-no-std test-python test-apps ## Everything
+	@echo "all tests passed"
+
+test-rust:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet
+	cargo test --workspace --quiet
+	spec/check
+
+test-bugs: ## The planted defects: the checkers must find every one
+	RUSTFLAGS='--cfg coatroom_bugs' cargo test --quiet -p coatroom-tests --target-dir target/bugs --test bugs
+
+test-no-std:
+	tests/no_std/check
+
+test-python: venv
+	$(BIN)/ruff check ffi-python tests
+	$(BIN)/ruff format --check ffi-python tests
+	cd ffi-python/python && ../../$(BIN)/mypy --strict --config-file ../pyproject.toml coatroom
+	$(BIN)/python -m mypy.stubtest coatroom._native
+	$(BIN)/pytest -q ffi-python/tests
+
+test-apps: venv
+	$(BIN)/pytest -q tests/apps
+
+venv: $(VENV)/ready ## The Python environment with the wheel built from this tree
+
+$(VENV)/ready: $(VENV)/tools $(WHEEL_SOURCES)
+	@echo "building and installing the wheel"
+	rm -rf target/wheels
+	cd ffi-python && ../$(BIN)/maturin build --quiet --release --out ../target/wheels
+	$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/wheels/*.whl
+	touch $@
+
+$(VENV)/tools: ffi-python/requirements-dev.txt scripts/need
+	PYTHON=$(PYTHON) scripts/need
+	@echo "making the Python environment in $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r ffi-python/requirements-dev.txt
+	touch $@
+
+spec: ## Prints spec/lifecycle.md from the code
+	spec/check --write
+
+bench: ## Rust: ratios to the floor, in one run
+	cargo bench -p coatroom-store
+
+bench-python: venv ## Python: cost over the same handler without a session
+	$(BIN)/python ffi-python/benches/exchange.py
+
+fmt:
+	cargo fmt --all
+	$(BIN)/ruff format ffi-python tests
+	$(BIN)/ruff check --fix ffi-python tests

@@ -1,0 +1,70 @@
+"""What the adapters share: the answer to an exchange that failed, and the headers of one that did not."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from coatroom.errors import CoatroomError
+from coatroom.session import Session
+
+log = logging.getLogger("coatroom")
+
+Headers: TypeAlias = "list[tuple[str, str]]"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response in place of the application's."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/json"),)
+
+
+OnError: TypeAlias = "Callable[[CoatroomError], Answer]"
+
+
+def answer(error: CoatroomError) -> Answer:
+    """The default: the error's status, its code and text as JSON; Retry-After with 503 (RFC 9110 section 15.6.4)."""
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    if error.status == 503:
+        headers.append(("Retry-After", "1"))
+    body = json.dumps({"error": error.code, "message": str(error)}).encode()
+    return Answer(error.status, body, tuple(headers))
+
+
+def report(error: CoatroomError) -> None:
+    """Notes an answer of ours. The text of no error holds an id."""
+    log.log(logging.ERROR if error.status >= 500 else logging.INFO, "%s: %s", error.code, error)
+
+
+def abandon(session: Session) -> None:
+    """Closes the exchange of a response that acknowledges nothing; what dead ids call for is written all the same."""
+    try:
+        session._commit(500)
+    except CoatroomError as error:
+        report(error)
+
+
+def session_headers(session: Session, headers: Iterable[tuple[str, str]]) -> Headers:
+    """The response's headers with those of the committed session."""
+    exchange = session._exchange
+    merged = list(headers)
+    if not exchange.is_touched():
+        return merged
+    vary, cache_control = _joined(merged, "vary"), _joined(merged, "cache-control")
+    for name, value in (("Vary", exchange.vary(vary)), ("Cache-Control", exchange.cache_control(cache_control))):
+        if value is not None:
+            merged = [header for header in merged if header[0].lower() != name.lower()]
+            merged.append((name, value))
+    merged.extend(("Set-Cookie", line) for line in exchange.set_cookies())
+    return merged
+
+
+def _joined(headers: Headers, name: str) -> str | None:
+    values = [value for key, value in headers if key.lower() == name]
+    return ", ".join(values) if values else None

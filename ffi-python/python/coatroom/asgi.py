@@ -1,0 +1,137 @@
+"""Sessions for ASGI applications: Starlette, FastAPI, Litestar and others. ``request.session`` is the
+:class:`coatroom.Session`; without a framework it is ``scope["session"]``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from coatroom._answer import Answer, OnError, answer, report, session_headers
+from coatroom.errors import CoatroomError
+from coatroom.session import Session
+from coatroom.sessions import Sessions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from coatroom.sessions import Settings
+
+__all__ = ["Answer", "CoatroomMiddleware"]
+
+Message: TypeAlias = "MutableMapping[str, Any]"
+Scope: TypeAlias = "MutableMapping[str, Any]"
+Receive: TypeAlias = "Callable[[], Awaitable[Message]]"
+Send: TypeAlias = "Callable[[Message], Awaitable[None]]"
+App: TypeAlias = "Callable[[Scope, Receive, Send], Awaitable[None]]"
+
+
+class CoatroomMiddleware:
+    """Opens the session before ``app`` runs and commits it before the response head is sent.
+
+    Make it with ``sessions=``, or with the arguments of :class:`coatroom.Sessions`. Requests whose path begins with one
+    of ``skip`` have no session. ``on_error`` makes the response that stands in for a refused commit (409) or a store
+    that cannot answer (503).
+
+    A WebSocket has the session of its handshake, to read from: its head cannot carry a cookie back.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        sessions: Sessions | None = None,
+        *,
+        store: str = "",
+        skip: Sequence[str] = (),
+        on_error: OnError = answer,
+        dev: bool = False,
+        **settings: Unpack[Settings],
+    ) -> None:
+        self.app = app
+        self.sessions = sessions or Sessions(store, dev=dev, **settings)
+        self.skip = tuple(skip)
+        self.on_error = on_error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind not in ("http", "websocket") or (self.skip and scope["path"].startswith(self.skip)):
+            await self.app(scope, receive, send)
+            return
+        cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+        try:
+            session = self.sessions.open(cookies)
+        except CoatroomError as error:
+            await _Exchange.refuse(error, self.on_error, kind, send)
+            return
+        scope["session"] = session
+        if kind == "websocket":
+            session._exchange.head_sent()
+        await _Exchange(session, self.on_error, kind, send).run(self.app, scope, receive)
+
+
+class _Exchange:
+    """One request: holds the response head back until the session is committed."""
+
+    def __init__(self, session: Session, on_error: OnError, kind: str, send: Send) -> None:
+        self.session = session
+        self.on_error = on_error
+        self.kind = kind
+        self.send = send
+        self.committed = False
+        self.stands_in = False
+
+    @staticmethod
+    async def refuse(error: CoatroomError, on_error: OnError, kind: str, send: Send) -> None:
+        report(error)
+        if kind == "websocket":
+            await send({"type": "websocket.close", "code": 1013, "reason": error.code})
+            return
+        made = on_error(error)
+        headers = [*made.headers, ("Content-Length", str(len(made.body)))]
+        await send({"type": "http.response.start", "status": made.status, "headers": _encoded(headers)})
+        await send({"type": "http.response.body", "body": made.body})
+
+    async def run(self, app: App, scope: Scope, receive: Receive) -> None:
+        try:
+            await app(scope, receive, self.hold)
+        except CoatroomError as error:
+            if self.committed:
+                raise
+            await self.abandon()
+            await self.refuse(error, self.on_error, self.kind, self.send)
+        finally:
+            if not self.committed:
+                await self.abandon()
+
+    async def hold(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and not self.committed:
+            status = message["status"]
+            try:
+                await self.commit(status)
+            except CoatroomError as error:
+                if status >= 500:
+                    report(error)
+                else:
+                    self.stands_in = True
+                    await self.refuse(error, self.on_error, self.kind, self.send)
+            else:
+                given = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
+                message = {**message, "headers": _encoded(session_headers(self.session, given))}
+        if not self.stands_in:
+            await self.send(message)
+
+    async def commit(self, status: int) -> None:
+        self.committed = True
+        if not self.session._commit_without_waiting(status):
+            # What waits for a disk or for another process waits on a thread of its own.
+            await asyncio.get_running_loop().run_in_executor(None, self.session._exchange.finish)
+
+    async def abandon(self) -> None:
+        try:
+            await self.commit(500)
+        except CoatroomError as error:
+            report(error)
+
+
+def _encoded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]

@@ -1,0 +1,132 @@
+"""Sessions for Flask: ``flask.session`` is the :class:`coatroom.Session`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from flask import Flask, Request, Response, current_app, request, session
+from flask.sessions import SessionInterface, SessionMixin
+
+from coatroom._answer import Answer, OnError, answer, report, session_headers
+from coatroom.errors import CoatroomError
+from coatroom.session import Session
+from coatroom.sessions import Sessions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from coatroom._native import Exchange
+    from coatroom.sessions import Settings
+
+__all__ = ["Answer", "Coatroom", "FlaskSession", "skip"]
+
+View = TypeVar("View", bound=Callable[..., Any])
+log = logging.getLogger("coatroom")
+
+
+def skip(view: View) -> View:
+    """Marks a view that has no session: nothing is loaded unless the view asks for it all the same."""
+    view.coatroom_skip = True  # type: ignore[attr-defined]
+    return view
+
+
+class FlaskSession(Session, SessionMixin):
+    """The session of one request, opened before the view runs."""
+
+    def __init__(self, open_: Callable[[], Exchange]) -> None:
+        self._open = open_
+        self._opened: Exchange | None = None
+        self._handed_out = {}
+
+    @property
+    def _exchange(self) -> Exchange:  # type: ignore[override]
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    @property
+    def permanent(self) -> bool:
+        """Always False: how long a session lasts is said by ``idle`` and ``absolute``, and by ``max_age`` how long a
+        browser keeps the cookie. Setting it changes nothing."""
+        return False
+
+    @permanent.setter
+    def permanent(self, value: bool) -> None:
+        log.warning("session.permanent has no effect: set `max_age` when Coatroom is made")
+
+
+class Coatroom(SessionInterface):
+    """Makes ``flask.session`` a Coatroom session: ``Coatroom(app, sessions)``, or with the arguments of
+    :class:`coatroom.Sessions`, or ``Coatroom(...)`` and later ``init_app(app)``.
+
+    ``on_error`` makes the response that stands in for a refused commit (409) or a store that cannot answer (503).
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        sessions: Sessions | None = None,
+        *,
+        store: str = "",
+        on_error: OnError = answer,
+        dev: bool = False,
+        **settings: Unpack[Settings],
+    ) -> None:
+        self.sessions = sessions or Sessions(store, dev=dev, **settings)
+        self.on_error = on_error
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Puts this in place of the application's own sessions."""
+        app.session_interface = self
+        app.before_request_funcs.setdefault(None, []).insert(0, self._load)
+        app.register_error_handler(CoatroomError, self._handle)
+
+    def open_session(self, app: Flask, request: Request) -> FlaskSession:
+        cookies = request.environ.get("HTTP_COOKIE", "")
+        return FlaskSession(lambda: self.sessions._native.open(cookies))
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        session = cast(FlaskSession, session)
+        if session._opened is None:
+            return
+        try:
+            session._commit(response.status_code)
+        except CoatroomError as error:
+            report(error)
+            if response.status_code < 500:
+                self._stand_in(response, error)
+            return
+        response.headers = type(response.headers)(session_headers(session, response.headers))
+
+    def is_null_session(self, obj: object) -> bool:
+        return False
+
+    def _load(self) -> None:
+        """Opens the session once the route is known, before anything else runs."""
+        view = current_app.view_functions.get(request.endpoint or "")
+        if not getattr(view, "coatroom_skip", False):
+            cast(FlaskSession, session)._exchange  # noqa: B018
+
+    def _handle(self, error: CoatroomError) -> Response:
+        """An error that the view let through: nothing that it asked for is written."""
+        opened = cast(FlaskSession, session)._opened
+        if opened is not None:
+            opened.discard()
+        report(error)
+        return self._stand_in(current_app.response_class(), error)
+
+    def _stand_in(self, response: Response, error: CoatroomError) -> Response:
+        made = self.on_error(error)
+        close = getattr(response.response, "close", None)
+        if close is not None:
+            close()
+        response.direct_passthrough = False
+        response.headers.clear()
+        response.status_code = made.status
+        response.set_data(made.body)
+        response.headers.update(made.headers)
+        return response

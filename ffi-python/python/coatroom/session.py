@@ -1,0 +1,220 @@
+"""The session of one request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+if TYPE_CHECKING:
+    from coatroom._native import Exchange
+
+Rotation = Literal["rotated", "pending", "postponed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What an exchange found, and what it writes."""
+
+    state: str | None
+    """State of the presented id: Created, Active, Expired, Destroyed, Regenerated; None when no id was presented."""
+    generation: int | None
+    """How many ids were issued for the session before the present one."""
+    handle: str | None
+    """The session's public name. Never a credential."""
+    written: tuple[str, ...]
+    """Before the commit what would be written, afterwards what was."""
+    trips: int
+    """Store calls so far."""
+    idle_left: float | None
+    """Seconds until the idle limit, if nothing happens."""
+    absolute_left: float | None
+    """Seconds until the absolute limit."""
+    events: tuple[str, ...]
+    """What was noticed."""
+
+
+class Session(MutableMapping[str, Any]):
+    """A mapping from text to plain data: None, bool, int, float, str, bytes, and lists and dicts of them.
+
+    Nothing is written before the response is ready; then everything is, or the request is refused. Lists and dicts may
+    be changed in place. Reading never writes data.
+    """
+
+    __slots__ = ("_exchange", "_handed_out")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        # Objects that the application may change in place; compared with what is stored when the exchange closes.
+        self._handed_out: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        handed_out = self._handed_out
+        if key in handed_out:
+            return handed_out[key]
+        value = self._exchange.get(key)
+        if type(value) is list or type(value) is dict:
+            handed_out[key] = value
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._exchange.set(key, value)
+        if isinstance(value, (list, dict)):
+            self._handed_out[key] = value
+        else:
+            self._handed_out.pop(key, None)
+
+    def __delitem__(self, key: str) -> None:
+        self._exchange.remove(key)
+        self._handed_out.pop(key, None)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._exchange.contains(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._exchange.keys())
+
+    def __len__(self) -> int:
+        return len(self._exchange.keys())
+
+    def clear(self) -> None:
+        """Removes every key, also those that other requests have added by the time this one is written."""
+        self._exchange.clear()
+        self._handed_out.clear()
+
+    def add(self, key: str, n: int = 1) -> int:
+        """Adds ``n`` to the integer at ``key``, which starts at 0; returns the sum.
+
+        Additions of requests that overlap are all counted, each once.
+        """
+        return self._exchange.add(key, n)
+
+    @overload  # type: ignore[override]
+    def update(self, key: str, function: Callable[[Any], Any], /) -> None: ...
+    @overload
+    def update(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), /, **values: Any) -> None: ...
+    def update(self, /, *args: Any, **values: Any) -> None:
+        """``update(key, function)`` replaces the value by ``function(value)``, with None for an absent key.
+
+        After a conflict the function runs again on the fresh value, possibly after the handler has returned: it must
+        depend on nothing but its argument. Other arguments are those of :meth:`dict.update`.
+        """
+        if len(args) == 2:
+            key, function = args
+            self._write_back(key)
+            self._exchange.update(key, function)
+            self._handed_out.pop(key, None)
+        else:
+            super().update(*args, **values)
+
+    def strict(self) -> None:
+        """Refuses the commit of this request with :class:`coatroom.Conflict` if a key that it reads or sets from here
+        on is changed by another request in between."""
+        self._exchange.strict()
+
+    def login(self, principal: str, roles: Iterable[str] = (), level: int = 1) -> None:
+        """Logs ``principal`` in. The id changes, every older id is dead at once, the absolute limit begins anew.
+
+        Call it after every successful authentication, also of somebody who is logged in already.
+        """
+        self._flush()
+        self._exchange.login(principal, list(roles), level)
+        self._handed_out.clear()
+
+    def elevate(self, level: int) -> None:
+        """Notes a higher (or lower) level of authentication. The id changes, no limit moves."""
+        self._flush()
+        self._exchange.elevate(level)
+        self._handed_out.clear()
+
+    def logout(self) -> None:
+        """Ends the session and removes its cookies. What is set afterwards belongs to a fresh session."""
+        self._exchange.logout()
+        self._handed_out.clear()
+
+    def rotate(self) -> Rotation:
+        """Asks for a new id: ``rotated``, ``pending`` (one is on its way already) or ``postponed`` (nobody is logged
+        in, or the last rotation was too recent)."""
+        return cast(Rotation, self._exchange.rotate())
+
+    def require_role(self, role: str) -> None:
+        """Raises :class:`coatroom.Unauthenticated` or :class:`coatroom.Forbidden` unless somebody with ``role`` is
+        logged in. Left alone, they become the responses 401 and 403."""
+        self._exchange.require_role(role)
+
+    def set_client(self, label: str = "", address: str = "") -> None:
+        """Notes what a list of devices shows of this client."""
+        self._exchange.set_client(label, address)
+
+    @property
+    def principal(self) -> str | None:
+        """Who is logged in."""
+        principal = self._exchange.principal()
+        return principal[0] if principal else None
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles of whoever is logged in."""
+        principal = self._exchange.principal()
+        return frozenset(principal[1]) if principal else frozenset()
+
+    @property
+    def level(self) -> int | None:
+        """The level of authentication of whoever is logged in."""
+        principal = self._exchange.principal()
+        return principal[2] if principal else None
+
+    @property
+    def state(self) -> str | None:
+        """The state of the presented id; None when no id was presented."""
+        return self._exchange.trace()[0]
+
+    @property
+    def handle(self) -> str | None:
+        """The session's public name: for logs and lists, never a credential."""
+        return self._exchange.trace()[2]
+
+    def trace(self) -> Trace:
+        """What this exchange found and writes."""
+        if self._handed_out:
+            self._flush_if_open()
+        state, generation, handle, written, trips, idle_left, absolute_left, events = self._exchange.trace()
+        return Trace(state, generation, handle, tuple(written), trips, idle_left, absolute_left, tuple(events))
+
+    def _commit(self, status: int) -> None:
+        """Closes the exchange for a response with ``status``. One of 500 or above acknowledges nothing, so nothing that
+        the handler asked for is written."""
+        self._prepare(status)
+        self._exchange.close()
+
+    def _commit_without_waiting(self, status: int) -> bool:
+        """As ``_commit``, on an event loop; False when ``_exchange.finish`` has to follow on another thread."""
+        self._prepare(status)
+        return self._exchange.close_without_waiting()
+
+    def _prepare(self, status: int) -> None:
+        if status >= 500:
+            self._exchange.discard()
+        else:
+            self._flush()
+        self._handed_out.clear()
+
+    def __repr__(self) -> str:
+        return "<coatroom.Session>"
+
+    def _flush(self) -> None:
+        """Writes back what was changed in place."""
+        for key, value in self._handed_out.items():
+            self._exchange.set_if_changed(key, value)
+
+    def _flush_if_open(self) -> None:
+        from coatroom.errors import SessionClosed
+
+        try:
+            self._flush()
+        except SessionClosed:
+            self._handed_out.clear()
+
+    def _write_back(self, key: str) -> None:
+        if key in self._handed_out:
+            self._exchange.set_if_changed(key, self._handed_out[key])

@@ -1,0 +1,163 @@
+"""The object that an application makes once."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
+
+from coatroom import _native
+from coatroom.errors import ConfigError
+from coatroom.session import Session
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from coatroom.testing import ManualClock
+
+Span: TypeAlias = "float | timedelta"
+
+log = logging.getLogger("coatroom")
+
+
+class Settings(TypedDict, total=False):
+    """What may be chosen. Spans are seconds or timedeltas; what is left out keeps the default of the policy."""
+
+    preset: Literal["aal1", "aal2", "aal3"]
+    """The limits of an assurance level of NIST SP 800-63B-4, which the other settings then cannot exceed."""
+    idle: Span | None
+    """A session ends when it was not used for this long. None: only the absolute limit. Default 30 minutes."""
+    touch: Span | None
+    """How old the noted time of the last use may be before it is noted again. Default a sixteenth of ``idle``."""
+    absolute: Span
+    """A session ends this long after login, whatever happens. Default 12 hours."""
+    activation: Span | None
+    """A session whose first id is never presented ends after this. Default off."""
+    skew: Span
+    """How far the clocks of the nodes may differ. Default 5 seconds."""
+    rotate_every: Span | None
+    """How long an id of a login is used before it is replaced. Default 15 minutes."""
+    grace: Span
+    """How long a replaced id still works once the client has shown the new one. Default 30 seconds."""
+    carry: Literal["all", "none"] | Sequence[str]
+    """What anonymous data survives a login. Default all."""
+    reuse: Literal["destroy", "danger-refuse-only"]
+    """What follows when an id is presented that was replaced long ago. Default: the session ends."""
+    concurrency: Literal["merge", "strict", "serial"]
+    """How requests that overlap are brought together. Default merge."""
+    size: int
+    """Bytes that the record of a session may have. Default 65,536."""
+    tombstone: Span
+    """How long an ended session remembers why. Default one hour."""
+    login_cookie: str
+    """Name of the login cookie. Default ``__Host-id``."""
+    visitor_cookie: str
+    """Name of the visitor cookie. Default ``__Host-visitor``."""
+    path: str
+    """Path below which the cookies are sent. Default ``/``."""
+    domain: str | None
+    """Domain whose hosts all get the cookies; the names then begin with ``__Secure-``. Default this host alone."""
+    same_site: Literal["lax", "strict", "none"]
+    """When the cookies go along with requests from other sites. Default lax."""
+    max_age: Span | None
+    """How long browsers keep the cookies, never beyond the absolute limit. Default until they are closed."""
+
+
+class Sessions:
+    """The sessions of one application: a store, a key ring and a policy. Share one between all requests and threads.
+
+    ``store`` is ``sqlite:PATH``, a file that all worker processes of the host share, or ``memory``, for one process.
+    ``keys`` is a list ``number:base64url,...`` whose first entry signs; without it ``COATROOM_KEYS`` or the file that
+    ``COATROOM_KEYS_FILE`` names (one entry per line) is read. Make an entry with ``Sessions.new_key(1)``.
+
+    What the policy lets an application choose is listed at :class:`coatroom.sessions.Settings`.
+
+    ``dev=True`` is for development over plain http only: cookies go without ``Secure`` and name prefix, and a key file
+    beside the store is made if no keys are given.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        keys: str | None = None,
+        *,
+        dev: bool = False,
+        clock: ManualClock | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        chosen: dict[str, object] = {name: _seconds(value) for name, value in settings.items()}
+        if dev:
+            chosen["plain_http"] = True
+            log.warning("development mode: session cookies are not confined to https")
+        ring = _find_keys(keys, store, dev, os.environ)
+        self._native = _native.Sessions(store, ring, chosen, clock._native if clock else None)
+        self.cookie_names: tuple[str, str] = self._native.cookie_names()
+        """Names of the login and the visitor cookie."""
+
+    @staticmethod
+    def new_key(number: int) -> str:
+        """A fresh entry for a key ring."""
+        return f"{number}:{base64.urlsafe_b64encode(_native.keygen()).decode().rstrip('=')}"
+
+    def open(self, cookies: bytes | str) -> Session:
+        """Opens the exchange of one request on its Cookie header; several headers are joined by ``; ``.
+
+        Raises :class:`coatroom.StoreUnavailable` when the store cannot say whether there is a session.
+        """
+        return Session(self._native.open(cookies))
+
+    def sweep(self, most: int = 1000) -> int:
+        """Removes at most about ``most`` records that are over for good; returns how many. Only space depends on it."""
+        return self._native.sweep(most)
+
+
+def _seconds(value: object) -> object:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _find_keys(keys: str | None, store: str, dev: bool, environ: Mapping[str, str]) -> str:
+    if keys is not None:
+        return keys
+    if "COATROOM_KEYS" in environ:
+        return environ["COATROOM_KEYS"]
+    if "COATROOM_KEYS_FILE" in environ:
+        return _read_keys(Path(environ["COATROOM_KEYS_FILE"]))
+    if dev:
+        return _dev_keys(store)
+    raise ConfigError(
+        "no session keys: set COATROOM_KEYS or COATROOM_KEYS_FILE to what `Sessions.new_key(1)` gives, or use dev=True"
+    )
+
+
+def _read_keys(path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the key file cannot be read ({type(error).__name__}): check COATROOM_KEYS_FILE") from None
+
+
+def _dev_keys(store: str) -> str:
+    """The key file beside the store, made on first use and readable by its owner alone."""
+    kind, _, name = store.partition(":")
+    if kind != "sqlite":
+        return Sessions.new_key(1)
+    path = Path(name + ".keys")
+    fresh = Path(f"{path}.{os.getpid()}")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(Sessions.new_key(1) + "\n")
+        try:
+            # Whoever links first wins, and everybody reads a whole file.
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    except OSError as error:
+        raise ConfigError(f"the key file beside the store cannot be made ({type(error).__name__})") from None
+    return _read_keys(path)

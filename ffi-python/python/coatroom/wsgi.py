@@ -1,0 +1,146 @@
+"""Sessions for any WSGI application: ``environ["coatroom.session"]`` is the :class:`coatroom.Session`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from coatroom._answer import Answer, Headers, OnError, abandon, answer, report, session_headers
+from coatroom.errors import CoatroomError
+from coatroom.session import Session
+from coatroom.sessions import Sessions
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from typing_extensions import Unpack
+
+    from coatroom.sessions import Settings
+
+__all__ = ["Answer", "CoatroomMiddleware"]
+
+
+class CoatroomMiddleware:
+    """Opens the session before ``app`` runs and commits it before the response head is sent.
+
+    Make it with ``sessions=``, or with the arguments of :class:`coatroom.Sessions`. Requests whose path begins with one
+    of ``skip`` have no session. ``on_error`` makes the response that stands in for a refused commit (409) or a store
+    that cannot answer (503).
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        sessions: Sessions | None = None,
+        *,
+        store: str = "",
+        skip: Sequence[str] = (),
+        on_error: OnError = answer,
+        dev: bool = False,
+        **settings: Unpack[Settings],
+    ) -> None:
+        self.app = app
+        self.sessions = sessions or Sessions(store, dev=dev, **settings)
+        self.skip = tuple(skip)
+        self.on_error = on_error
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self.skip and environ.get("PATH_INFO", "").startswith(self.skip):
+            return self.app(environ, start_response)
+        try:
+            session = self.sessions.open(environ.get("HTTP_COOKIE", ""))
+        except CoatroomError as error:
+            return _Exchange.refuse(error, self.on_error, start_response)
+        environ["coatroom.session"] = session
+        return _Exchange(session, self.on_error, start_response).run(self.app, environ)
+
+
+class _Exchange:
+    """One request: holds the response head back until the session is committed."""
+
+    def __init__(self, session: Session, on_error: OnError, start_response: StartResponse) -> None:
+        self.session = session
+        self.on_error = on_error
+        self.start_response = start_response
+        self.committed = False
+        self.stand_in: list[bytes] | None = None
+
+    @staticmethod
+    def refuse(error: CoatroomError, on_error: OnError, start_response: StartResponse) -> list[bytes]:
+        report(error)
+        made = on_error(error)
+        start_response(_status_line(made.status), [*made.headers, ("Content-Length", str(len(made.body)))])
+        return [made.body]
+
+    def run(self, app: WSGIApplication, environ: WSGIEnvironment) -> Iterable[bytes]:
+        body: Iterable[bytes] | None = None
+        try:
+            body = app(environ, self.start)
+            if self.committed:
+                chunks: Iterator[bytes] = iter(body)
+                first: list[bytes] = []
+            else:
+                # An application written as a generator sends its head with the first chunk.
+                chunks = iter(body)
+                first = [chunk for chunk in (next(chunks, None),) if chunk is not None]
+        except CoatroomError as error:
+            _close(body)
+            if self.committed:
+                raise
+            abandon(self.session)
+            return self.refuse(error, self.on_error, self.start_response)
+        except BaseException:
+            _close(body)
+            if not self.committed:
+                abandon(self.session)
+            raise
+        if self.stand_in is not None:
+            _close(body)
+            return self.stand_in
+        return _Body(first, chunks, body) if first or not isinstance(body, (list, tuple)) else body
+
+    def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
+        if self.committed:
+            if self.stand_in is not None:
+                return _swallow
+            return self.start_response(status, headers, exc_info)
+        self.committed = True
+        try:
+            self.session._commit(int(status[:3]))
+        except CoatroomError as error:
+            if status.startswith("5"):
+                report(error)
+                return self.start_response(status, headers, exc_info)
+            self.stand_in = self.refuse(error, self.on_error, self.start_response)
+            return _swallow
+        return self.start_response(status, session_headers(self.session, headers), exc_info)
+
+
+class _Body:
+    """The application's body, chunk by chunk, closed when the server is done with it."""
+
+    def __init__(self, first: list[bytes], rest: Iterator[bytes], whole: Iterable[bytes]) -> None:
+        self.first = first
+        self.rest = rest
+        self.whole = whole
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.first
+        yield from self.rest
+
+    def close(self) -> None:
+        _close(self.whole)
+
+
+def _close(body: object) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
+
+
+def _swallow(_: bytes) -> None:
+    return None
+
+
+def _status_line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"

@@ -1,0 +1,307 @@
+//! One exchange, as the Python face holds it.
+//!
+//! No lock is held while Python code runs or while a store is asked: whoever uses the exchange in the meantime gets
+//! "wrong stage", never a deadlock.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coatroom_core::staged::{Staged, Waiting};
+use coatroom_core::{Change, Client, Closing, Error, Event, Opening, Rotation, Session, Trace};
+use pyo3::exceptions::PyKeyError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::convert::{decode, encode};
+use crate::error::{from_core, from_denied};
+use crate::sessions::AnyDriver;
+
+/// One request's exchange: opened, used by the handler, closed once.
+#[pyclass(frozen, module = "coatroom._native")]
+pub(crate) struct Exchange {
+    driver: Arc<AnyDriver>,
+    staged: Mutex<Staged>,
+}
+
+type TraceParts = (
+    Option<&'static str>,
+    Option<u32>,
+    Option<String>,
+    Vec<&'static str>,
+    u32,
+    Option<f64>,
+    Option<f64>,
+    Vec<&'static str>,
+);
+
+impl Exchange {
+    pub(crate) fn new(driver: Arc<AnyDriver>, session: Session) -> Self {
+        Self { driver, staged: Mutex::new(Opening::Ready(session).into()) }
+    }
+
+    fn staged(&self) -> MutexGuard<'_, Staged> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, py: Python<'_>, work: impl FnOnce(&mut Session) -> Result<T, Error>) -> PyResult<T> {
+        self.staged().session().and_then(work).map_err(|error| from_core(py, error))
+    }
+
+    /// Runs one step without the lock and without the interpreter, then puts back what became of it.
+    fn advance(&self, py: Python<'_>, step: impl Send + FnOnce(&AnyDriver) -> Staged) {
+        let next = py.detach(|| step(&self.driver));
+        *self.staged() = next;
+    }
+
+    /// Whether the exchange is over; raises if it failed.
+    fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
+        let staged = self.staged();
+        match staged.failure() {
+            Ok(failure) => {
+                let error = failure.error;
+                drop(staged);
+                Err(from_core(py, error))
+            }
+            Err(_) => Ok(staged.waiting() == Waiting::Done),
+        }
+    }
+}
+
+#[pymethods]
+impl Exchange {
+    /// The value of a key; raises `KeyError`.
+    fn get(&self, py: Python<'_>, key: &str) -> PyResult<Py<PyAny>> {
+        let mut staged = self.staged();
+        let session = staged.session().map_err(|error| from_core(py, error))?;
+        match session.get_encoded(key) {
+            Some(bytes) => decode(py, &bytes),
+            None => Err(PyKeyError::new_err(key.to_owned())),
+        }
+    }
+
+    /// Whether there is such a key.
+    fn contains(&self, py: Python<'_>, key: &str) -> PyResult<bool> {
+        self.with(py, |session| Ok(session.get_encoded(key).is_some()))
+    }
+
+    /// All keys.
+    fn keys(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.with(py, |session| Ok(session.keys()))
+    }
+
+    /// Sets a key.
+    fn set(&self, py: Python<'_>, key: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let value = encode(value)?;
+        self.with(py, |session| session.set_encoded(key, value))
+    }
+
+    /// Sets a key whose value was handed out before, if the object has changed since.
+    fn set_if_changed(&self, py: Python<'_>, key: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let value = encode(value)?;
+        self.with(py, |session| {
+            let same = session.get_encoded(key).is_some_and(|present| *present == *value.as_bytes());
+            if same { Ok(()) } else { session.set_encoded(key, value) }
+        })
+    }
+
+    /// Removes a key; raises `KeyError`.
+    fn remove(&self, py: Python<'_>, key: &str) -> PyResult<()> {
+        let found = self.with(py, |session| {
+            let found = session.get_encoded(key).is_some();
+            if found {
+                session.remove(key);
+            }
+            Ok(found)
+        })?;
+        if found { Ok(()) } else { Err(PyKeyError::new_err(key.to_owned())) }
+    }
+
+    /// Removes all keys.
+    fn clear(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, |session| {
+            session.clear();
+            Ok(())
+        })
+    }
+
+    /// Adds to an integer.
+    fn add(&self, py: Python<'_>, key: &str, n: i64) -> PyResult<i64> {
+        self.with(py, |session| session.add(key, n))
+    }
+
+    /// Replaces a value by a function of it, which runs again after a conflict.
+    fn update(&self, py: Python<'_>, key: &str, function: Py<PyAny>) -> PyResult<()> {
+        let raised = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&raised);
+        let run = move |present: Option<&[u8]>| {
+            Python::attach(|py| {
+                let call = || {
+                    let present = present.map(|bytes| decode(py, bytes)).transpose()?;
+                    encode(&function.bind(py).call1((present,))?)
+                };
+                call().map(Some).map_err(|error| {
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    Error::UpdateRefused
+                })
+            })
+        };
+        // The function may come back to this exchange: it is taken out meanwhile.
+        let mut session = self.staged().take_session().map_err(|error| from_core(py, error))?;
+        let updated = session.update(key, Box::new(run));
+        *self.staged() = Opening::Ready(session).into();
+        let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
+        updated.map_err(|error| raised.unwrap_or_else(|| from_core(py, error)))
+    }
+
+    /// Makes this exchange strict.
+    fn strict(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, |session| {
+            session.strict();
+            Ok(())
+        })
+    }
+
+    /// Logs a principal in.
+    fn login(&self, py: Python<'_>, principal: &str, roles: &Bound<'_, PyList>, level: u8) -> PyResult<()> {
+        let roles: Vec<PyBackedStr> = roles.extract()?;
+        self.with(py, |session| session.login(principal, &roles, level))
+    }
+
+    /// Changes the level of authentication.
+    fn elevate(&self, py: Python<'_>, level: u8) -> PyResult<()> {
+        self.with(py, |session| session.elevate(level))
+    }
+
+    /// Ends the session.
+    fn logout(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, |session| {
+            session.logout();
+            Ok(())
+        })
+    }
+
+    /// Asks for a new id: "rotated", "pending" or "postponed".
+    fn rotate(&self, py: Python<'_>) -> PyResult<&'static str> {
+        self.with(py, |session| {
+            Ok(match session.rotate() {
+                Rotation::Rotated => "rotated",
+                Rotation::Pending => "pending",
+                Rotation::Postponed => "postponed",
+            })
+        })
+    }
+
+    /// Notes what a list of devices shows of this client.
+    fn set_client(&self, py: Python<'_>, label: String, address: String) -> PyResult<()> {
+        self.with(py, |session| session.set_client(Client { label, address }))
+    }
+
+    /// The principal's name, roles and level.
+    fn principal(&self, py: Python<'_>) -> PyResult<Option<(String, Vec<String>, u8)>> {
+        self.with(py, |session| {
+            let parts = |principal: &coatroom_core::Principal| {
+                (principal.name().to_owned(), principal.roles().to_vec(), principal.level())
+            };
+            Ok(session.principal().map(parts))
+        })
+    }
+
+    /// Raises unless somebody with this role is logged in.
+    fn require_role(&self, py: Python<'_>, role: &str) -> PyResult<()> {
+        self.with(py, |session| Ok(session.require_role(role)))?.map_err(|denied| from_denied(py, denied))
+    }
+
+    /// The response head is gone.
+    fn head_sent(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, |session| {
+            session.head_sent();
+            Ok(())
+        })
+    }
+
+    /// Forgets every change asked for.
+    fn discard(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, |session| {
+            session.discard();
+            Ok(())
+        })
+    }
+
+    /// Closes the exchange on this thread, which may wait. Raises when it was refused.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let session = self.staged().take_session().map_err(|error| from_core(py, error))?;
+        self.advance(py, |driver| finished(driver, driver.start_closing(session)));
+        self.is_over(py).map(drop)
+    }
+
+    /// Closes the exchange as far as that takes no waiting; False when `finish` has to follow on another thread.
+    fn close_without_waiting(&self, py: Python<'_>) -> PyResult<bool> {
+        let session = self.staged().take_session().map_err(|error| from_core(py, error))?;
+        self.advance(py, |driver| driver.finish_without_waiting(driver.start_closing(session)).into());
+        self.is_over(py)
+    }
+
+    /// Goes on with a closing on this thread, which may wait. Raises when it was refused.
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        let save = self.staged().take_save().map_err(|error| from_core(py, error))?;
+        self.advance(py, |driver| finished(driver, Closing::Save(save)));
+        self.is_over(py).map(drop)
+    }
+
+    /// Whether the response depends on the session. After closing.
+    fn is_touched(&self) -> bool {
+        self.staged().reply().is_ok_and(coatroom_core::Reply::is_touched)
+    }
+
+    /// Values for Set-Cookie headers. After closing.
+    fn set_cookies(&self) -> Vec<String> {
+        let staged = self.staged();
+        staged.reply().map(|reply| reply.set_cookies().map(str::to_owned).collect()).unwrap_or_default()
+    }
+
+    /// The value that Vary must have, or None when it may stay. After closing.
+    fn vary(&self, present: Option<&str>) -> Option<String> {
+        self.staged().reply().ok().and_then(|reply| reply.vary(present))
+    }
+
+    /// The value that Cache-Control must have, or None when it may stay. After closing.
+    fn cache_control(&self, present: Option<&str>) -> Option<&'static str> {
+        self.staged().reply().ok().and_then(|reply| reply.cache_control(present))
+    }
+
+    /// State, generation, handle, what was or would be written, store calls, seconds left (idle, absolute), events.
+    fn trace(&self, py: Python<'_>) -> PyResult<TraceParts> {
+        let mut staged = self.staged();
+        if let Ok(reply) = staged.reply() {
+            return Ok(trace_parts(reply.trace()));
+        }
+        staged.session().map(|session| trace_parts(&session.trace())).map_err(|error| from_core(py, error))
+    }
+
+    /// The canonical encoding of an object, for tests and tools.
+    #[staticmethod]
+    fn encode<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, encode(value)?.as_bytes()))
+    }
+}
+
+fn finished(driver: &AnyDriver, closing: Closing) -> Staged {
+    match driver.finish_now(closing) {
+        Ok(reply) => Closing::Done(reply).into(),
+        Err(refused) => Closing::Failed(refused.0).into(),
+    }
+}
+
+fn trace_parts(trace: &Trace) -> TraceParts {
+    let seconds = |span: Option<core::time::Duration>| span.map(|span| span.as_secs_f64());
+    (
+        trace.state.map(coatroom_core::State::name),
+        trace.generation,
+        trace.handle.map(|handle| handle.to_string()),
+        trace.written.iter().copied().map(Change::name).collect(),
+        trace.trips,
+        seconds(trace.idle_left),
+        seconds(trace.absolute_left),
+        trace.events.iter().copied().map(Event::name).collect(),
+    )
+}

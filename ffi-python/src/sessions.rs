@@ -1,0 +1,283 @@
+//! The long-lived object of an application: rules, an engine, a clock.
+
+use core::future::{Future, ready};
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::Arc;
+use std::thread;
+
+use coatroom_core::{
+    Carry, Concurrency, CookieSettings, Handle, KeyRing, Kind, Loaded, Policy, Reuse, Rules, SameSite, Settings, Swap,
+    Timestamp,
+};
+use coatroom_store::memory::Memory;
+use coatroom_store::sqlite::Sqlite;
+use coatroom_store::{Driver, Engine, Host, Swapped, SweepError, System, Wait};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
+use rand_core::{TryCryptoRng, TryRng};
+
+use crate::error::{config, from_refused, raise};
+use crate::exchange::Exchange;
+
+/// A clock that a test sets, in milliseconds since the Unix epoch.
+#[pyclass(frozen, module = "coatroom._native")]
+pub(crate) struct Clock {
+    ms: Arc<AtomicU64>,
+}
+
+#[pymethods]
+impl Clock {
+    #[new]
+    fn new(unix_ms: u64) -> Self {
+        Self { ms: Arc::new(AtomicU64::new(unix_ms)) }
+    }
+
+    /// The present reading.
+    fn unix_ms(&self) -> u64 {
+        self.ms.load(Ordering::SeqCst)
+    }
+
+    /// Sets the reading.
+    fn set(&self, unix_ms: u64) {
+        self.ms.store(unix_ms, Ordering::SeqCst);
+    }
+}
+
+/// The system, with a clock that may be a test's.
+pub(crate) struct PythonHost {
+    system: System,
+    clock: Option<Arc<AtomicU64>>,
+}
+
+impl Host for PythonHost {
+    fn now(&self) -> Timestamp {
+        match &self.clock {
+            Some(ms) => Timestamp::from_unix_ms(ms.load(Ordering::SeqCst)),
+            None => self.system.now(),
+        }
+    }
+
+    fn ticks(&self) -> Duration {
+        self.system.ticks()
+    }
+
+    fn rng(&self) -> impl TryCryptoRng {
+        self.system.rng()
+    }
+
+    fn pause(&self, span: Duration) -> impl Future<Output = ()> + Send {
+        thread::sleep(span);
+        ready(())
+    }
+}
+
+pub(crate) enum AnyEngine {
+    Memory(Memory),
+    Sqlite(Box<Sqlite>),
+}
+
+impl Engine for AnyEngine {
+    fn load(&self, handle: Handle) -> Loaded {
+        match self {
+            Self::Memory(engine) => Engine::load(engine, handle),
+            Self::Sqlite(engine) => Engine::load(&**engine, handle),
+        }
+    }
+
+    fn swap(&self, swap: &Swap, wait: Wait) -> Option<Swapped> {
+        match self {
+            Self::Memory(engine) => Engine::swap(engine, swap, wait),
+            Self::Sqlite(engine) => Engine::swap(&**engine, swap, wait),
+        }
+    }
+
+    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError> {
+        match self {
+            Self::Memory(engine) => engine.sweep(now, max),
+            Self::Sqlite(engine) => engine.sweep(now, max),
+        }
+    }
+}
+
+pub(crate) type AnyDriver = Driver<AnyEngine, PythonHost>;
+
+/// Rules, an engine and a clock.
+#[pyclass(frozen, module = "coatroom._native")]
+pub(crate) struct Sessions {
+    driver: Arc<AnyDriver>,
+}
+
+#[pymethods]
+impl Sessions {
+    #[new]
+    #[pyo3(signature = (store, keys, settings, clock = None))]
+    fn new(
+        py: Python<'_>,
+        store: &str,
+        keys: &str,
+        settings: &Bound<'_, PyDict>,
+        clock: Option<&Bound<'_, Clock>>,
+    ) -> PyResult<Self> {
+        let keys = KeyRing::parse(keys).map_err(|error| config(py, &error))?;
+        let policy = Policy::try_from(read_settings(settings)?).map_err(|error| config(py, &error))?;
+        let engine = open_engine(py, store)?;
+        let host = PythonHost { system: System::default(), clock: clock.map(|clock| Arc::clone(&clock.get().ms)) };
+        Ok(Self { driver: Arc::new(Driver::with_host(Rules::new(policy, keys), engine, host)) })
+    }
+
+    /// Opens an exchange on the Cookie header. Raises when the store cannot say.
+    fn open(&self, py: Python<'_>, cookies: &Bound<'_, PyAny>) -> PyResult<Exchange> {
+        let driver = &self.driver;
+        let opened = if let Ok(bytes) = cookies.cast::<PyBytes>() {
+            let bytes = bytes.as_bytes();
+            if bytes.is_empty() { driver.open_now(bytes) } else { py.detach(|| driver.open_now(bytes)) }
+        } else {
+            let text = cookies.cast::<PyString>()?.to_string_lossy();
+            let bytes = text.as_bytes();
+            if bytes.is_empty() { driver.open_now(bytes) } else { py.detach(|| driver.open_now(bytes)) }
+        };
+        let session = opened.map_err(|refused| from_refused(py, &refused))?;
+        Ok(Exchange::new(Arc::clone(driver), session))
+    }
+
+    /// The names of the login and the visitor cookie.
+    fn cookie_names(&self) -> (&str, &str) {
+        let policy = self.driver.rules().policy();
+        (policy.cookie_name(Kind::Login), policy.cookie_name(Kind::Visitor))
+    }
+
+    /// Removes at most about `max` records that are garbage by now.
+    fn sweep(&self, py: Python<'_>, max: usize) -> PyResult<usize> {
+        let driver = &self.driver;
+        py.detach(|| driver.store().sweep(driver.host().now(), max))
+            .map_err(|error| raise(py, "unavailable", &error.to_string(), 503))
+    }
+}
+
+/// 32 fresh random bytes for a key ring.
+#[pyfunction]
+pub(crate) fn keygen(py: Python<'_>) -> PyResult<Bound<'_, PyBytes>> {
+    let mut bytes = [0; 32];
+    System::default()
+        .rng()
+        .try_fill_bytes(&mut bytes)
+        .map_err(|_| raise(py, "no-randomness", "the system gave no random bytes: try again shortly", 503))?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+fn open_engine(py: Python<'_>, store: &str) -> PyResult<AnyEngine> {
+    if store == "memory" {
+        return Ok(AnyEngine::Memory(Memory::default()));
+    }
+    match store.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => py
+            .detach(|| Sqlite::new(path))
+            .map(|engine| AnyEngine::Sqlite(Box::new(engine)))
+            .map_err(|error| config(py, &error)),
+        _ => Err(config(py, &"`store` must be `memory` or `sqlite:PATH`")),
+    }
+}
+
+/// Settings by name. Spans come as seconds; an absent name keeps its default.
+fn read_settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
+    let py = given.py();
+    let mut settings = preset(py, get(given, "preset")?.as_deref())?;
+    for (name, value) in given {
+        let name = name.cast::<PyString>()?.to_cow()?.into_owned();
+        let span = || value.extract::<f64>().and_then(|seconds| to_span(py, &name, seconds));
+        let maybe = || if value.is_none() { Ok(None) } else { span().map(Some) };
+        match name.as_str() {
+            "preset" => {}
+            "idle" => settings.idle = maybe()?,
+            "touch" => settings.touch = maybe()?,
+            "absolute" => settings.absolute = span()?,
+            "activation" => settings.activation = maybe()?,
+            "skew" => settings.skew = span()?,
+            "rotate_every" => settings.rotate_every = maybe()?,
+            "grace" => settings.grace = span()?,
+            "tombstone" => settings.tombstone = span()?,
+            "size" => settings.size = value.extract()?,
+            "limit" => settings.limit = value.extract()?,
+            "sealed" => settings.sealed = value.extract()?,
+            "carry" => settings.carry = to_carry(py, &value)?,
+            "reuse" => settings = to_reuse(py, settings, value.extract()?)?,
+            "concurrency" => settings.concurrency = to_concurrency(py, value.extract()?)?,
+            "plain_http" => {
+                if value.extract()? {
+                    settings = settings.danger_plain_http();
+                }
+            }
+            _ => set_cookie(py, &mut settings.cookies, &name, &value)?,
+        }
+    }
+    Ok(settings)
+}
+
+fn get(given: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<String>> {
+    given.get_item(name)?.map(|value| value.extract()).transpose()
+}
+
+fn preset(py: Python<'_>, name: Option<&str>) -> PyResult<Settings> {
+    match name {
+        None => Ok(Settings::default()),
+        Some("aal1") => Ok(Settings::aal1()),
+        Some("aal2") => Ok(Settings::aal2()),
+        Some("aal3") => Ok(Settings::aal3()),
+        Some(_) => Err(config(py, &"`preset` must be `aal1`, `aal2` or `aal3`")),
+    }
+}
+
+fn to_span(py: Python<'_>, name: &str, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| config(py, &format!("`{name}` must be a span in seconds")))
+}
+
+fn to_carry(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Carry> {
+    if let Ok(word) = value.cast::<PyString>() {
+        return match &*word.to_cow()? {
+            "all" => Ok(Carry::All),
+            "none" => Ok(Carry::Nothing),
+            _ => Err(config(py, &"`carry` must be `all`, `none` or a list of keys")),
+        };
+    }
+    value.extract().map(Carry::Keys)
+}
+
+fn to_reuse(py: Python<'_>, settings: Settings, word: &str) -> PyResult<Settings> {
+    match word {
+        "destroy" => Ok(Settings { reuse: Reuse::Destroy, ..settings }),
+        "revoke-all" => Ok(Settings { reuse: Reuse::RevokeAll, ..settings }),
+        "danger-refuse-only" => Ok(settings.danger_refuse_reuse_only()),
+        _ => Err(config(py, &"`reuse` must be `destroy`")),
+    }
+}
+
+fn to_concurrency(py: Python<'_>, word: &str) -> PyResult<Concurrency> {
+    match word {
+        "merge" => Ok(Concurrency::Merge),
+        "strict" => Ok(Concurrency::Strict),
+        "serial" => Ok(Concurrency::Serial),
+        _ => Err(config(py, &"`concurrency` must be `merge` or `strict`")),
+    }
+}
+
+fn set_cookie(py: Python<'_>, cookies: &mut CookieSettings, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    match name {
+        "login_cookie" => cookies.login = value.extract()?,
+        "visitor_cookie" => cookies.visitor = value.extract()?,
+        "path" => cookies.path = value.extract()?,
+        "domain" => cookies.domain = value.extract()?,
+        "max_age" if value.is_none() => cookies.max_age = None,
+        "max_age" => cookies.max_age = Some(to_span(py, name, value.extract()?)?),
+        "same_site" => {
+            cookies.same_site = match value.extract::<String>()?.to_ascii_lowercase().as_str() {
+                "lax" => SameSite::Lax,
+                "strict" => SameSite::Strict,
+                "none" => SameSite::None,
+                _ => return Err(config(py, &"`same_site` must be `lax`, `strict` or `none`")),
+            }
+        }
+        _ => return Err(config(py, &format!("there is no setting `{name}`"))),
+    }
+    Ok(())
+}

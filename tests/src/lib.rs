@@ -1,0 +1,12 @@
+//! What the tests of the core share: a store that compares and swaps, browsers that keep cookies, a world in which
+//! exchanges advance one step at a time, the claims as invariants over it, and a search through all its schedules.
+
+pub mod browser;
+pub mod invariants;
+pub mod ops;
+pub mod record;
+pub mod rng;
+pub mod scenarios;
+pub mod search;
+pub mod store;
+pub mod world;

@@ -1,0 +1,1 @@
+#![cfg(coatroom_bugs)]
