@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::bugs::{Bug, planted};
 use crate::closing::{Closer, Swap};
 use crate::codec::{self, Stamp};
 use crate::cookie::Kind;
@@ -71,6 +72,8 @@ pub(crate) struct Outcome {
     pub(crate) changes: Vec<Change>,
     pub(crate) id: Option<(Kind, SessionId, Timestamp)>,
     pub(crate) at: Option<(Handle, Head)>,
+    /// The task has more to do after this write.
+    pub(crate) unfinished: bool,
 }
 
 /// What an attempt comes to.
@@ -140,8 +143,9 @@ impl Reacting {
         };
         let now = closer.exchange.now.max(record.head.seen_at);
         match self.what {
+            React::Expire(_) if planted(Bug::ExpiryForgotten) => Ok(Attempt::Nothing(Outcome::default())),
             React::Expire(cause) => end(self.handle, record, now, cause, closer),
-            React::EndForReuse if self.generation >= record.head.floor => {
+            React::EndForReuse if !record.head.is_below_floor(self.generation) => {
                 end(self.handle, record, now, Cause::Reuse, closer)
             }
             React::ForgetPrevious if self.is_past_grace(&record.head, now) => {
@@ -167,9 +171,12 @@ impl Ending {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
         };
+        if planted(Bug::LogoutSparesSuccessor) && self.generation < record.head.current.generation {
+            return Ok(Attempt::Nothing(Outcome::default()));
+        }
         // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
         let holder = record.principal.as_ref().map(|principal| principal.name.as_str());
-        if self.generation < record.head.floor && (holder.is_none() || holder != self.principal.as_deref()) {
+        if record.head.is_below_floor(self.generation) && (holder.is_none() || holder != self.principal.as_deref()) {
             return Err(if self.cause == Cause::Logout { Error::LogoutRefused } else { Error::Superseded });
         }
         end(self.handle, record, closer.exchange.now.max(record.head.seen_at), self.cause, closer)
@@ -189,6 +196,11 @@ impl Commit {
         let Some(record) = self.current() else { return Ok(self.refused(Standing::Ended(Cause::Logout))) };
         let now = closer.exchange.now.max(record.head.seen_at);
         let standing = record.judge(&self.base.id, now, closer.policy());
+        if let (Standing::Expired(cause), Known::AsOpened) = (standing, &self.known)
+            && !planted(Bug::StaleExpiry)
+        {
+            return self.end_if_unused(now, cause, closer);
+        }
         if !standing.is_admitted() {
             return Ok(self.refused(standing));
         }
@@ -223,7 +235,8 @@ impl Commit {
             outcome.note(Change::Confirmed, Some(Event::Presented(handle)));
         }
         let carry = self.plan.carry(record.principal.is_some(), &policy.settings().carry);
-        let data = replay(&mut self.plan.before, &mut self.plan.after, carry, &record.data)?;
+        let read = if planted(Bug::WriteBackWhole) { &self.base.record.data } else { &record.data };
+        let data = replay(&mut self.plan.before, &mut self.plan.after, carry, read)?;
         let data_changed = data.as_ref() != record.data.as_bytes();
         let client = self.plan.client.as_ref().unwrap_or(&record.client);
         if data_changed || client != &record.client {
@@ -279,6 +292,9 @@ impl Commit {
             }
             (Some(Privilege::Elevate(_)), None) => return Err(Error::Superseded),
         };
+        if planted(Bug::KeepOldId) {
+            return Ok(Some(principal));
+        }
         let generation = head.current.generation.checked_add(1).ok_or(Error::Superseded)?;
         let secret = closer.draws.secret(0);
         head.raise_floor(generation, secret.digest(), now);
@@ -290,12 +306,16 @@ impl Commit {
     fn rotate(&self, standing: Standing, head: &mut Head, outcome: &mut Outcome, now: Timestamp, closer: &Closer) {
         let confirmed_before =
             self.base.standing == Standing::Current && self.base.record.head.current.confirmed_at.is_some();
-        if !self.plan.rotate || self.plan.privilege.is_some() || standing != Standing::Current || !confirmed_before {
+        let current = standing == Standing::Current || (planted(Bug::RotateTwice) && standing == Standing::Pending);
+        if !self.plan.rotate || self.plan.privilege.is_some() || !current || !confirmed_before {
             return;
         }
         let nonce = closer.draws.nonce();
         if let Some(next) = self.base.id.successor(&nonce) {
             head.rotate(&next, nonce, now);
+            if planted(Bug::RotationMovesDeadline) {
+                head.deadline = now.plus(closer.policy().settings().absolute);
+            }
             outcome.note(Change::Rotated, Some(Event::Rotated(next.handle)));
             outcome.id = Some((Kind::Login, next, head.deadline));
         }
@@ -309,6 +329,17 @@ impl Commit {
         let next = self.base.id.successor(&nonce)?;
         let same = next.generation == head.current.generation && head.current.digest.matches(&next.secret);
         (same && took <= closer.policy().settings().grace).then_some((Kind::Login, next, head.deadline))
+    }
+
+    /// A limit has passed since the exchange was opened, going by a record that others may have used or renewed since. So
+    /// the end is written on that very record, and a conflict is judged anew.
+    fn end_if_unused(&mut self, now: Timestamp, cause: Cause, closer: &Closer) -> Result<Attempt, Error> {
+        let attempt = end(self.base.id.handle, &self.base.record, now, cause, closer)?;
+        let mut ended = self.base.record.clone();
+        ended.end(now, cause);
+        self.known = Known::Met(Box::new(ended));
+        let Attempt::Swap(swap, outcome) = attempt else { return Ok(attempt) };
+        Ok(Attempt::Swap(swap, Outcome { unfinished: true, ..outcome }))
     }
 
     /// The id is no longer admitted. A login starts afresh and inherits nothing; other writes are refused.
@@ -357,7 +388,7 @@ fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
         Some(Privilege::Login(principal)) => Some(Principal { authenticated_at: exchange.now, ..principal.clone() }),
         _ => None,
     };
-    let kind = if principal.is_some() { Kind::Login } else { Kind::Visitor };
+    let kind = if principal.is_some() || planted(Bug::OneCookie) { Kind::Login } else { Kind::Visitor };
     if principal.is_none() {
         if data.as_ref() == empty.as_bytes() && plan.client.is_none() {
             return Ok(Attempt::Nothing(Outcome::default()));

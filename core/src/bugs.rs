@@ -10,11 +10,55 @@ pub enum Bug {
     NoFloorCheck,
     /// The grace of a replaced id outlasts the session's absolute limit.
     GraceBeyondDeadline,
+    /// The grace of a replaced id never ends.
+    GraceForever,
+    /// A rotation moves the absolute limit.
+    RotationMovesDeadline,
+    /// A rotation replaces an id that is already being replaced.
+    RotateTwice,
+    /// A rotation follows the last one at once.
+    RotateWithoutRest,
+    /// A logout by a replaced id in grace leaves its successor alone.
+    LogoutSparesSuccessor,
+    /// Visitors and logins share one cookie.
+    OneCookie,
+    /// A write of unknown outcome is repeated without asking whether it took place.
+    BlindRepeat,
+    /// On a conflict the data is written back as it was read.
+    WriteBackWhole,
+    /// A copied id is refused and nothing more.
+    ReuseIgnored,
+    /// A limit that passed is not written down.
+    ExpiryForgotten,
+    /// What a dead id calls for is dropped when the exchange is refused.
+    ReactionDropped,
+    /// A limit that passed by a record read long ago ends the session, whatever happened since.
+    StaleExpiry,
+    /// A commit is judged by the time at which its exchange was opened.
+    CommitByOpening,
 }
 
+#[cfg(coatroom_bugs)]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::KeepOldId, Self::NoFloorCheck, Self::GraceBeyondDeadline];
+    pub const ALL: [Self; 16] = [
+        Self::KeepOldId,
+        Self::NoFloorCheck,
+        Self::GraceBeyondDeadline,
+        Self::GraceForever,
+        Self::RotationMovesDeadline,
+        Self::RotateTwice,
+        Self::RotateWithoutRest,
+        Self::LogoutSparesSuccessor,
+        Self::OneCookie,
+        Self::BlindRepeat,
+        Self::WriteBackWhole,
+        Self::ReuseIgnored,
+        Self::ExpiryForgotten,
+        Self::ReactionDropped,
+        Self::StaleExpiry,
+        Self::CommitByOpening,
+    ];
 }
 
 #[cfg(coatroom_bugs)]

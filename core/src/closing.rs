@@ -10,6 +10,7 @@ use core::fmt;
 use rand_core::TryCryptoRng;
 
 use crate::attempt::{Attempt, Outcome, Task};
+use crate::bugs::{Bug, planted};
 use crate::codec::Stamp;
 use crate::cookie::Kind;
 use crate::error::Error;
@@ -17,7 +18,7 @@ use crate::event::Event;
 use crate::id::{Draws, Handle};
 use crate::opening::{Exchange, Failure, Loaded, Presence};
 use crate::policy::Policy;
-use crate::record::{COMMITS_KEPT, Head, Record};
+use crate::record::{COMMITS_KEPT, Head, Record, Standing};
 use crate::reply::{Draft, Reply};
 use crate::session::{Change, Privilege, Session};
 use crate::time::Timestamp;
@@ -99,13 +100,17 @@ impl Session {
     pub fn close<R: TryCryptoRng + ?Sized>(mut self, now: Timestamp, rng: &mut R) -> Closing {
         let opened_at = self.exchange.now;
         let rotation_due = self.rotation_due();
-        self.exchange.now = opened_at.max(now);
+        self.exchange.now = if planted(Bug::CommitByOpening) { opened_at } else { opened_at.max(now) };
         let verdict = self.refusal();
-        if let Some(error) = verdict.filter(|_| self.exchange.reactions.is_empty()) {
+        if let Some(error) = verdict.filter(|_| self.exchange.reactions.is_empty() || planted(Bug::ReactionDropped)) {
             return Closing::Failed(self.exchange.fail(error));
         }
+        if self.is_settled() {
+            let draft = Draft::new(&self);
+            return Closing::Done(draft.finish(&mut self.exchange));
+        }
         let mut bytes = zeroize::Zeroizing::new([0; 40]);
-        if self.may_write() && rng.try_fill_bytes(&mut *bytes).is_err() {
+        if rng.try_fill_bytes(&mut *bytes).is_err() {
             return Closing::Failed(self.exchange.fail(Error::NoRandomness));
         }
         self.plan.rotate |= rotation_due && self.plan.privilege.is_none();
@@ -140,18 +145,20 @@ impl Session {
         (leaves_visitor && self.exchange.visitor == Presence::Twice).then_some(Error::DuplicateCookie)
     }
 
-    /// Whether closing can need a random byte: not for a read of a confirmed session that is neither due for anything.
-    fn may_write(&self) -> bool {
-        !self.plan.is_empty()
-            || !self.exchange.reactions.is_empty()
-            || self.base.as_ref().is_some_and(|base| {
-                let mut head = base.record.head;
-                let touch = self.exchange.rules.policy().touch(head.idle);
-                let now = self.exchange.now;
-                // Once a limit has passed during the exchange, the end is written.
-                let near_end = now >= head.limits().ends_at();
-                near_end || head.current.confirmed_at.is_none() || head.touch(now, touch) || self.rotation_due()
-            })
+    /// Whether nothing is left to write or to say: the usual read of a session with a confirmed id, or no session at all.
+    fn is_settled(&self) -> bool {
+        if !self.plan.is_empty() || !self.exchange.reactions.is_empty() {
+            return false;
+        }
+        let Some(base) = &self.base else { return true };
+        let mut head = base.record.head;
+        let now = self.exchange.now;
+        let touch = self.exchange.rules.policy().touch(head.idle);
+        let confirmed = base.standing == Standing::Current && head.current.confirmed_at.is_some();
+        // Once a limit has passed during the exchange, the end is written.
+        let within_limits = now < head.limits().ends_at();
+        let settled_id = confirmed || base.standing == Standing::Grace;
+        settled_id && within_limits && !head.touch(now, touch) && !self.rotation_due()
     }
 }
 
@@ -195,7 +202,7 @@ impl Closer {
 
     /// Whether this exchange wrote one of the last writes of the record.
     fn wrote(&self, head: &Head) -> bool {
-        head.commits.contains(&self.draws.commit)
+        head.commits.contains(&self.draws.commit) && !planted(Bug::BlindRepeat)
     }
 
     /// Whether so many writes came in between that an attempt of unknown outcome can no longer be recognised.
@@ -249,7 +256,11 @@ impl Save {
     }
 
     fn acknowledged(mut self) -> Closing {
-        self.closer.draft.take(self.work.outcome);
+        let Work { task, outcome, .. } = *self.work;
+        if outcome.unfinished {
+            self.closer.tasks.push_front(task);
+        }
+        self.closer.draft.take(outcome);
         self.closer.uncertain_since = None;
         self.closer.go_on()
     }

@@ -4,9 +4,9 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::value::{MAX_DEPTH, Reader, Token, ValueError, Writer, key_order};
+use crate::value::{MAX_DEPTH, Reader, Token, ValueError, Writer};
 
-/// A canonical CBOR map at the end of `bytes`, with the place of each entry. Entries are in [`key_order`].
+/// A canonical CBOR map at the end of `bytes`, with the place of each entry, in the order of their keys.
 #[derive(Clone)]
 pub(crate) struct Data {
     bytes: Vec<u8>,
@@ -47,12 +47,14 @@ impl Data {
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&[u8]> {
-        let at = self.entries.binary_search_by(|entry| key_order(self.key(entry), key)).ok()?;
-        self.entries.get(at).map(|entry| self.value(entry))
+        // The same order as `key_order`, without looking at the text as text.
+        let order = |entry: &Entry| (entry.key.len(), self.slice(&entry.key)).cmp(&(key.len(), key.as_bytes()));
+        let at = self.entries.binary_search_by(order).ok()?;
+        self.entries.get(at).map(|entry| self.slice(&entry.value))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.entries.iter().map(|entry| (self.key(entry), self.value(entry)))
+        self.entries.iter().map(|entry| (self.key(entry), self.slice(&entry.value)))
     }
 
     pub(crate) fn pairs(&self) -> Vec<Pair<'_>> {
@@ -65,15 +67,15 @@ impl Data {
     }
 
     fn key(&self, entry: &Entry) -> &str {
-        self.bytes.get(entry.key.clone()).and_then(|key| core::str::from_utf8(key).ok()).unwrap_or_default()
+        core::str::from_utf8(self.slice(&entry.key)).unwrap_or_default()
     }
 
-    fn value(&self, entry: &Entry) -> &[u8] {
-        self.bytes.get(entry.value.clone()).unwrap_or_default()
+    fn slice(&self, range: &Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
     }
 }
 
-/// The map of `pairs`, which are in [`key_order`] without doubles.
+/// The map of `pairs`, which are in the order of their keys, without doubles.
 pub(crate) fn encode(pairs: &[Pair<'_>]) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.map(pairs.len());

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::bugs::{Bug, planted};
 use crate::codec::{self, Unreadable};
 use crate::cookie::{Kind, Sent};
 use crate::error::Error;
@@ -269,6 +270,7 @@ impl Load {
                 self.react(record, React::Expire(cause));
                 self.dead(State::Expired)
             }
+            Standing::Reuse if planted(Bug::ReuseIgnored) => self.dead(State::Regenerated),
             Standing::Reuse => {
                 exchange.events.push(Event::Reuse(self.id.handle));
                 let ends = exchange.rules.policy.reuse_ends();

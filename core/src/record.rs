@@ -10,6 +10,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::bugs::{Bug, planted};
 use crate::data::Data;
 use crate::id::{CommitId, Digest, Nonce, SessionId};
 use crate::lifecycle::State;
@@ -192,10 +193,11 @@ impl Record {
         if let Some(end) = head.end {
             return Standing::Ended(end.cause);
         }
-        if let Some(cause) = head.expired(now, policy) {
+        let outlasts = planted(Bug::GraceBeyondDeadline) && id.generation < head.current.generation;
+        if let Some(cause) = head.expired(now, policy).filter(|_| !outlasts) {
             return Standing::Expired(cause);
         }
-        if id.generation < head.floor {
+        if head.is_below_floor(id.generation) {
             return Standing::BelowFloor;
         }
         if id.generation == head.current.generation {
@@ -212,7 +214,7 @@ impl Record {
                 }
                 match previous.phase {
                     Phase::Pending(_) => Standing::Pending,
-                    Phase::Grace(until) if now < until => Standing::Grace,
+                    Phase::Grace(until) if now < until || planted(Bug::GraceForever) => Standing::Grace,
                     Phase::Grace(_) => Standing::Reuse,
                 }
             }
@@ -235,6 +237,11 @@ impl Record {
 impl Head {
     pub(crate) const fn limits(&self) -> Limits {
         Limits { seen_at: self.seen_at, idle: self.idle, deadline: self.deadline }
+    }
+
+    /// Whether an id of this generation is from before the present login: dead for good.
+    pub(crate) fn is_below_floor(&self, generation: u32) -> bool {
+        generation < self.floor && !planted(Bug::NoFloorCheck)
     }
 
     fn expired(&self, now: Timestamp, policy: &Policy) -> Option<Cause> {

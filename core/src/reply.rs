@@ -93,7 +93,7 @@ enum Cookie {
 impl Draft {
     pub(crate) fn new(session: &Session) -> Self {
         let cookie = || if session.plan.logout { Cookie::Remove } else { Cookie::Keep };
-        let trace = Trace { written: Vec::new(), ..session.trace() };
+        let trace = session.trace_before();
         let at = session.base.as_ref().map(|base| (base.id.handle, base.record.head));
         let (accessed, head_sent) = (session.accessed, session.head_sent);
         Self { login: cookie(), visitor: cookie(), accessed, head_sent, trace, at, events: Vec::new() }

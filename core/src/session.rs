@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::bugs::{Bug, planted};
 use crate::cookie::Kind;
 use crate::error::Error;
 use crate::event::Event;
@@ -319,13 +320,18 @@ impl Session {
 
     /// What the exchange found, and what closing it now would write.
     pub fn trace(&self) -> Trace {
+        Trace { written: self.planned(), ..self.trace_before() }
+    }
+
+    /// The trace without what is to be written.
+    pub(crate) fn trace_before(&self) -> Trace {
         let left = |until: Timestamp| until.since(self.exchange.now);
         let head = self.base.as_ref().map(|base| &base.record.head);
         Trace {
             state: self.state(),
             handle: self.handle(),
             generation: head.map(|head| head.current.generation),
-            written: self.planned(),
+            written: Vec::new(),
             trips: self.exchange.trips,
             idle_left: head.and_then(|head| head.idle.map(|idle| left(head.seen_at.plus(idle)))),
             absolute_left: head.map(|head| left(head.deadline)),
@@ -354,7 +360,11 @@ impl Session {
             (Standing::Pending, _) | (Standing::Current, None) => Rotation::Pending,
             (Standing::Current, Some(confirmed_at)) => {
                 let rest = self.exchange.rules.policy().settings().grace.saturating_mul(2);
-                if self.exchange.now >= confirmed_at.plus(rest) { Rotation::Rotated } else { Rotation::Postponed }
+                if self.exchange.now >= confirmed_at.plus(rest) || planted(Bug::RotateWithoutRest) {
+                    Rotation::Rotated
+                } else {
+                    Rotation::Postponed
+                }
             }
             _ => Rotation::Postponed,
         }

@@ -122,19 +122,21 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Goes on with a closing that was begun elsewhere.
     pub async fn finish(&self, mut closing: Closing) -> Result<Reply, Refused> {
-        let mut trial = self.trial();
+        let mut trial: Option<Trial> = None;
         loop {
             closing = match closing {
                 Closing::Done(reply) => return Ok(reply),
                 Closing::Failed(failure) => return Err(failure.into()),
                 Closing::Save(save) => match self.store.swap(save.swap()).await {
                     Swapped::Done => {
-                        trial = self.trial();
+                        trial = None;
                         save.saved()
                     }
-                    Swapped::Conflict(current) => self.conflicted(save, current, &mut trial).await,
-                    Swapped::Unknown => self.reload(save, &trial).await,
-                    Swapped::Unavailable if save.is_ending() && !self.is_over(&save, &trial) => {
+                    Swapped::Conflict(current) => self.conflicted(save, current, trial.get_or_insert_with(|| self.trial())).await,
+                    Swapped::Unknown => self.reload(save, trial.get_or_insert_with(|| self.trial())).await,
+                    Swapped::Unavailable
+                        if save.is_ending() && !self.is_over(&save, trial.get_or_insert_with(|| self.trial())) =>
+                    {
                         self.host.pause(self.jitter(u32::MAX)).await;
                         Closing::Save(save)
                     }

@@ -2,7 +2,8 @@
 //!
 //! WAL mode. Creating, logging in, rotating and ending are on disk before they are acknowledged (`synchronous=FULL`), data
 //! and the time of the last use survive the death of a process, and of the host except for the newest (`NORMAL`).
-//! The file must be on a local disk. It is opened when first used and again after a fork; a handle inherited from a
+//! The file must be on a local disk, and no other copy of SQLite may open it in the same process (in Python: not the
+//! module `sqlite3`), for file locks do not hold between two copies in one process. It is opened when first used and again after a fork; a handle inherited from a
 //! parent is leaked, never used and never closed.
 
 use core::cell::Cell;
@@ -306,7 +307,6 @@ fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
     connection.busy_handler(Some(wait_a_little))?;
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "mmap_size", 256 * 1024 * 1024)?;
     Ok(connection)
 }
 

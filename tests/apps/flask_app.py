@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+import coatroom
+import coatroom.flask
 import flask
 from flask import Flask, request
 
-import coatroom
-import coatroom.flask
 import options
 
 Reply = dict[str, Any]

@@ -10,6 +10,7 @@ worker_class = "gthread"
 threads = 16
 backlog = 2048
 graceful_timeout = 5
-loglevel = "warning"
+# Every request with a damaged header would be a warning.
+loglevel = "error"
 # Several servers of one user run at the same time in the tests; they would share this socket.
 control_socket_disable = True

@@ -215,6 +215,8 @@ def report(runs: list[Run]) -> int:
     """Prints counts and findings; the exit status."""
     for run in runs:
         for name, tally in run.tallies.items():
+            if not tally.statuses:
+                continue
             print(f"{name}: {sum(tally.statuses.values())} requests, by status {dict(sorted(tally.statuses.items()))}")
     findings = [finding for run in runs for finding in run.findings]
     for finding in findings[:SHOWN_FINDINGS]:

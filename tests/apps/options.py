@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import coatroom
 
@@ -20,6 +20,8 @@ TEST_RING = "1:" + base64.urlsafe_b64encode(b"obviously a test key, not a secret
 FLAGS = "COATROOM_APP_FLAGS"
 
 LONGEST_PAUSE_MS = 60_000
+
+Concurrency = Literal["merge", "strict", "serial"]
 
 
 class BadParameterError(Exception):
@@ -33,7 +35,7 @@ class Options:
     port: int
     store: str
     workers: int
-    concurrency: str
+    concurrency: Concurrency
     idle_seconds: float | None
     absolute_seconds: float | None
     grace_seconds: float | None

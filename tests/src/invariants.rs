@@ -6,12 +6,12 @@
 use std::fmt;
 
 use coatroom_core::staged::Waiting;
-use coatroom_core::{Change, Event, Kind, State, Value};
+use coatroom_core::{Change, Event, Handle, Kind, State, Value};
 
 use crate::browser::{Id, read_line};
 use crate::ops::{Op, mark, times};
 use crate::record::{Front, Previous, data};
-use crate::world::{ATTACKER, Exchange, Phase, Seen, Setup, THIEF, World};
+use crate::world::{ATTACKER, Exchange, Phase, Said, Seen, Setup, THIEF, World};
 
 /// A broken claim.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,7 +53,7 @@ fn require(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 fn has(exchange: &Exchange, wanted: fn(&Op) -> bool) -> bool {
-    exchange.script.ops.iter().any(wanted)
+    exchange.script.ops.iter().any(wanted) && !exchange.script.ops.contains(&Op::Discard)
 }
 
 fn logs_in(exchange: &Exchange) -> bool {
@@ -80,7 +80,8 @@ pub fn a_planted_id_never_logs_in(world: &World, seen: &Seen<'_>) -> Result<(), 
             let (before, after) = (before.and_then(Front::read), swap.new.as_deref().and_then(Front::read));
             let Some(front) = before.filter(|front| front.holder().is_some_and(is_honest)) else { return Ok(()) };
             let is_end = after.is_none_or(|after| after.cause.is_some_and(|cause| (1..=3).contains(&cause)));
-            require(is_end && front.is_over_limit(world.now), || format!("the attacker wrote into a login by {by}"))
+            let over = front.is_over_limit(world.now) || was_over_limit(&world.exchanges[by], swap.handle);
+            require(is_end && over, || format!("the attacker wrote into a login by {by}"))
         }
         Seen::Answered(number) if world.exchanges[number].script.browser == ATTACKER => {
             let exchange = &world.exchanges[number];
@@ -94,11 +95,25 @@ pub fn a_planted_id_never_logs_in(world: &World, seen: &Seen<'_>) -> Result<(), 
     }
 }
 
+/// Whether the store showed this exchange the session past a limit: then it ends, whatever happened in between.
+fn was_over_limit(exchange: &Exchange, handle: Handle) -> bool {
+    let inputs = &exchange.inputs;
+    let mut looked_up = exchange.opened.iter().flat_map(|opened| &opened.looked_up);
+    let met = inputs.said.iter().filter_map(|said| match said {
+        Said::Conflicted(record) | Said::Reloaded(record) => record.as_deref().and_then(Front::read),
+        Said::Saved => None,
+    });
+    looked_up.any(|(_, id, front)| {
+        id.handle == handle && front.as_ref().is_some_and(|front| front.is_over_limit(inputs.opened_at))
+    }) || met.into_iter().any(|front| front.is_over_limit(inputs.closed_at))
+}
+
 fn logged_in_as_itself(exchange: &Exchange) -> bool {
     exchange.opened.as_ref().is_some_and(|opened| opened.principal.as_deref() == Some("mallory"))
 }
 
-/// Claim 2. Once an exchange is over that found an id dead, that id opens nothing and writes nothing.
+/// Claim 2. Once an exchange is over that found an id dead, that id opens nothing and writes nothing; and a logout that was
+/// acknowledged has ended the session, whichever of its ids asked.
 pub fn dead_ids_stay_dead(world: &World, seen: &Seen<'_>) -> Result<(), String> {
     let live = |number: usize| {
         let opened = world.exchanges[number].opened.as_ref()?;
@@ -113,6 +128,13 @@ pub fn dead_ids_stay_dead(world: &World, seen: &Seen<'_>) -> Result<(), String> 
                 Some(id) => Err(format!("{by} wrote with the dead {id:?}")),
                 None => Ok(()),
             }
+        }
+        Seen::Answered(number) => {
+            let exchange = &world.exchanges[number];
+            let done = exchange.answer.as_ref().unwrap().error.is_none() && logs_out(exchange);
+            let id = exchange.opened.as_ref().and_then(|opened| opened.live.as_ref()).filter(|_| done);
+            let front = id.and_then(|id| world.store.get(id.handle)).and_then(Front::read);
+            require(front.is_none_or(|front| front.is_ended()), || format!("{number} logged out, {id:?} goes on"))
         }
         _ => Ok(()),
     }
@@ -167,7 +189,7 @@ pub fn acknowledged_writes_are_there(world: &World, seen: &Seen<'_>) -> Result<(
 struct Wish<'a> {
     ops: &'a [Op],
     /// In which session it was told that this is done.
-    acknowledged_at: Option<coatroom_core::Handle>,
+    acknowledged_at: Option<Handle>,
     /// It was told that nothing was written.
     is_refused: bool,
 }
@@ -182,8 +204,9 @@ impl<'a> Wish<'a> {
             && opened.live.is_some()
             && answer.written.contains(&Change::Created)
         {
-            // A login that had to start afresh takes along only what followed it.
-            start = start.max(after_last(|op| matches!(op, Op::Login(_))));
+            // A login that had to start afresh takes along only what followed it, and of a logout what followed that.
+            let logout = after_last(|op| *op == Op::Logout);
+            start = if logout > 0 { logout } else { start.max(after_last(|op| matches!(op, Op::Login(_)))) };
         }
         let writes =
             ops[start..].iter().any(|op| matches!(op, Op::Add | Op::Update | Op::Set(_))) && exchange.opened.is_some();
@@ -243,7 +266,7 @@ pub fn a_login_stays(world: &World, seen: &Seen<'_>) -> Result<(), String> {
             match after.filter(|after| !after.is_ended()) {
                 None => {
                     let asked = own && (logs_out(exchange) || logs_in(exchange));
-                    let over = front.is_over_limit(world.now);
+                    let over = front.is_over_limit(world.now) || was_over_limit(exchange, swap.handle);
                     let reuse = opened.into_iter().flat_map(|opened| &opened.looked_up).any(|(kind, id, _)| {
                         *kind == Kind::Login
                             && id.handle == swap.handle
@@ -278,7 +301,9 @@ pub fn a_copy_is_noticed(world: &World, seen: &Seen<'_>) -> Result<(), String> {
     let noticed = opened.events.contains(&Event::Reuse(id.handle));
     require(noticed && opened.live.as_ref() != Some(id), || format!("{number} used the copied {id:?}"))?;
     let answered = matches!(seen, Seen::Answered(_)) && !exchange.answer.as_ref().unwrap().is_uncertain();
-    let over = world.store.get(id.handle).and_then(Front::read).is_none_or(|front| front.is_ended());
+    // A login in between did away with the copy, and is not its holder's to end.
+    let now = world.store.get(id.handle).and_then(Front::read);
+    let over = now.is_none_or(|front| front.is_ended() || front.floor > id.generation);
     require(!answered || over, || format!("{number} presented the copied {id:?}, and the session goes on"))
 }
 
@@ -304,8 +329,11 @@ pub fn limits_hold(world: &World, seen: &Seen<'_>) -> Result<(), String> {
             let late = before.as_ref().is_some_and(|front| front.is_over_limit(closed_at));
             require(!late, || format!("{by} wrote past a limit"))?;
             let seen_at = before.as_ref().map_or(0, |front| front.seen);
-            require(after.seen >= seen_at && after.seen <= closed_at.max(seen_at), || format!("{by} moved the last use"))?;
-            let full = closed_at + world.setup.absolute();
+            require(after.seen >= seen_at && after.seen <= closed_at.max(seen_at), || {
+                format!("{by} moved the last use")
+            })?;
+            // A clock that is behind the record is taken to be where the record is.
+            let full = closed_at.max(seen_at) + world.setup.absolute();
             let kept = before.as_ref().is_some_and(|front| front.deadline == after.deadline);
             let fresh = before.is_none() || logs_in(exchange);
             require(kept || (fresh && after.deadline == full), || format!("{by} moved the absolute limit"))?;
@@ -353,9 +381,10 @@ pub fn cookies_come_only_from_where_they_may(world: &World, seen: &Seen<'_>) -> 
     let opened = exchange.opened.as_deref();
     let regenerated = opened.is_some_and(|opened| {
         opened.state == Some(State::Regenerated)
-            && opened.looked_up.first().is_some_and(|(kind, id, _)| {
-                *kind == Kind::Login && opened.live.as_ref().is_none_or(|live| live == id)
-            })
+            && opened
+                .looked_up
+                .first()
+                .is_some_and(|(kind, id, _)| *kind == Kind::Login && opened.live.as_ref().is_none_or(|live| live == id))
     });
     for line in &answer.cookies {
         let (kind, value, removes) = read_line(line);

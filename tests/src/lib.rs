@@ -9,4 +9,6 @@ pub mod rng;
 pub mod scenarios;
 pub mod search;
 pub mod store;
+pub mod suite;
+pub mod walk;
 pub mod world;

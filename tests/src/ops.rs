@@ -30,14 +30,14 @@ pub fn mark(exchange: usize) -> i64 {
     1000 + i64::try_from(exchange).unwrap()
 }
 
-/// What it adds: a power of four, so that a sum shows how often each was added.
+/// What it adds: a power of eight, so that a sum shows how often each was added. There is room for 20 exchanges.
 pub fn share(exchange: usize) -> i64 {
-    1 << (2 * exchange)
+    1 << (3 * exchange)
 }
 
 /// How often the share of `exchange` is in `sum`.
 pub fn times(sum: i64, exchange: usize) -> i64 {
-    sum >> (2 * exchange) & 3
+    sum >> (3 * exchange) & 7
 }
 
 impl Op {
@@ -102,6 +102,19 @@ pub fn key() -> impl Strategy<Value = &'static str> {
 
 pub fn name() -> impl Strategy<Value = &'static str> {
     prop_oneof![3 => Just("alice"), 1 => Just("bob")]
+}
+
+/// What one handler does: a few calls, of which at most one is a login, and a change of mind comes last.
+pub fn handler(op: impl Strategy<Value = Op>) -> impl Strategy<Value = Vec<Op>> {
+    prop::collection::vec(op, 0..5).prop_map(|mut ops| {
+        let mut logins = 0;
+        ops.retain(|op| {
+            logins += usize::from(matches!(op, Op::Login(_)));
+            !matches!(op, Op::Login(_)) || logins == 1
+        });
+        ops.sort_by_key(|op| *op == Op::Discard);
+        ops
+    })
 }
 
 /// Values of the closed model, nested a little.

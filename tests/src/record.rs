@@ -56,8 +56,7 @@ impl Front {
         let state = input.number(1)? as u8;
         let version = input.number(8)?;
         input.1 += 32;
-        let [created, seen, deadline, idle] =
-            [input.number(6)?, input.number(6)?, input.number(6)?, input.number(6)?];
+        let [created, seen, deadline, idle] = [input.number(6)?, input.number(6)?, input.number(6)?, input.number(6)?];
         let generation = input.number(4)? as u32;
         input.1 += 32 + 6;
         let confirmed = input.number(6)?;

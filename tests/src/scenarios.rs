@@ -1,5 +1,6 @@
 //! What the search starts from: how matters stand, who then asks for what at once, and when the clock may move.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use coatroom_core::Settings;
@@ -92,9 +93,7 @@ impl Before {
 
     /// The world as it is then.
     pub fn world(self, change: impl FnOnce(&mut Setup)) -> Result<World, Violation> {
-        let mut setup = Setup::of(self.settings());
-        change(&mut setup);
-        let mut world = World::new(setup);
+        let mut world = World::new(Setup::of(self.settings()));
         match self {
             Self::Nobody => {}
             Self::Visitor => {
@@ -128,6 +127,8 @@ impl Before {
                 world.run(VICTIM, &[])?;
             }
         }
+        // What a world promises holds from here on.
+        change(Arc::get_mut(&mut world.setup).unwrap());
         Ok(world)
     }
 }
@@ -164,6 +165,10 @@ pub const REQUESTS: [&[Op]; 17] = [
     &[Op::HeadSent, Op::Set("a")],
     &[],
 ];
+
+/// The least that can go wrong three at a time.
+pub const FEWEST: [&[Op]; 4] =
+    [&[Op::Get("a"), Op::Set("a"), Op::Add], &[Op::Login("alice"), Op::Add], &[Op::Rotate], &[Op::Logout]];
 
 /// The requests whose steps differ most, for searches that cannot afford all.
 pub const FEW: [&[Op]; 6] = [
@@ -227,7 +232,9 @@ pub fn scenario(before: Before, asked: &[(usize, &[Op])], bug: Option<StoreBug>)
     world.store.bug = bug;
     let first = world.exchanges.len();
     for (browser, ops) in asked {
-        world.add(*browser, ops);
+        let own = |op: &Op| if let Op::Login(_) = op { Op::Login("mallory") } else { *op };
+        let ops: Vec<Op> = if *browser == VICTIM { ops.to_vec() } else { ops.iter().map(own).collect() };
+        world.add(*browser, &ops);
     }
     let moments = before.moments().iter().map(|after| world.now + after).collect();
     Scenario { name: format!("{before:?} {asked:?}"), world, first, moments }

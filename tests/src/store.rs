@@ -12,12 +12,10 @@ pub enum StoreBug {
     BlindOverwrite,
     /// A swap of a record that was removed in between puts it back.
     UpsertAfterRemoval,
-    /// Only the version is compared, not the commit id.
-    VersionOnly,
 }
 
 impl StoreBug {
-    pub const ALL: [Self; 3] = [Self::BlindOverwrite, Self::UpsertAfterRemoval, Self::VersionOnly];
+    pub const ALL: [Self; 2] = [Self::BlindOverwrite, Self::UpsertAfterRemoval];
 }
 
 /// Records by handle.
@@ -41,11 +39,7 @@ impl Store {
         let present = self.get(swap.handle);
         let fits = match (present.and_then(Stamp::of), swap.expected) {
             (None, None) => true,
-            (Some(present), Some(expected)) => {
-                let bytes = if self.bug == Some(StoreBug::VersionOnly) { 8 } else { 16 };
-                self.bug == Some(StoreBug::BlindOverwrite)
-                    || present.as_bytes()[..bytes] == expected.as_bytes()[..bytes]
-            }
+            (Some(present), Some(expected)) => self.bug == Some(StoreBug::BlindOverwrite) || present == expected,
             (None, Some(_)) => self.bug == Some(StoreBug::UpsertAfterRemoval),
             (Some(_), None) => false,
         };

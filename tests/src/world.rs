@@ -348,9 +348,16 @@ impl World {
             }
             Step::Arrive(number) => {
                 let now = self.now;
-                self.change(number).inputs.opened_at = now;
+                let inputs = &mut self.change(number).inputs;
+                // When it was sent matters only for whether it may still arrive.
+                inputs.sent_at = 0;
+                inputs.opened_at = now;
                 let staged = self.rebuild(number);
-                if let Waiting::Load(handle) = staged.waiting() { self.load(number, handle) } else { self.opened(number) }
+                if let Waiting::Load(handle) = staged.waiting() {
+                    self.load(number, handle)
+                } else {
+                    self.opened(number)
+                }
             }
             Step::Load(number) => match self.rebuild(number).waiting() {
                 Waiting::Load(handle) => self.load(number, handle),
@@ -523,8 +530,28 @@ impl World {
         invariants::check(self, seen)
     }
 
+    /// All that the rest of an exchange, and what the invariants will say of it, depend on.
+    ///
+    /// While it runs, that is what came into it: what it saw and wants follows from its inputs. Once it is answered, only
+    /// the answer counts, and once that is delivered, only what it promised; unless a swap of it is still under way.
+    fn fingerprint_of(&self, number: usize, hasher: &mut impl Hasher) {
+        let exchange = &self.exchanges[number];
+        exchange.phase.hash(hasher);
+        let under_way = self.delayed.iter().any(|(by, _, under_way)| *by == number && *under_way);
+        let Some(answer) = exchange.answer.as_ref().filter(|_| !under_way) else {
+            exchange.inputs.hash(hasher);
+            return;
+        };
+        let live = exchange.opened.as_ref().map(|opened| opened.live.is_some());
+        (live, answer.error.map(Error::code), answer.handle).hash(hasher);
+        answer.written.contains(&Change::Created).hash(hasher);
+        if exchange.phase == Phase::Answered {
+            answer.cookies.hash(hasher);
+            (exchange.inputs.closed_at * u64::from(self.setup.timely)).hash(hasher);
+        }
+    }
+
     /// Two independent hashes of all that the future of this world depends on, and all that its invariants look at.
-    /// What an exchange saw and answered follows from its inputs, so they stand for it.
     pub fn fingerprint(&self, from: usize) -> u128 {
         let mut halves = [0_u64; 2];
         for (salt, half) in halves.iter_mut().enumerate() {
@@ -533,9 +560,8 @@ impl World {
             self.now.hash(&mut hasher);
             self.store.records.hash(&mut hasher);
             self.browsers.hash(&mut hasher);
-            for exchange in &self.exchanges[from..] {
-                exchange.inputs.hash(&mut hasher);
-                exchange.phase.hash(&mut hasher);
+            for number in from..self.exchanges.len() {
+                self.fingerprint_of(number, &mut hasher);
             }
             for (number, swap, under_way) in &self.delayed {
                 (number, under_way, swap.handle, &swap.new).hash(&mut hasher);

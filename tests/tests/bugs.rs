@@ -1,1 +1,82 @@
+//! The search must find every defect that is planted in the core or in the store of these tests.
+//!
+//! `RUSTFLAGS='--cfg coatroom_bugs' cargo test -p coatroom-tests --target-dir target/bugs --test bugs -- --nocapture`
 #![cfg(coatroom_bugs)]
+
+use std::time::Instant;
+
+use coatroom_core::{Bug, plant};
+use coatroom_tests::ops::Op;
+use coatroom_tests::scenarios::{Before, REQUESTS, overlaps, scenario, timely};
+use coatroom_tests::search::{Bounds, Scenario};
+use coatroom_tests::store::StoreBug;
+use coatroom_tests::world::VICTIM;
+
+const WHOLE: Bounds = Bounds { faults: 0, split_close: true };
+const READ: &[Op] = &[Op::Get("a")];
+const ROTATE: &[Op] = &[Op::Rotate, Op::Add];
+
+/// Where to look, so that a test build need not look everywhere.
+fn haunt(bug: Bug) -> (Vec<Scenario>, Bounds) {
+    let pairs = |before| (overlaps(&[before], &REQUESTS, 2), WHOLE);
+    match bug {
+        Bug::KeepOldId | Bug::NoFloorCheck => pairs(Before::Planted),
+        Bug::GraceBeyondDeadline => pairs(Before::PendingNearTheEnd),
+        Bug::GraceForever | Bug::LogoutSparesSuccessor | Bug::ReuseIgnored => pairs(Before::Grace),
+        Bug::RotationMovesDeadline | Bug::WriteBackWhole | Bug::ExpiryForgotten | Bug::StaleExpiry => {
+            pairs(Before::LoggedIn)
+        }
+        Bug::CommitByOpening => pairs(Before::NearTheEnd),
+        Bug::OneCookie => pairs(Before::Nobody),
+        Bug::ReactionDropped => pairs(Before::Visitor),
+        Bug::BlindRepeat => {
+            (overlaps(&[Before::LoggedIn], &[READ, &[Op::Add]], 2), Bounds { faults: 1, split_close: false })
+        }
+        Bug::RotateTwice => {
+            (vec![timely(Before::LoggedIn, &[ROTATE, ROTATE, READ])], Bounds { faults: 0, split_close: false })
+        }
+        Bug::RotateWithoutRest => {
+            (vec![timely(Before::Pending, &[READ, READ, READ, ROTATE])], Bounds { faults: 0, split_close: false })
+        }
+        other => panic!("{other:?} has no place to be found"),
+    }
+}
+
+/// The first counterexample, as one line of the table.
+fn find(scenarios: &[Scenario], bounds: Bounds) -> Option<String> {
+    let start = Instant::now();
+    scenarios.iter().find_map(|scenario| {
+        let counterexample = scenario.search(bounds).err()?;
+        let (steps, millis) = (counterexample.trace.len(), start.elapsed().as_millis());
+        Some(format!("{steps:>2} steps {millis:>6} ms  {}  [{}]", counterexample.violation, scenario.name))
+    })
+}
+
+/// The planted bug is one for the whole process, so all of them go through one test.
+#[test]
+fn the_search_finds_every_planted_bug() {
+    let mut missed = Vec::new();
+    let mut line = |bug: String, found: Option<String>| {
+        println!("{bug:<22} {}", found.as_deref().unwrap_or("NOT FOUND"));
+        if found.is_none() {
+            missed.push(bug);
+        }
+    };
+    for bug in Bug::ALL {
+        // The beginnings are made without the defect: it has to be found in what overlaps.
+        plant(None);
+        let (scenarios, bounds) = haunt(bug);
+        plant(Some(bug));
+        line(format!("{bug:?}"), find(&scenarios, bounds));
+    }
+    plant(None);
+    for bug in StoreBug::ALL {
+        let before = if bug == StoreBug::BlindOverwrite { Before::LoggedIn } else { Before::NoTombstone };
+        let scenarios: Vec<_> = [&[Op::Set("b")][..], &[Op::Add], &[Op::Logout]]
+            .into_iter()
+            .map(|ops| scenario(before, &[(VICTIM, &[Op::Add]), (VICTIM, ops)], Some(bug)))
+            .collect();
+        line(format!("store: {bug:?}"), find(&scenarios, WHOLE));
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use coatroom_tests::ops::Op;
-use coatroom_tests::scenarios::{BEFORES, Before, FEW, REQUESTS, overlaps, timely};
+use coatroom_tests::scenarios::{BEFORES, Before, FEW, FEWEST, REQUESTS, overlaps, timely};
 use coatroom_tests::search::{Bounds, Found, Scenario};
 
 fn width() -> u32 {
@@ -18,6 +18,9 @@ fn explore(title: &str, scenarios: &[Scenario], bounds: Bounds) {
     for scenario in scenarios {
         match scenario.search(bounds) {
             Ok(found) => {
+                if std::env::var_os("COATROOM_SEARCH_EACH").is_some() {
+                    println!("{:>9} {}", found.states, scenario.name);
+                }
                 all.states += found.states;
                 all.schedules += found.schedules;
                 all.deepest = all.deepest.max(found.deepest);
@@ -46,16 +49,20 @@ fn no_schedule_of_two_exchanges_breaks_a_claim() {
 
 #[test]
 fn no_lost_or_delayed_swap_breaks_a_claim() {
-    let bounds = Bounds { faults: if width() > 1 { 2 } else { 1 }, split_close: false };
-    explore("two exchanges, a fault", &overlaps(&BEFORES, &FEW, 2), bounds);
+    let bounds = Bounds { faults: if width() > 2 { 2 } else { 1 }, split_close: false };
+    let few = [Before::Visitor, Before::LoggedIn, Before::Pending, Before::NoTombstone];
+    explore("two exchanges, a fault", &overlaps(if width() > 1 { &BEFORES } else { &few }, &FEW, 2), bounds);
 }
 
 #[test]
 fn no_schedule_of_three_exchanges_breaks_a_claim() {
     let bounds = Bounds { faults: 0, split_close: width() > 2 };
-    let few = [Before::Visitor, Before::Planted, Before::LoggedIn, Before::Pending];
-    let requests = if width() > 1 { &REQUESTS[..] } else { &FEW[..] };
-    explore("three exchanges", &overlaps(if width() > 1 { &BEFORES } else { &few }, requests, 3), bounds);
+    let (befores, requests) = match width() {
+        1 => (&[Before::Planted, Before::LoggedIn][..], &FEWEST[..]),
+        2 => (&BEFORES[..], &FEW[..]),
+        _ => (&BEFORES[..], &REQUESTS[..]),
+    };
+    explore("three exchanges", &overlaps(befores, requests, 3), bounds);
 }
 
 #[test]
@@ -70,5 +77,9 @@ fn no_timely_schedule_with_rotations_logs_the_victim_out() {
                 .map(|requests| timely(before, &requests))
         })
         .collect();
-    explore("timely rotations", &scenarios, Bounds { faults: 1, split_close: width() > 1 });
+    explore(
+        "timely rotations",
+        &scenarios,
+        Bounds { faults: if width() > 1 { 1 } else { 0 }, split_close: width() > 1 },
+    );
 }

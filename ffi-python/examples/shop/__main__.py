@@ -1,4 +1,4 @@
-"""Serves the shop on 127.0.0.1 until Ctrl-C: python -m shop [--port N] [--db FILE]."""
+"""Serves the shop on 127.0.0.1 until Ctrl-C: python examples/shop [--port N] [--db FILE]."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import os
 import runpy
 import sys
 from pathlib import Path
+
+import coatroom
+
+PACKAGE = Path(__file__).resolve().parent
 
 
 def default_database() -> Path:
@@ -25,8 +29,12 @@ def main() -> None:
     database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.environ.update(SHOP_DB=str(database), SHOP_PORT=str(flags.port))
     print(f"The shop is open on http://127.0.0.1:{flags.port} (sessions in {database}). Ctrl-C closes it.", flush=True)
-    sys.argv = ["gunicorn", "--config", f"python:{__package__}.serving", f"{__package__}.app:create_app()"]
-    runpy.run_module("gunicorn", run_name="__main__")
+    sys.path.insert(0, str(PACKAGE.parent))
+    sys.argv = ["gunicorn", "--config", f"python:{PACKAGE.name}.serving", f"{PACKAGE.name}.app:create_app()"]
+    try:
+        runpy.run_module("gunicorn", run_name="__main__")
+    except coatroom.ConfigError as error:
+        sys.exit(f"The shop stays closed: {error}")
 
 
 if __name__ == "__main__":

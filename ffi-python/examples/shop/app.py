@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+import coatroom
 import flask
+from coatroom.flask import Coatroom, skip
 from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
-
-import coatroom
-from coatroom.flask import Coatroom, skip
 
 from .notes import Notebook
 from .panel import STATES, Card, describe, outcome

@@ -127,12 +127,12 @@ def _time_left(trace: coatroom.Trace) -> list[Fact]:
 
 def duration(seconds: float) -> str:
     """Time left, for people."""
-    whole = max(0, round(seconds))
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    if hours:
-        words = f"{hours} h {minutes:02} min"
-    else:
-        words = f"{minutes} min {whole % 60:02} s" if minutes else f"{whole} s"
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    words = f"{minutes} min {rest:02} s"
+    if minutes == 0:
+        words = f"{rest} s"
+    elif minutes >= 60:
+        words = f"{minutes // 60} h {minutes % 60:02} min"
     return words.replace(" ", "\N{NO-BREAK SPACE}")
 
 

@@ -1,0 +1,199 @@
+"""What is settled at start: keys, settings, the file, and which interpreters the wheel runs on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import coatroom
+import pytest
+from conftest import TEST_KEYS, Browser
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _no_keys_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COATROOM_KEYS", "COATROOM_KEYS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_keys_nothing_starts() -> None:
+    with pytest.raises(coatroom.ConfigError, match="COATROOM_KEYS"):
+        coatroom.Sessions("memory")
+
+
+def test_keys_come_from_the_argument_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{coatroom.Sessions.new_key(2)}\n{TEST_KEYS}\n")
+    monkeypatch.setenv("COATROOM_KEYS_FILE", str(file))
+    coatroom.Sessions("memory")
+    monkeypatch.setenv("COATROOM_KEYS", "nonsense")
+    with pytest.raises(coatroom.ConfigError, match="key 1 is malformed") as refused:
+        coatroom.Sessions("memory")
+    assert "nonsense" not in str(refused.value)
+    coatroom.Sessions("memory", TEST_KEYS)
+    monkeypatch.delenv("COATROOM_KEYS")
+    monkeypatch.setenv("COATROOM_KEYS_FILE", str(tmp_path / "missing"))
+    with pytest.raises(coatroom.ConfigError, match="COATROOM_KEYS_FILE"):
+        coatroom.Sessions("memory")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"idle": 0}, "`idle`"),
+        ({"idle": -1}, "`idle`"),
+        ({"skew": 20}, "`skew`"),
+        ({"size": 1}, "`size`"),
+        ({"concurrency": "serial"}, "serial"),
+        ({"concurrency": "x"}, "`concurrency`"),
+        ({"carry": "x"}, "`carry`"),
+        ({"reuse": "revoke-all"}, "`reuse`"),
+        ({"limit": 3}, "`limit`"),
+        ({"sealed": True}, "`sealed`"),
+        ({"preset": "aal3", "absolute": 50_000}, "`absolute`"),
+        ({"preset": "aal9"}, "`preset`"),
+        ({"login_cookie": "id"}, "__Host-"),
+        ({"domain": "example.org", "login_cookie": "__Host-id"}, "__Secure-"),
+        ({"same_site": "x"}, "`same_site`"),
+        ({"max_age": 0}, "`max_age`"),
+        ({"unknown": 1}, "`unknown`"),
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused_and_named(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(coatroom.ConfigError, match=words):
+        coatroom.Sessions("memory", TEST_KEYS, **settings)  # type: ignore[arg-type]
+
+
+def test_a_store_that_is_not_known_is_refused() -> None:
+    for store in ("", "sqlite:", "sqlite", "redis://x", "Memory"):
+        with pytest.raises(coatroom.ConfigError, match="`store`"):
+            coatroom.Sessions(store, TEST_KEYS)
+
+
+def test_development_mode_says_so_and_keeps_its_keys_in_a_private_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = f"sqlite:{tmp_path / 'sessions.db'}"
+    with caplog.at_level(logging.WARNING, "coatroom"):
+        sessions = coatroom.Sessions(store, dev=True)
+    assert caplog.text.count("development mode") == 1
+    assert sessions.cookie_names == ("id", "visitor")
+    keys = tmp_path / "sessions.db.keys"
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "sessions.db").stat().st_mode) == 0o600
+    before = keys.read_text()
+    session = sessions.open(b"")
+    session["key"] = 1
+    session._commit(200)
+    (line,) = session._exchange.set_cookies()
+    assert line.startswith("visitor=")
+    assert "Secure" not in line
+    assert coatroom.Sessions(store, dev=True).open(line.partition(";")[0])["key"] == 1
+    assert keys.read_text() == before
+    assert sorted(os.listdir(tmp_path))[:2] == ["sessions.db", "sessions.db-shm"]
+
+
+def test_a_file_that_is_not_ours_is_refused_and_not_touched(tmp_path: Path) -> None:
+    text = tmp_path / "text.db"
+    text.write_bytes(b"this is no database at all, but long enough to look at" * 100)
+    foreign = tmp_path / "foreign.db"
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE accounts (id)")
+    connection.commit()
+    connection.close()
+    newer = tmp_path / "newer.db"
+    coatroom.Sessions(f"sqlite:{newer}", TEST_KEYS)
+    connection = sqlite3.connect(newer)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    for path, words in ((text, "no intact SQLite"), (foreign, "another program"), (newer, "newer version")):
+        before = path.read_bytes()
+        with pytest.raises(coatroom.ConfigError, match=words):
+            coatroom.Sessions(f"sqlite:{path}", TEST_KEYS)
+        assert path.read_bytes() == before
+    with pytest.raises(coatroom.ConfigError, match="cannot be opened"):
+        coatroom.Sessions(f"sqlite:{tmp_path}/missing/sessions.db", TEST_KEYS)
+
+
+def test_a_fork_uses_connections_of_its_own(tmp_path: Path) -> None:
+    """As under gunicorn --preload: the parent has used the store before it forks."""
+    sessions = coatroom.Sessions(f"sqlite:{tmp_path / 'sessions.db'}", TEST_KEYS)
+    browser = Browser()
+    session = sessions.open(b"")
+    session["n"] = 0
+    session._commit(200)
+    browser.take(session._exchange.set_cookies())
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            for _ in range(25):
+                session = sessions.open(browser.header)
+                session.add("n", 1)
+                session._commit(200)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+    assert sessions.open(browser.header)["n"] == 100
+
+
+def test_a_dump_of_the_store_holds_no_id(tmp_path: Path) -> None:
+    sessions = coatroom.Sessions(f"sqlite:{tmp_path / 'sessions.db'}", TEST_KEYS)
+    browser = Browser()
+    session = sessions.open(b"")
+    session.login("alice")
+    session._commit(200)
+    browser.take(session._exchange.set_cookies())
+    import base64
+
+    secret = base64.urlsafe_b64decode(browser.cookies["__Host-id"])[18:50]
+    dump = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"alice" in dump
+    assert secret not in dump
+    assert browser.cookies["__Host-id"].encode() not in dump
+
+
+def _interpreters() -> list[str]:
+    """Every CPython from 3.10 to 3.13 that is installed, by PATH or by pyenv."""
+    found = {}
+    for minor in range(10, 14):
+        pyenv = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3.{minor}"))
+        on_path = shutil.which(f"python3.{minor}")
+        for candidate in [*map(str, pyenv), *([on_path] if on_path else [])]:
+            answer = subprocess.run([candidate, "-c", ""], capture_output=True)
+            if answer.returncode == 0:
+                found[minor] = candidate
+                break
+    return list(found.values())
+
+
+@pytest.mark.parametrize("interpreter", _interpreters())
+def test_the_wheel_runs_on_every_interpreter_that_is_here(interpreter: str, tmp_path: Path) -> None:
+    (wheel,) = (REPOSITORY / "target" / "wheels").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    life = (
+        "import coatroom, sys\n"
+        "s = coatroom.Sessions(f'sqlite:{sys.argv[1]}', coatroom.Sessions.new_key(1))\n"
+        "x = s.open(b''); x['n'] = [1, {'a': None}]; x.login('alice'); x._commit(200)\n"
+        "cookie = x._exchange.set_cookies()[0].partition(';')[0]\n"
+        "x = s.open(cookie); assert (x['n'], x.principal) == ([1, {'a': None}], 'alice'); x.logout(); x._commit(200)\n"
+        "assert s.open(cookie).principal is None\n"
+    )
+    environment = {"PYTHONPATH": str(tmp_path / "site"), "PATH": os.environ["PATH"]}
+    subprocess.run([interpreter, "-c", life, tmp_path / "sessions.db"], check=True, cwd=tmp_path, env=environment)
+
+
+def test_the_module_needs_no_framework() -> None:
+    code = "import coatroom, coatroom.asgi, coatroom.wsgi, coatroom.testing, sys; assert 'flask' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
