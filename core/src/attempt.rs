@@ -359,16 +359,15 @@ impl Commit {
             tasks.push(Task::Create(Box::new(plan)));
             return Attempt::Instead(tasks, None);
         }
-        let plan = &self.plan;
-        let writes =
-            !plan.before.is_empty() || !plan.after.is_empty() || plan.privilege.is_some() || plan.client.is_some();
-        Attempt::Instead(tasks, writes.then_some(error))
+        Attempt::Instead(tasks, self.plan.writes().then_some(error))
     }
 
-    /// Strict mode: whether another exchange changed a key that this one read or set.
+    /// Strict mode: whether another exchange changed a key that this one read or set. An exchange that writes nothing of
+    /// its own has nothing to be refused: housekeeping merges.
     fn conflicts(&self, record: &Record) -> bool {
         let (ours, theirs) = (&self.base.record.data, &record.data);
         self.reads.strict
+            && self.plan.writes()
             && if self.reads.all {
                 ours.as_bytes() != theirs.as_bytes()
             } else {

@@ -169,8 +169,13 @@ impl Closer {
                 Ok(Attempt::Swap(swap, outcome)) => {
                     return Closing::Save(Save { closer: self, work: Box::new(Work { task, swap, outcome }) });
                 }
-                Ok(Attempt::Nothing(outcome)) => self.draft.take(outcome),
+                Ok(Attempt::Nothing(outcome)) => {
+                    self.uncertain_since = None;
+                    self.draft.take(outcome);
+                }
                 Ok(Attempt::Instead(tasks, verdict)) => {
+                    // Only a record that moved on leads here, and a swap based on what it was cannot land any more.
+                    self.uncertain_since = None;
                     self.verdict = self.verdict.or(verdict);
                     tasks.into_iter().rev().for_each(|task| self.tasks.push_front(task));
                 }

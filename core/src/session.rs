@@ -450,13 +450,12 @@ impl Plan {
 
     /// Whether anything but the housekeeping of an exchange is asked for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.before.is_empty()
-            && self.after.is_empty()
-            && self.privilege.is_none()
-            && self.client.is_none()
-            && self.end.is_none()
-            && !self.rotate
-            && !self.logout
+        !self.writes() && self.end.is_none() && !self.rotate && !self.logout
+    }
+
+    /// Whether data, privilege or client details are to change.
+    pub(crate) fn writes(&self) -> bool {
+        !self.before.is_empty() || !self.after.is_empty() || self.privilege.is_some() || self.client.is_some()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coatroom_core::staged::{Staged, Waiting};
+use coatroom_core::staged::Staged;
 use coatroom_core::{Change, Client, Closing, Error, Event, Opening, Rotation, Session, Trace};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -53,16 +53,18 @@ impl Exchange {
         *self.staged() = next;
     }
 
-    /// Whether the exchange is over; raises if it failed.
-    fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
+    /// Whether the response depends on the session, once the exchange is over; None when it is not. Raises if it failed.
+    fn outcome(&self, py: Python<'_>) -> PyResult<Option<bool>> {
         let staged = self.staged();
-        match staged.failure() {
-            Ok(failure) => {
-                let error = failure.error;
+        if let Ok(reply) = staged.reply() {
+            return Ok(Some(reply.is_touched()));
+        }
+        match staged.failure().map(|failure| failure.error) {
+            Ok(error) => {
                 drop(staged);
                 Err(from_core(py, error))
             }
-            Err(_) => Ok(staged.waiting() == Waiting::Done),
+            Err(_) => Ok(None),
         }
     }
 }
@@ -227,46 +229,40 @@ impl Exchange {
         })
     }
 
-    /// Closes the exchange on this thread, which may wait. Raises when it was refused.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
+    /// Closes the exchange on this thread, which may wait. Whether the response depends on the session. Raises when it was
+    /// refused.
+    fn close(&self, py: Python<'_>) -> PyResult<Option<bool>> {
         let session = self.staged().take_session().map_err(|error| from_core(py, error))?;
         self.advance(py, |driver| finished(driver, driver.start_closing(session)));
-        self.is_over(py).map(drop)
+        self.outcome(py)
     }
 
-    /// Closes the exchange as far as that takes no waiting; False when `finish` has to follow on another thread.
-    fn close_without_waiting(&self, py: Python<'_>) -> PyResult<bool> {
+    /// As `close`, as far as that takes no waiting; None when `finish` has to follow on another thread.
+    fn close_without_waiting(&self, py: Python<'_>) -> PyResult<Option<bool>> {
         let session = self.staged().take_session().map_err(|error| from_core(py, error))?;
         self.advance(py, |driver| driver.finish_without_waiting(driver.start_closing(session)).into());
-        self.is_over(py)
+        self.outcome(py)
     }
 
-    /// Goes on with a closing on this thread, which may wait. Raises when it was refused.
-    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+    /// Goes on with a closing on this thread, which may wait.
+    fn finish(&self, py: Python<'_>) -> PyResult<Option<bool>> {
         let save = self.staged().take_save().map_err(|error| from_core(py, error))?;
         self.advance(py, |driver| finished(driver, Closing::Save(save)));
-        self.is_over(py).map(drop)
+        self.outcome(py)
     }
 
-    /// Whether the response depends on the session. After closing.
-    fn is_touched(&self) -> bool {
-        self.staged().reply().is_ok_and(coatroom_core::Reply::is_touched)
-    }
-
-    /// Values for Set-Cookie headers. After closing.
-    fn set_cookies(&self) -> Vec<String> {
+    /// After closing: the value that Vary must have and the one that Cache-Control must have, given those that the response
+    /// has and None where it may stay, and values for Set-Cookie headers.
+    #[pyo3(signature = (vary = None, cache_control = None))]
+    fn head(
+        &self,
+        vary: Option<&str>,
+        cache_control: Option<&str>,
+    ) -> (Option<String>, Option<&'static str>, Vec<String>) {
         let staged = self.staged();
-        staged.reply().map(|reply| reply.set_cookies().map(str::to_owned).collect()).unwrap_or_default()
-    }
-
-    /// The value that Vary must have, or None when it may stay. After closing.
-    fn vary(&self, present: Option<&str>) -> Option<String> {
-        self.staged().reply().ok().and_then(|reply| reply.vary(present))
-    }
-
-    /// The value that Cache-Control must have, or None when it may stay. After closing.
-    fn cache_control(&self, present: Option<&str>) -> Option<&'static str> {
-        self.staged().reply().ok().and_then(|reply| reply.cache_control(present))
+        let Ok(reply) = staged.reply() else { return (None, None, Vec::new()) };
+        let cookies = reply.set_cookies().map(str::to_owned).collect();
+        (reply.vary(vary), reply.cache_control(cache_control), cookies)
     }
 
     /// State, generation, handle, what was or would be written, store calls, seconds left (idle, absolute), events.

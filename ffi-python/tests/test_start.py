@@ -94,7 +94,7 @@ def test_development_mode_says_so_and_keeps_its_keys_in_a_private_file(
     session = sessions.open(b"")
     session["key"] = 1
     session._commit(200)
-    (line,) = session._exchange.set_cookies()
+    (line,) = session._exchange.head()[2]
     assert line.startswith("visitor=")
     assert "Secure" not in line
     assert coatroom.Sessions(store, dev=True).open(line.partition(";")[0])["key"] == 1
@@ -131,7 +131,7 @@ def test_a_fork_uses_connections_of_its_own(tmp_path: Path) -> None:
     session = sessions.open(b"")
     session["n"] = 0
     session._commit(200)
-    browser.take(session._exchange.set_cookies())
+    browser.take(session._exchange.head()[2])
     children = []
     for _ in range(4):
         child = os.fork()
@@ -153,7 +153,7 @@ def test_a_dump_of_the_store_holds_no_id(tmp_path: Path) -> None:
     session = sessions.open(b"")
     session.login("alice")
     session._commit(200)
-    browser.take(session._exchange.set_cookies())
+    browser.take(session._exchange.head()[2])
     import base64
 
     secret = base64.urlsafe_b64decode(browser.cookies["__Host-id"])[18:50]
@@ -186,7 +186,7 @@ def test_the_wheel_runs_on_every_interpreter_that_is_here(interpreter: str, tmp_
         "import coatroom, sys\n"
         "s = coatroom.Sessions(f'sqlite:{sys.argv[1]}', coatroom.Sessions.new_key(1))\n"
         "x = s.open(b''); x['n'] = [1, {'a': None}]; x.login('alice'); x._commit(200)\n"
-        "cookie = x._exchange.set_cookies()[0].partition(';')[0]\n"
+        "cookie = x._exchange.head()[2][0].partition(';')[0]\n"
         "x = s.open(cookie); assert (x['n'], x.principal) == ([1, {'a': None}], 'alice'); x.logout(); x._commit(200)\n"
         "assert s.open(cookie).principal is None\n"
     )

@@ -139,10 +139,20 @@ def test_what_does_not_exist_yet_is_not_found(browser: Browser, path: str) -> No
     assert browser.get("/sessions").status == 404
 
 
-def test_a_rotation_is_asked_for_and_answered(browser: Browser) -> None:
+def test_a_rotation_right_after_login_is_postponed(browser: Browser) -> None:
     browser.login("ada")
     assert browser.must("/rotate") == {"rotated": False}
     assert browser.me()["user"] == "ada"
+
+
+def test_a_rotation_gives_a_new_id_to_the_same_session(serve: Serve, database: Path) -> None:
+    browser = serve("--store", f"sqlite:{database}", "--grace-seconds", "0.4").browser().login("ada")
+    browser.must("/set", k="a", v="1")
+    before = browser.cookies[LOGIN]
+    assert until(5.0, lambda: bool(browser.must("/rotate")["rotated"]))
+    assert browser.cookies[LOGIN] != before
+    assert browser.cookies[LOGIN][:HANDLE_LENGTH] == before[:HANDLE_LENGTH]
+    assert browser.me() == {"user": "ada", "views": 0, "keys": {"a": "1"}}
 
 
 def test_memory_serves_one_worker(serve: Serve) -> None:

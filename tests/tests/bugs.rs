@@ -38,7 +38,6 @@ fn haunt(bug: Bug) -> (Vec<Scenario>, Bounds) {
         Bug::RotateWithoutRest => {
             (vec![timely(Before::Pending, &[READ, READ, READ, ROTATE])], Bounds { faults: 0, split_close: false })
         }
-        other => panic!("{other:?} has no place to be found"),
     }
 }
 

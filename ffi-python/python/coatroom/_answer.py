@@ -51,17 +51,14 @@ def abandon(session: Session) -> None:
 
 
 def session_headers(session: Session, headers: Iterable[tuple[str, str]]) -> Headers:
-    """The response's headers with those of the committed session."""
-    exchange = session._exchange
+    """The headers of a response that depends on the committed session."""
     merged = list(headers)
-    if not exchange.is_touched():
-        return merged
-    vary, cache_control = _joined(merged, "vary"), _joined(merged, "cache-control")
-    for name, value in (("Vary", exchange.vary(vary)), ("Cache-Control", exchange.cache_control(cache_control))):
+    vary, cache_control, cookies = session._exchange.head(_joined(merged, "vary"), _joined(merged, "cache-control"))
+    for name, value in (("Vary", vary), ("Cache-Control", cache_control)):
         if value is not None:
             merged = [header for header in merged if header[0].lower() != name.lower()]
             merged.append((name, value))
-    merged.extend(("Set-Cookie", line) for line in exchange.set_cookies())
+    merged.extend(("Set-Cookie", line) for line in cookies)
     return merged
 
 

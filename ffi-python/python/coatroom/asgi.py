@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from coatroom._answer import Answer, OnError, answer, report, session_headers
+from coatroom._answer import Answer, OnError, answer, report
 from coatroom.errors import CoatroomError
 from coatroom.session import Session
 from coatroom.sessions import Sessions
@@ -72,6 +72,8 @@ class CoatroomMiddleware:
 class _Exchange:
     """One request: holds the response head back until the session is committed."""
 
+    __slots__ = ("committed", "kind", "on_error", "send", "session", "stands_in")
+
     def __init__(self, session: Session, on_error: OnError, kind: str, send: Send) -> None:
         self.session = session
         self.on_error = on_error
@@ -107,7 +109,7 @@ class _Exchange:
         if message["type"] == "http.response.start" and not self.committed:
             status = message["status"]
             try:
-                await self.commit(status)
+                touched = await self.commit(status)
             except CoatroomError as error:
                 if status >= 500:
                     report(error)
@@ -115,22 +117,45 @@ class _Exchange:
                     self.stands_in = True
                     await self.refuse(error, self.on_error, self.kind, self.send)
             else:
-                given = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
-                message = {**message, "headers": _encoded(session_headers(self.session, given))}
+                if touched:
+                    message["headers"] = _session_headers(self.session, message["headers"])
         if not self.stands_in:
             await self.send(message)
 
-    async def commit(self, status: int) -> None:
+    async def commit(self, status: int) -> bool:
         self.committed = True
-        if not self.session._commit_without_waiting(status):
+        touched = self.session._commit_without_waiting(status)
+        if touched is None:
             # What waits for a disk or for another process waits on a thread of its own.
-            await asyncio.get_running_loop().run_in_executor(None, self.session._exchange.finish)
+            touched = await asyncio.get_running_loop().run_in_executor(None, self.session._exchange.finish)
+        return bool(touched)
 
     async def abandon(self) -> None:
         try:
             await self.commit(500)
         except CoatroomError as error:
             report(error)
+
+
+def _session_headers(session: Session, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of a response that depends on the committed session."""
+    kept = []
+    present: dict[bytes, str | None] = {b"vary": None, b"cache-control": None}
+    for header in headers:
+        name = header[0].lower()
+        if name in present:
+            value, before = header[1].decode("latin-1"), present[name]
+            present[name] = value if before is None else f"{before}, {value}"
+        else:
+            kept.append(header)
+    vary, cache_control = present.values()
+    new_vary, new_cache_control, cookies = session._exchange.head(vary, cache_control)
+    for name, value_or_none in ((b"vary", new_vary or vary), (b"cache-control", new_cache_control or cache_control)):
+        if value_or_none is not None:
+            kept.append((name, value_or_none.encode("latin-1")))
+    for line in cookies:
+        kept.append((b"set-cookie", line.encode("latin-1")))
+    return kept
 
 
 def _encoded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

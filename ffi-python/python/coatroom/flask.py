@@ -94,13 +94,14 @@ class Coatroom(SessionInterface):
         if session._opened is None:
             return
         try:
-            session._commit(response.status_code)
+            touched = session._commit(response.status_code)
         except CoatroomError as error:
             report(error)
             if response.status_code < 500:
                 self._stand_in(response, error)
             return
-        response.headers = type(response.headers)(session_headers(session, response.headers))
+        if touched:
+            response.headers = type(response.headers)(session_headers(session, response.headers))
 
     def is_null_session(self, obj: object) -> bool:
         return False

@@ -181,23 +181,24 @@ class Session(MutableMapping[str, Any]):
         state, generation, handle, written, trips, idle_left, absolute_left, events = self._exchange.trace()
         return Trace(state, generation, handle, tuple(written), trips, idle_left, absolute_left, tuple(events))
 
-    def _commit(self, status: int) -> None:
-        """Closes the exchange for a response with ``status``. One of 500 or above acknowledges nothing, so nothing that
-        the handler asked for is written."""
-        self._prepare(status)
-        self._exchange.close()
+    def _commit(self, status: int) -> bool:
+        """Closes the exchange for a response with ``status``; whether that response depends on the session.
 
-    def _commit_without_waiting(self, status: int) -> bool:
-        """As ``_commit``, on an event loop; False when ``_exchange.finish`` has to follow on another thread."""
+        A status of 500 or above acknowledges nothing, so nothing that the handler asked for is written."""
+        self._prepare(status)
+        return bool(self._exchange.close())
+
+    def _commit_without_waiting(self, status: int) -> bool | None:
+        """As ``_commit``, on an event loop; None when ``_exchange.finish`` has to follow on another thread."""
         self._prepare(status)
         return self._exchange.close_without_waiting()
 
     def _prepare(self, status: int) -> None:
         if status >= 500:
             self._exchange.discard()
-        else:
+        elif self._handed_out:
             self._flush()
-        self._handed_out.clear()
+        self._handed_out = {}
 
     def __repr__(self) -> str:
         return "<coatroom.Session>"

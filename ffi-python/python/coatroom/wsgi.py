@@ -58,6 +58,8 @@ class CoatroomMiddleware:
 class _Exchange:
     """One request: holds the response head back until the session is committed."""
 
+    __slots__ = ("committed", "on_error", "session", "stand_in", "start_response")
+
     def __init__(self, session: Session, on_error: OnError, start_response: StartResponse) -> None:
         self.session = session
         self.on_error = on_error
@@ -106,14 +108,16 @@ class _Exchange:
             return self.start_response(status, headers, exc_info)
         self.committed = True
         try:
-            self.session._commit(int(status[:3]))
+            touched = self.session._commit(int(status[:3]))
         except CoatroomError as error:
             if status.startswith("5"):
                 report(error)
                 return self.start_response(status, headers, exc_info)
             self.stand_in = self.refuse(error, self.on_error, self.start_response)
             return _swallow
-        return self.start_response(status, session_headers(self.session, headers), exc_info)
+        if touched:
+            headers = session_headers(self.session, headers)
+        return self.start_response(status, headers, exc_info)
 
 
 class _Body:
