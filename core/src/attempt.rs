@@ -35,7 +35,7 @@ pub(crate) struct Reacting {
     handle: Handle,
     generation: u32,
     what: React,
-    current: Option<Record>,
+    current: Option<Box<Record>>,
 }
 
 /// End the session that the exchange was opened with.
@@ -44,12 +44,12 @@ pub(crate) struct Ending {
     generation: u32,
     principal: Option<String>,
     cause: Cause,
-    current: Option<Record>,
+    current: Option<Box<Record>>,
 }
 
 /// Change the session that the exchange was opened with.
 pub(crate) struct Commit {
-    base: Box<Base>,
+    base: Base,
     plan: Plan,
     reads: Reads,
     known: Known,
@@ -91,12 +91,12 @@ impl Task {
     }
 
     /// The tasks of a plan, in order.
-    pub(crate) fn of_plan(base: Option<Box<Base>>, plan: Plan, reads: Reads) -> Vec<Self> {
+    pub(crate) fn of_plan(base: Option<Base>, plan: Plan, reads: Reads) -> Vec<Self> {
         match (base, plan.end) {
             (None, _) => vec![Self::Create(Box::new(plan))],
             (Some(base), None) => vec![Self::Commit(Box::new(Commit { base, plan, reads, known: Known::AsOpened }))],
             (Some(base), Some(cause)) => {
-                let Base { id, record, .. } = *base;
+                let Base { id, record, .. } = base;
                 let principal = record.principal.as_ref().map(|principal| principal.name.clone());
                 let ending =
                     Ending { handle: id.handle, generation: id.generation, principal, cause, current: Some(record) };
@@ -106,11 +106,11 @@ impl Task {
     }
 
     /// The store holds something else than believed.
-    pub(crate) fn meets(&mut self, record: Option<Record>) {
+    pub(crate) fn meets(&mut self, record: Option<Box<Record>>) {
         match self {
             Self::React(task) => task.current = record,
             Self::End(task) => task.current = record,
-            Self::Commit(task) => task.known = record.map_or(Known::Gone, |record| Known::Met(Box::new(record))),
+            Self::Commit(task) => task.known = record.map_or(Known::Gone, Known::Met),
             Self::Create(_) => {}
         }
     }
@@ -118,8 +118,8 @@ impl Task {
     /// The version of the record that the next attempt is based on.
     pub(crate) fn version(&self) -> Option<u64> {
         match self {
-            Self::React(task) => task.current.as_ref(),
-            Self::End(task) => task.current.as_ref(),
+            Self::React(task) => task.current.as_deref(),
+            Self::End(task) => task.current.as_deref(),
             Self::Commit(task) => task.current(),
             Self::Create(_) => None,
         }
@@ -207,18 +207,20 @@ impl Commit {
         if self.conflicts(record) {
             return Err(Error::Conflict);
         }
-        // The record moves out while the journals, which may run functions, are replayed on it.
-        let record = match core::mem::replace(&mut self.known, Known::Gone) {
-            Known::Met(record) => record,
-            _ => Box::new(self.base.record.clone()),
+        // The journals, which may run functions, are out of the way while the record is read.
+        let plan = &mut self.plan;
+        let (mut before, mut after) = (core::mem::take(&mut plan.before), core::mem::take(&mut plan.after));
+        let attempt = match self.current() {
+            Some(record) => self.write((&mut before, &mut after), record, standing, now, closer),
+            None => Ok(Attempt::Nothing(Outcome::default())),
         };
-        let attempt = self.write(&record, standing, now, closer);
-        self.known = Known::Met(record);
+        (self.plan.before, self.plan.after) = (before, after);
         attempt
     }
 
     fn write(
-        &mut self,
+        &self,
+        (before, after): (&mut Journal, &mut Journal),
         record: &Record,
         standing: Standing,
         now: Timestamp,
@@ -236,7 +238,7 @@ impl Commit {
         }
         let carry = self.plan.carry(record.principal.is_some(), &policy.settings().carry);
         let read = if planted(Bug::WriteBackWhole) { &self.base.record.data } else { &record.data };
-        let data = replay(&mut self.plan.before, &mut self.plan.after, carry, read)?;
+        let data = replay(before, after, carry, read)?;
         let data_changed = data.as_ref() != record.data.as_bytes();
         let client = self.plan.client.as_ref().unwrap_or(&record.client);
         if data_changed || client != &record.client {
@@ -260,7 +262,7 @@ impl Commit {
             return Ok(Attempt::Nothing(outcome));
         }
         head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
-        let new = codec::encode(&head, principal.as_ref(), client, &data);
+        let new = codec::encode(&head, principal.as_deref(), client, &data);
         if outcome.changes.iter().any(|change| matches!(change, Change::Data | Change::LoggedIn)) {
             check_size(&new, policy)?;
         }
@@ -268,18 +270,18 @@ impl Commit {
     }
 
     /// Login and elevation: a fresh secret, and the floor rises to it.
-    fn raise(
+    fn raise<'a>(
         &self,
-        record: &Record,
+        record: &'a Record,
         head: &mut Head,
         outcome: &mut Outcome,
         now: Timestamp,
         closer: &Closer,
-    ) -> Result<Option<Principal>, Error> {
+    ) -> Result<Option<Cow<'a, Principal>>, Error> {
         let handle = self.base.id.handle;
         let settings = closer.policy().settings();
         let principal = match (&self.plan.privilege, &record.principal) {
-            (None, principal) => return Ok(principal.clone()),
+            (None, principal) => return Ok(principal.as_ref().map(Cow::Borrowed)),
             (Some(Privilege::Login(principal)), _) => {
                 head.deadline = now.plus(settings.absolute);
                 head.idle = settings.idle;
@@ -293,13 +295,13 @@ impl Commit {
             (Some(Privilege::Elevate(_)), None) => return Err(Error::Superseded),
         };
         if planted(Bug::KeepOldId) {
-            return Ok(Some(principal));
+            return Ok(Some(Cow::Owned(principal)));
         }
         let generation = head.current.generation.checked_add(1).ok_or(Error::Superseded)?;
         let secret = closer.draws.secret(0);
         head.raise_floor(generation, secret.digest(), now);
         outcome.id = Some((Kind::Login, SessionId { handle, generation, secret }, head.deadline));
-        Ok(Some(principal))
+        Ok(Some(Cow::Owned(principal)))
     }
 
     /// Rotation: only an id that was confirmed before this exchange opened, and is still the current one.
@@ -337,7 +339,7 @@ impl Commit {
         let attempt = end(self.base.id.handle, &self.base.record, now, cause, closer)?;
         let mut ended = self.base.record.clone();
         ended.end(now, cause);
-        self.known = Known::Met(Box::new(ended));
+        self.known = Known::Met(ended);
         let Attempt::Swap(swap, outcome) = attempt else { return Ok(attempt) };
         Ok(Attempt::Swap(swap, Outcome { unfinished: true, ..outcome }))
     }
@@ -351,7 +353,7 @@ impl Commit {
         let mut tasks = Vec::new();
         if let (Standing::Expired(cause), Some(record)) = (standing, self.current()) {
             let (handle, generation) = (self.base.id.handle, self.base.id.generation);
-            let current = Some(record.clone());
+            let current = Some(Box::new(record.clone()));
             tasks.push(Task::React(Reacting { handle, generation, what: React::Expire(cause), current }));
         }
         if matches!(self.plan.privilege, Some(Privilege::Login(_))) {

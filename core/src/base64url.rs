@@ -23,73 +23,57 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 /// The bytes of `text`, or nothing when it has a foreign character, an impossible length or set bits after the last byte.
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len().div_ceil(4).saturating_mul(3));
-    let (groups, tail) = text.as_chunks::<4>();
     let mut wrong = 0;
-    for group in groups {
-        let (value, bad) = join(*group);
-        wrong |= bad;
-        let [_, a, b, c] = value.to_be_bytes();
-        bytes.extend_from_slice(&[a, b, c]);
-    }
-    let (value, bad) = match *tail {
-        [] => (0, 0),
-        [a, b] => join([a, b, b'A', b'A']),
-        [a, b, c] => join([a, b, c, b'A']),
-        _ => return None,
-    };
-    let [_, a, b, c] = value.to_be_bytes();
-    let rest = match tail.len() {
-        0 => 0,
-        2 => {
-            bytes.push(a);
-            b | c
+    for group in text.chunks(4) {
+        // A shorter group is filled up with zero bits, which then must be all that follows its last byte.
+        let mut padded = [b'A'; 4];
+        for (place, character) in padded.iter_mut().zip(group) {
+            *place = *character;
         }
-        _ => {
-            bytes.extend_from_slice(&[a, b]);
-            c
+        let values = padded.map(decode_six);
+        let [whole @ .., rest] = join(values);
+        let [first, second] = whole;
+        wrong |= values.iter().fold(0, |wrong, value| wrong | value);
+        match group.len() {
+            4 => bytes.extend_from_slice(&[first, second, rest]),
+            3 if rest == 0 => bytes.extend_from_slice(&whole),
+            2 if rest == 0 && second == 0 => bytes.push(first),
+            _ => return None,
         }
-    };
-    ((wrong | bad) >= 0 && rest == 0).then_some(bytes)
-}
-
-/// The fixed-size form of [`decode`] for whole groups: `text` must be exactly `4 / 3` of `N`.
-pub(crate) fn decode_exact<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let (groups, tail) = text.as_chunks::<4>();
-    let mut bytes = [0; N];
-    let (places, rest) = bytes.as_chunks_mut::<3>();
-    if !tail.is_empty() || !rest.is_empty() || groups.len() != places.len() {
-        return None;
     }
-    let mut wrong = 0;
-    for (group, place) in groups.iter().zip(places) {
-        let (value, bad) = join(*group);
-        wrong |= bad;
-        let [_, a, b, c] = value.to_be_bytes();
-        *place = [a, b, c];
+    (wrong <= 0x3f).then_some(bytes)
+}
+
+/// The fixed-size form of [`decode`] for whole groups: `text` must have exactly `CHARS` characters, `4 / 3` of `BYTES`.
+pub(crate) fn decode_exact<const CHARS: usize, const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
+    const { assert!(CHARS.is_multiple_of(4) && CHARS / 4 * 3 == BYTES, "whole groups") };
+    let text: &[u8; CHARS] = text.try_into().ok()?;
+    // One step at a time over all characters, so that the compiler can do many at once.
+    let values = text.map(decode_six);
+    let wrong = values.iter().fold(0, |wrong, value| wrong | value);
+    let mut bytes = [0; BYTES];
+    for (place, group) in bytes.as_chunks_mut::<3>().0.iter_mut().zip(values.as_chunks::<4>().0) {
+        *place = join(*group);
     }
-    (wrong >= 0).then_some(bytes)
+    (wrong <= 0x3f).then_some(bytes)
 }
 
-/// 24 bits from four characters, and a negative number if one of them is foreign.
-fn join(group: [u8; 4]) -> (u32, i32) {
-    let [a, b, c, d] = group.map(decode_six);
-    let value = (a << 18) | (b << 12) | (c << 6) | d;
-    (value.cast_unsigned() & 0x00ff_ffff, a | b | c | d)
+/// Three bytes from four values of six bits.
+fn join([a, b, c, d]: [u8; 4]) -> [u8; 3] {
+    [(a << 2) | (b >> 4), (b << 4) | (c >> 2), (c << 6) | d]
 }
 
-/// The value of one character, or -1.
-fn decode_six(character: u8) -> i32 {
-    let c = i32::from(character);
-    // All ones when `low <= c <= high`: then exactly both differences are negative.
-    let within =
-        |low: i32, high: i32| (low.wrapping_sub(1).wrapping_sub(c) & c.wrapping_sub(high).wrapping_sub(1)) >> 8;
-    // Each term adds `value + 1` in its own range, so that the sum starts from -1.
-    let mut value = -1_i32;
-    value = value.wrapping_add(within(0x41, 0x5a) & c.wrapping_sub(64));
-    value = value.wrapping_add(within(0x61, 0x7a) & c.wrapping_sub(70));
-    value = value.wrapping_add(within(0x30, 0x39) & c.wrapping_add(5));
-    value = value.wrapping_add(within(0x2d, 0x2d) & 63);
-    value.wrapping_add(within(0x5f, 0x5f) & 64)
+/// The value of one character; above 63 for a foreign one.
+fn decode_six(character: u8) -> u8 {
+    // All ones when `low <= character < low + count`; a comparison becomes a flag, never a jump.
+    let within = |low: u8, count: u8| 0_u8.wrapping_sub(u8::from(character.wrapping_sub(low) < count));
+    let upper = within(b'A', 26) & character.wrapping_sub(65);
+    let lower = within(b'a', 26) & character.wrapping_sub(71);
+    let digit = within(b'0', 10) & character.wrapping_add(4);
+    let minus = within(b'-', 1) & 62;
+    let line = within(b'_', 1) & 63;
+    let known = within(b'A', 26) | within(b'a', 26) | within(b'0', 10) | within(b'-', 1) | within(b'_', 1);
+    upper | lower | digit | minus | line | (!known & 0x80)
 }
 
 /// The character of the six low bits of `value`.
@@ -114,7 +98,7 @@ mod tests {
     #[test]
     fn the_alphabet_is_that_of_rfc_4648_section_5_and_no_other() {
         for character in 0..=u8::MAX {
-            let expected = ALPHABET.iter().position(|&c| c == character).map_or(-1, |at| i32::try_from(at).unwrap());
+            let expected = ALPHABET.iter().position(|&c| c == character).map_or(0x80, |at| u8::try_from(at).unwrap());
             assert_eq!(decode_six(character), expected, "{character}");
         }
         for (value, &character) in (0..).zip(ALPHABET) {
@@ -133,9 +117,9 @@ mod tests {
         for refused in ["A", "AB", "AAB", "AA==", "A+==", "AA\n", "AAAA="] {
             assert_eq!(decode(refused.as_bytes()), None, "{refused:?}");
         }
-        assert_eq!(decode_exact::<3>(b"AAAA"), Some([0; 3]));
+        assert_eq!(decode_exact::<4, 3>(b"AAAA"), Some([0; 3]));
         for refused in ["AAA", "AAAAA", "AAAAAAAA", "AAA=", "AAA/"] {
-            assert_eq!(decode_exact::<3>(refused.as_bytes()), None, "{refused:?}");
+            assert_eq!(decode_exact::<4, 3>(refused.as_bytes()), None, "{refused:?}");
         }
     }
 }

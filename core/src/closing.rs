@@ -106,21 +106,24 @@ impl Session {
             return Closing::Failed(self.exchange.fail(error));
         }
         if self.is_settled() {
-            let draft = Draft::new(&self);
-            return Closing::Done(draft.finish(&mut self.exchange));
+            return Closing::Done(Reply::of_settled(self));
         }
         let mut bytes = zeroize::Zeroizing::new([0; 40]);
         if rng.try_fill_bytes(&mut *bytes).is_err() {
             return Closing::Failed(self.exchange.fail(Error::NoRandomness));
         }
-        self.plan.rotate |= rotation_due && self.plan.privilege.is_none();
+        self.exchange.plan.rotate |= rotation_due && self.exchange.plan.privilege.is_none();
         let draft = Draft::new(&self);
         let mut exchange = self.exchange;
         let reactions = core::mem::take(&mut exchange.reactions);
         let mut tasks: VecDeque<Task> = reactions.into_iter().map(Task::react).collect();
         // What a dead id calls for is due even when nothing else can be promised.
         if verdict.is_none() {
-            tasks.extend(Task::of_plan(self.base, self.plan, self.reads));
+            tasks.extend(Task::of_plan(
+                self.base,
+                core::mem::take(&mut exchange.plan),
+                core::mem::take(&mut exchange.reads),
+            ));
         }
         let draws = Draws::from_bytes(&bytes);
         Box::new(Closer { exchange, opened_at, draws, creates: 0, tasks, uncertain_since: None, verdict, draft })
@@ -129,7 +132,7 @@ impl Session {
 
     /// What cannot be promised whatever the store says.
     fn refusal(&self) -> Option<Error> {
-        let plan = &self.plan;
+        let plan = &self.exchange.plan;
         let logs_in = matches!(plan.privilege, Some(Privilege::Login(_)));
         if self.head_sent && !plan.is_empty() {
             return Some(Error::HeadSent);
@@ -147,7 +150,7 @@ impl Session {
 
     /// Whether nothing is left to write or to say: the usual read of a session with a confirmed id, or no session at all.
     fn is_settled(&self) -> bool {
-        if !self.plan.is_empty() || !self.exchange.reactions.is_empty() {
+        if !self.exchange.plan.is_empty() || !self.exchange.reactions.is_empty() {
             return false;
         }
         let Some(base) = &self.base else { return true };
@@ -284,7 +287,7 @@ impl Save {
             if current.as_ref().is_some_and(|record| self.closer.wrote(&record.head)) {
                 return self.acknowledged();
             }
-            if self.closer.lost_track(current.as_ref()) && !(current.is_none() && self.work.swap.new.is_none()) {
+            if self.closer.lost_track(current.as_deref()) && !(current.is_none() && self.work.swap.new.is_none()) {
                 return self.closer.fail(Error::Unknown);
             }
             self.work.task.meets(current);

@@ -22,13 +22,17 @@
 //! Texts are two bytes of length, then UTF-8. Version and newest commit id are bytes 2 to 17: the stamp that a store compares.
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use crate::data::Data;
 use crate::id::{CommitId, Digest, Nonce};
 use crate::record::{Cause, Client, End, Head, Issued, Phase, Previous, Principal, Record};
+use crate::session::is_name;
 use crate::time::{Timestamp, millis};
 
 const FORMAT: u8 = 1;
@@ -105,7 +109,7 @@ pub(crate) fn encode(head: &Head, principal: Option<&Principal>, client: &Client
 }
 
 /// Total: any bytes give a record or the reason why not, in one pass and without allocating more than the input.
-pub(crate) fn decode(bytes: Vec<u8>) -> Result<Record, Unreadable> {
+pub(crate) fn decode(bytes: Vec<u8>) -> Result<Box<Record>, Unreadable> {
     match bytes.first() {
         Some(&FORMAT) => {}
         Some(&format) if format > FORMAT => return Err(Unreadable::Newer),
@@ -115,7 +119,7 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Result<Record, Unreadable> {
     let (head, principal, client) = take_front(&mut input).filter(is_consistent).ok_or(Unreadable::Damaged)?;
     let start = bytes.len().saturating_sub(input.0.len());
     let data = Data::parse(bytes, start).map_err(|_| Unreadable::Damaged)?;
-    let record = Record { head, principal, client, data };
+    let record = Box::new(Record { head, principal, client, data });
     if record.head.end.is_some() && record.data.iter().next().is_some() { Err(Unreadable::Damaged) } else { Ok(record) }
 }
 
@@ -164,8 +168,7 @@ fn is_consistent((head, principal, client): &Front) -> bool {
     let bare = head.previous.is_none()
         && principal.as_ref().is_none_or(|principal| principal.roles.is_empty())
         && *client == Client::default();
-    let roles_sorted = principal.as_ref().is_none_or(|principal| principal.roles.is_sorted_by(|a, b| a < b));
-    floor && previous && pending && roles_sorted && (head.end.is_none() || bare)
+    floor && previous && pending && (head.end.is_none() || bare)
 }
 
 fn put_time(out: &mut Vec<u8>, time: Timestamp) {
@@ -216,10 +219,7 @@ fn put_principal(out: &mut Vec<u8>, principal: Option<&Principal>) {
     put_text(out, &principal.name);
     out.push(principal.level);
     put_time(out, principal.authenticated_at);
-    out.extend_from_slice(&u16::try_from(principal.roles.len()).unwrap_or(u16::MAX).to_be_bytes());
-    for role in principal.roles.iter().take(usize::from(u16::MAX)) {
-        put_text(out, role);
-    }
+    out.extend_from_slice(&principal.roles.0);
 }
 
 fn take_principal(input: &mut Input<'_>) -> Option<Option<Principal>> {
@@ -231,11 +231,7 @@ fn take_principal(input: &mut Input<'_>) -> Option<Option<Principal>> {
     let name = input.text()?;
     let [level] = input.take()?;
     let authenticated_at = input.time()?;
-    let count = u16::from_be_bytes(input.take()?);
-    let mut roles = Vec::new();
-    for _ in 0..count {
-        roles.push(input.text()?);
-    }
+    let roles = Roles::take(input)?;
     Some(Some(Principal { name, roles, level, authenticated_at }))
 }
 
@@ -251,10 +247,65 @@ fn take_cause(input: &mut Input<'_>) -> Option<Cause> {
     CAUSES.get(usize::from(number)).copied()
 }
 
+/// Roles as they stand in a record: their number, then their names, sorted and without doubles. Most requests never look
+/// at them, so they are checked when read and taken apart when asked for.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Roles(Vec<u8>);
+
+impl Roles {
+    /// Nothing when a name is empty, a name is too long, or there are too many.
+    pub(crate) fn new<R: AsRef<str>>(roles: &[R]) -> Option<Self> {
+        let mut names: Vec<&str> = roles.iter().map(AsRef::as_ref).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut bytes = u16::try_from(names.len()).ok()?.to_be_bytes().to_vec();
+        for name in names {
+            is_name(name).then(|| put_text(&mut bytes, name))?;
+        }
+        Some(Self(bytes))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        let mut input = Input(self.0.get(2..).unwrap_or_default());
+        core::iter::from_fn(move || input.text_ref())
+    }
+
+    fn take(input: &mut Input<'_>) -> Option<Self> {
+        let before = input.0;
+        let count = u16::from_be_bytes(input.take()?);
+        let mut last = "";
+        for _ in 0..count {
+            let name = input.text_ref()?;
+            if name <= last {
+                return None;
+            }
+            last = name;
+        }
+        let bytes = before.len().checked_sub(input.0.len())?;
+        Some(Self(before.get(..bytes)?.to_vec()))
+    }
+}
+
+impl Default for Roles {
+    fn default() -> Self {
+        Self(vec![0, 0])
+    }
+}
+
+impl fmt::Debug for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
 /// What is left to read.
 struct Input<'a>(&'a [u8]);
 
-impl Input<'_> {
+impl<'a> Input<'a> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -267,9 +318,13 @@ impl Input<'_> {
     }
 
     fn text(&mut self) -> Option<String> {
+        self.text_ref().map(ToOwned::to_owned)
+    }
+
+    fn text_ref(&mut self) -> Option<&'a str> {
         let length = usize::from(u16::from_be_bytes(self.take()?));
         let (text, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        core::str::from_utf8(text).ok().map(ToOwned::to_owned)
+        core::str::from_utf8(text).ok()
     }
 }

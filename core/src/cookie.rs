@@ -144,8 +144,16 @@ impl Cookies {
 
     /// Looks for the two cookies in a Cookie header (RFC 6265 section 5.4), several joined by `; `. One pass, no allocation.
     pub(crate) fn find<'a>(&self, header: &'a [u8]) -> (Sent<'a>, Sent<'a>) {
+        // The library looks for a character in text many bytes at a time; a stray byte elsewhere costs only that.
+        match core::str::from_utf8(header) {
+            Ok(text) => self.find_among(text.split(';').map(str::as_bytes)),
+            Err(_) => self.find_among(header.split(|&byte| byte == b';')),
+        }
+    }
+
+    fn find_among<'a>(&self, pairs: impl Iterator<Item = &'a [u8]>) -> (Sent<'a>, Sent<'a>) {
         let mut found = (Sent::Absent, Sent::Absent);
-        for pair in header.split(|&byte| byte == b';') {
+        for pair in pairs {
             let pair = pair.trim_ascii_start();
             let Some(equals) = pair.iter().position(|&byte| byte == b'=') else { continue };
             let (name, value) = (pair.get(..equals).unwrap_or_default(), pair.get(equals..).unwrap_or_default());
@@ -301,5 +309,7 @@ mod tests {
         assert_eq!(find("__Host-id=1; __Host-id=1; __Host-visitor=2"), (Sent::Twice, Sent::Once(b"2")));
         assert_eq!(find("__Host-id=a=b"), (Sent::Once(b"a=b"), Sent::Absent));
         assert_eq!(find(";;=;=__Host-id=1"), (Sent::Absent, Sent::Absent));
+        let stray = cookies.find(b"other=\xff; __Host-id=1; __Host-visitor=\xfe");
+        assert_eq!(stray, (Sent::Once(b"1"), Sent::Once(b"\xfe")));
     }
 }

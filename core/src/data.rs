@@ -29,7 +29,9 @@ impl Data {
         let map = bytes.get(start..).ok_or(ValueError::NotCanonical)?;
         let mut reader = Reader::new(map);
         let Token::Map(pairs) = reader.token()? else { return Err(ValueError::NotCanonical) };
-        let mut entries = Vec::new();
+        // At most as many as the input can hold, whatever it claims.
+        let room = usize::try_from(pairs).unwrap_or(usize::MAX).min(map.len() / 2);
+        let mut entries = Vec::with_capacity(room);
         let mut last = None;
         for _ in 0..pairs {
             let key = reader.key(&mut last)?;

@@ -6,11 +6,10 @@ use core::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::base64url;
-use crate::keys::{KeyRing, TAG_BYTES, cut_tag};
+use crate::keys::{KeyRing, TAG_BYTES, cut_tag, is_same};
 
 /// Characters of a session id.
 pub const ID_CHARS: usize = 88;
@@ -31,7 +30,7 @@ impl Handle {
     /// A handle from its 16 characters.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        base64url::decode_exact(text.as_bytes()).map(Self)
+        base64url::decode_exact::<16, 12>(text.as_bytes()).map(Self)
     }
 
     /// The bytes under which a store keeps the record.
@@ -86,7 +85,7 @@ impl Digest {
     }
 
     pub(crate) fn matches(&self, secret: &Secret) -> bool {
-        bool::from(self.0.ct_eq(&secret.digest().0))
+        is_same(&self.0, &secret.digest().0)
     }
 }
 
@@ -104,10 +103,7 @@ pub(crate) struct SessionId {
 impl SessionId {
     /// Total: a text of another length or alphabet, with an unknown key or a wrong tag, is not an id.
     pub(crate) fn parse(text: &[u8], keys: &KeyRing) -> Option<Self> {
-        if text.len() != ID_CHARS {
-            return None;
-        }
-        let bytes = Zeroizing::new(base64url::decode_exact::<ID_BYTES>(text)?);
+        let bytes = Zeroizing::new(base64url::decode_exact::<ID_CHARS, ID_BYTES>(text)?);
         let (signed, tag) = bytes.split_first_chunk::<SIGNED_BYTES>()?;
         let (handle, rest) = signed.split_first_chunk::<12>()?;
         let (generation, rest) = rest.split_first_chunk::<4>()?;

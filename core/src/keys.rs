@@ -7,7 +7,7 @@ use core::num::NonZeroU16;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use crate::base64url;
@@ -95,7 +95,7 @@ impl KeyRing {
 
     /// Whether `tag` is the tag of `bytes` under the key `number`, compared in constant time.
     pub(crate) fn verifies(&self, number: u16, bytes: &[u8], tag: &[u8; TAG_BYTES]) -> bool {
-        self.get(number).is_some_and(|key| bool::from(cut_tag(&key.tag, bytes).ct_eq(tag)))
+        self.get(number).is_some_and(|key| is_same(&cut_tag(&key.tag, bytes), tag))
     }
 
     fn get(&self, number: u16) -> Option<&Key> {
@@ -135,6 +135,14 @@ pub(crate) fn cut_tag(key: &Hmac<Sha256>, bytes: &[u8]) -> [u8; TAG_BYTES] {
     *tag
 }
 
+/// Equality in constant time, a word at a time; `N` is a multiple of 8.
+pub(crate) fn is_same<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
+    const { assert!(N.is_multiple_of(8), "compares whole words") };
+    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    let same = words.fold(Choice::from(1), |same, (a, b)| same & u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b)));
+    bool::from(same)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +171,17 @@ mod tests {
             assert_eq!(KeyRing::parse(&text).err(), Some(error), "{text}");
         }
         assert!(KeyRing::parse(&format!(" {good} ,\r\n{}\n", entry(65535, 64))).is_ok());
+    }
+
+    #[test]
+    fn every_bit_counts_in_a_comparison() {
+        let bytes = [0x5a_u8; 32];
+        assert!(is_same(&bytes, &bytes.clone()));
+        for bit in 0..256 {
+            let mut other = bytes;
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!is_same(&bytes, &other));
+        }
     }
 
     #[test]

@@ -15,9 +15,9 @@ use crate::event::Event;
 use crate::id::{Handle, SessionId};
 use crate::keys::KeyRing;
 use crate::lifecycle::State;
-use crate::policy::Policy;
+use crate::policy::{Concurrency, Policy};
 use crate::record::{Cause, Record, Standing};
-use crate::session::Session;
+use crate::session::{Plan, Reads, Session};
 use crate::time::Timestamp;
 
 /// A policy and the keys to go with it: all that exchanges share.
@@ -96,6 +96,8 @@ pub(crate) struct Exchange {
     pub(crate) reactions: Vec<Reaction>,
     pub(crate) events: Vec<Event>,
     pub(crate) trips: u32,
+    pub(crate) plan: Plan,
+    pub(crate) reads: Reads,
 }
 
 /// How often a cookie came.
@@ -110,7 +112,7 @@ pub(crate) enum Presence {
 pub(crate) struct Reaction {
     pub(crate) handle: Handle,
     pub(crate) generation: u32,
-    pub(crate) record: Record,
+    pub(crate) record: Box<Record>,
     pub(crate) what: React,
 }
 
@@ -148,6 +150,7 @@ impl Rules {
         let mut events = Vec::new();
         let login_id = self.read(Kind::Login, login, &mut events);
         let visitor_id = self.read(Kind::Visitor, visitor, &mut events);
+        let strict = self.policy.settings().concurrency == Concurrency::Strict;
         let exchange = Box::new(Exchange {
             rules: Arc::clone(self),
             now,
@@ -159,6 +162,8 @@ impl Rules {
             reactions: Vec::new(),
             events,
             trips: 0,
+            plan: Plan::default(),
+            reads: Reads { strict, ..Reads::default() },
         });
         match login_id {
             Some(id) => Opening::Load(Load { exchange, kind: Kind::Login, id }),
@@ -207,7 +212,7 @@ impl Exchange {
     }
 
     /// Reads a record. The error is an answer that the whole exchange has to give up on; absent covers damaged.
-    pub(crate) fn read(&mut self, handle: Handle, loaded: Loaded) -> Result<Option<Record>, Error> {
+    pub(crate) fn read(&mut self, handle: Handle, loaded: Loaded) -> Result<Option<Box<Record>>, Error> {
         let bytes = match loaded {
             Loaded::Found(bytes) => bytes,
             Loaded::Absent => return Ok(None),
@@ -247,7 +252,7 @@ impl Load {
         }
     }
 
-    fn judge(mut self, record: Record) -> Opening {
+    fn judge(mut self, record: Box<Record>) -> Opening {
         let exchange = &mut self.exchange;
         let now = exchange.now.max(record.head.seen_at);
         let standing = record.judge(&self.id, now, &exchange.rules.policy);
@@ -258,7 +263,7 @@ impl Load {
             Standing::Current | Standing::Pending | Standing::Grace => {
                 exchange.now = now;
                 let base = Base { kind: self.kind, id: self.id, record, standing };
-                Opening::Ready(Session::new(self.exchange, Some(Box::new(base))))
+                Opening::Ready(Session::new(self.exchange, Some(base)))
             }
             Standing::Ended(cause) => self.dead(cause.state()),
             Standing::BelowFloor => self.dead(State::Regenerated),
@@ -292,7 +297,7 @@ impl Load {
         }
     }
 
-    fn react(&mut self, record: Record, what: React) {
+    fn react(&mut self, record: Box<Record>, what: React) {
         let (handle, generation) = (self.id.handle, self.id.generation);
         self.exchange.reactions.push(Reaction { handle, generation, record, what });
     }
@@ -315,6 +320,6 @@ impl Load {
 pub(crate) struct Base {
     pub(crate) kind: Kind,
     pub(crate) id: SessionId,
-    pub(crate) record: Record,
+    pub(crate) record: Box<Record>,
     pub(crate) standing: Standing,
 }

@@ -7,10 +7,10 @@
 //! - `[ended]` an ended record has no previous id, no roles, no client details and no data.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::bugs::{Bug, planted};
+use crate::codec::Roles;
 use crate::data::Data;
 use crate::id::{CommitId, Digest, Nonce, SessionId};
 use crate::lifecycle::State;
@@ -123,7 +123,7 @@ impl Cause {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Principal {
     pub(crate) name: String,
-    pub(crate) roles: Vec<String>,
+    pub(crate) roles: Roles,
     pub(crate) level: u8,
     pub(crate) authenticated_at: Timestamp,
 }
@@ -135,8 +135,8 @@ impl Principal {
     }
 
     /// Roles, sorted.
-    pub fn roles(&self) -> &[String] {
-        &self.roles
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter()
     }
 
     /// Level of authentication, as the application counts it.
@@ -227,7 +227,7 @@ impl Record {
         self.head.end = Some(End { at, cause });
         self.head.previous = None;
         if let Some(principal) = &mut self.principal {
-            principal.roles.clear();
+            principal.roles = Roles::default();
         }
         self.client = Client::default();
         self.data = Data::empty();

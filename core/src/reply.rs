@@ -35,6 +35,13 @@ impl core::fmt::Debug for Reply {
 }
 
 impl Reply {
+    /// The reply of an exchange that has nothing to write.
+    pub(crate) fn of_settled(session: Session) -> Self {
+        let trace = session.trace_before();
+        let events = session.exchange.events;
+        Self { set_cookies: Vec::new(), touched: session.accessed, trace: Trace { events, ..trace } }
+    }
+
     /// Values for Set-Cookie headers, each to be sent as a header of its own.
     pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
         self.set_cookies.iter().map(|line| line.as_str())
@@ -92,7 +99,7 @@ enum Cookie {
 
 impl Draft {
     pub(crate) fn new(session: &Session) -> Self {
-        let cookie = || if session.plan.logout { Cookie::Remove } else { Cookie::Keep };
+        let cookie = || if session.exchange.plan.logout { Cookie::Remove } else { Cookie::Keep };
         let trace = session.trace_before();
         let at = session.base.as_ref().map(|base| (base.id.handle, base.record.head));
         let (accessed, head_sent) = (session.accessed, session.head_sent);

@@ -9,6 +9,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::bugs::{Bug, planted};
+use crate::codec::Roles;
 use crate::cookie::Kind;
 use crate::error::Error;
 use crate::event::Event;
@@ -16,7 +17,7 @@ use crate::id::Handle;
 use crate::journal::{Journal, UpdateFn};
 use crate::lifecycle::{Input, State};
 use crate::opening::{Base, Exchange, Presence};
-use crate::policy::{Carry, Concurrency};
+use crate::policy::Carry;
 use crate::record::{Cause, Client, Principal, Standing};
 use crate::time::Timestamp;
 use crate::value::{Encoded, Value};
@@ -24,9 +25,7 @@ use crate::value::{Encoded, Value};
 /// One request's view of its session. Dropping it without closing writes nothing.
 pub struct Session {
     pub(crate) exchange: Box<Exchange>,
-    pub(crate) base: Option<Box<Base>>,
-    pub(crate) plan: Plan,
-    pub(crate) reads: Reads,
+    pub(crate) base: Option<Base>,
     pub(crate) head_sent: bool,
     pub(crate) accessed: bool,
 }
@@ -143,10 +142,8 @@ impl Change {
 }
 
 impl Session {
-    pub(crate) fn new(exchange: Box<Exchange>, base: Option<Box<Base>>) -> Self {
-        let strict = exchange.rules.policy().settings().concurrency == Concurrency::Strict;
-        let reads = Reads { strict, ..Reads::default() };
-        Self { exchange, base, plan: Plan::default(), reads, head_sent: false, accessed: false }
+    pub(crate) fn new(exchange: Box<Exchange>, base: Option<Base>) -> Self {
+        Self { exchange, base, head_sent: false, accessed: false }
     }
 
     /// The value of `key`.
@@ -163,8 +160,9 @@ impl Session {
     /// All keys, in the order of their encodings.
     pub fn keys(&mut self) -> Vec<String> {
         self.accessed = true;
-        self.reads.all |= self.reads.strict;
-        let mut keys: BTreeSet<&str> = self.plan.after.keys().chain(self.plan.before.keys()).collect();
+        self.exchange.reads.all |= self.exchange.reads.strict;
+        let mut keys: BTreeSet<&str> =
+            self.exchange.plan.after.keys().chain(self.exchange.plan.before.keys()).collect();
         if let Some(base) = self.live_base() {
             keys.extend(base.record.data.iter().map(|(key, _)| key));
         }
@@ -201,7 +199,7 @@ impl Session {
     /// Removes every key present when the exchange is written.
     pub fn clear(&mut self) {
         self.accessed = true;
-        self.reads.all |= self.reads.strict;
+        self.exchange.reads.all |= self.exchange.reads.strict;
         self.journal().clear();
     }
 
@@ -224,34 +222,29 @@ impl Session {
     /// Refuses the commit of this exchange if a key that it read or set was changed by another in between.
     /// Counts for what is read and set from here on.
     pub fn strict(&mut self) {
-        self.reads.strict = true;
+        self.exchange.reads.strict = true;
     }
 
     /// Logs `principal` in: a fresh secret, and every older id of the session is dead at once, for reads and for writes in
     /// flight. Anonymous data is carried as the policy says; after somebody else, a fresh session starts.
     pub fn login<R: AsRef<str>>(&mut self, principal: &str, roles: &[R], level: u8) -> Result<(), Error> {
-        let mut roles: Vec<String> = roles.iter().map(|role| role.as_ref().to_owned()).collect();
-        roles.sort_unstable();
-        roles.dedup();
-        if !is_name(principal) || !roles.iter().all(|role| is_name(role)) || u16::try_from(roles.len()).is_err() {
-            return Err(Error::BadPrincipal);
-        }
+        let roles = Roles::new(roles).filter(|_| is_name(principal)).ok_or(Error::BadPrincipal)?;
         self.accessed = true;
         let who = Principal { name: principal.to_owned(), roles, level, authenticated_at: self.exchange.now };
         if self.principal_now().is_some_and(|before| before.name != who.name) {
-            let end = self.plan.end.or_else(|| self.base.is_some().then_some(Cause::Replaced));
-            self.plan = Plan { end, logout: self.plan.logout, ..Plan::default() };
+            let end = self.exchange.plan.end.or_else(|| self.base.is_some().then_some(Cause::Replaced));
+            self.exchange.plan = Plan { end, logout: self.exchange.plan.logout, ..Plan::default() };
         }
-        self.plan.privilege = Some(Privilege::Login(who));
+        self.exchange.plan.privilege = Some(Privilege::Login(who));
         Ok(())
     }
 
     /// Changes the level of authentication: a fresh secret as for a login, but no limit moves.
     pub fn elevate(&mut self, level: u8) -> Result<(), Error> {
         self.accessed = true;
-        match (&mut self.plan.privilege, &self.base) {
+        match (&mut self.exchange.plan.privilege, &self.base) {
             (Some(Privilege::Login(principal)), _) => principal.level = level,
-            (privilege, Some(base)) if base.record.principal.is_some() && self.plan.end.is_none() => {
+            (privilege, Some(base)) if base.record.principal.is_some() && self.exchange.plan.end.is_none() => {
                 *privilege = Some(Privilege::Elevate(level));
             }
             _ => return Err(Error::NotLoggedIn),
@@ -263,14 +256,14 @@ impl Session {
     pub fn logout(&mut self) {
         self.accessed = true;
         let end = self.base.is_some().then_some(Cause::Logout);
-        self.plan = Plan { end, logout: true, ..Plan::default() };
+        self.exchange.plan = Plan { end, logout: true, ..Plan::default() };
     }
 
     /// Asks for a new id for the same principal.
     pub fn rotate(&mut self) -> Rotation {
         self.accessed = true;
         let rotation = self.can_rotate();
-        self.plan.rotate |= rotation == Rotation::Rotated;
+        self.exchange.plan.rotate |= rotation == Rotation::Rotated;
         rotation
     }
 
@@ -281,7 +274,7 @@ impl Session {
             return Err(Error::BadPrincipal);
         }
         self.accessed = true;
-        self.plan.client = Some(client);
+        self.exchange.plan.client = Some(client);
         Ok(())
     }
 
@@ -294,7 +287,7 @@ impl Session {
     /// Nothing when somebody with this role is logged in.
     pub fn require_role(&mut self, role: &str) -> Result<(), Denied> {
         let principal = self.principal().ok_or(Denied::NotLoggedIn)?;
-        let held = principal.roles.iter().any(|held| held == role);
+        let held = principal.roles().any(|held| held == role);
         if held { Ok(()) } else { Err(Denied::Forbidden) }
     }
 
@@ -310,7 +303,7 @@ impl Session {
             _ if base.record.head.current.confirmed_at.is_some() => State::Active,
             _ => State::Created,
         };
-        self.base.as_deref().map(presented).or(self.exchange.dead).map(|state| state.on(Input::Present).next)
+        self.base.as_ref().map(presented).or(self.exchange.dead).map(|state| state.on(Input::Present).next)
     }
 
     /// The public name of the session that the exchange was opened with.
@@ -346,14 +339,15 @@ impl Session {
 
     /// Forgets every change asked for: the response is an error and acknowledges nothing.
     pub fn discard(&mut self) {
-        self.plan = Plan::default();
+        self.exchange.plan = Plan::default();
     }
 
     pub(crate) fn can_rotate(&self) -> Rotation {
-        let Some(base) = self.base.as_ref().filter(|base| base.kind == Kind::Login && self.plan.end.is_none()) else {
+        let Some(base) = self.base.as_ref().filter(|base| base.kind == Kind::Login && self.exchange.plan.end.is_none())
+        else {
             return Rotation::Postponed;
         };
-        if self.head_sent || self.exchange.login == Presence::Twice || self.plan.privilege.is_some() {
+        if self.head_sent || self.exchange.login == Presence::Twice || self.exchange.plan.privilege.is_some() {
             return Rotation::Postponed;
         }
         match (base.standing, base.record.head.current.confirmed_at) {
@@ -381,7 +375,7 @@ impl Session {
     fn planned(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut note = |wanted: bool, change| changes.extend(wanted.then_some(change));
-        let plan = &self.plan;
+        let plan = &self.exchange.plan;
         let data = !plan.before.is_empty() || !plan.after.is_empty() || plan.client.is_some();
         let fresh = self.base.is_none() || plan.end.is_some();
         note(plan.end.is_some() || !self.exchange.reactions.is_empty(), Change::Ended);
@@ -400,42 +394,44 @@ impl Session {
     }
 
     fn live_base(&self) -> Option<&Base> {
-        self.base.as_deref().filter(|_| self.plan.end.is_none())
+        self.base.as_ref().filter(|_| self.exchange.plan.end.is_none())
     }
 
     fn principal_now(&self) -> Option<&Principal> {
-        match &self.plan.privilege {
+        match &self.exchange.plan.privilege {
             Some(Privilege::Login(principal)) => Some(principal),
             _ => self.live_base().and_then(|base| base.record.principal.as_ref()),
         }
     }
 
     fn journal(&mut self) -> &mut Journal {
-        if self.plan.privilege.is_some() { &mut self.plan.after } else { &mut self.plan.before }
+        // An elevation carries everything, so only a login parts what came before from what follows.
+        let logs_in = matches!(self.exchange.plan.privilege, Some(Privilege::Login(_)));
+        if logs_in { &mut self.exchange.plan.after } else { &mut self.exchange.plan.before }
     }
 
     fn read(&mut self, key: &str) {
         self.accessed = true;
-        if self.reads.strict && !self.reads.keys.contains(key) {
-            self.reads.keys.insert(key.to_owned());
+        if self.exchange.reads.strict && !self.exchange.reads.keys.contains(key) {
+            self.exchange.reads.keys.insert(key.to_owned());
         }
     }
 
     fn look(&self, key: &str) -> Option<Cow<'_, [u8]>> {
         let base = self.live_base().and_then(|base| base.record.data.get(key));
-        let before = self.plan.before.look(key, base).filter(|_| self.carries(key));
+        let before = self.exchange.plan.before.look(key, base).filter(|_| self.carries(key));
         match before {
-            None => self.plan.after.look(key, None),
-            Some(Cow::Borrowed(value)) => self.plan.after.look(key, Some(value)),
+            None => self.exchange.plan.after.look(key, None),
+            Some(Cow::Borrowed(value)) => self.exchange.plan.after.look(key, Some(value)),
             Some(Cow::Owned(value)) => {
-                self.plan.after.look(key, Some(&value)).map(|value| Cow::Owned(value.into_owned()))
+                self.exchange.plan.after.look(key, Some(&value)).map(|value| Cow::Owned(value.into_owned()))
             }
         }
     }
 
     fn carries(&self, key: &str) -> bool {
         let carry = &self.exchange.rules.policy().settings().carry;
-        self.plan.carry(self.live_base().is_some_and(|base| base.record.principal.is_some()), carry).keeps(key)
+        self.exchange.plan.carry(self.live_base().is_some_and(|base| base.record.principal.is_some()), carry).keeps(key)
     }
 }
 
@@ -459,6 +455,7 @@ impl Plan {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a record can hold `text` as the name of a principal or role.
+pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && u16::try_from(text.len()).is_ok()
 }

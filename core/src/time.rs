@@ -37,7 +37,7 @@ impl Timestamp {
 
 /// Whole milliseconds of `span`, saturating.
 pub(crate) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+    span.as_secs().saturating_mul(1000).saturating_add(u64::from(span.subsec_millis()))
 }
 
 /// The two limits of a session. The only place where a clock reading becomes "expired".

@@ -10,7 +10,6 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
-use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
 /// Levels of lists and maps inside one value.
@@ -203,25 +202,21 @@ pub enum Token<'a> {
 
 /// Reads canonical bytes token by token, for bindings that build their own objects. Allocates nothing.
 #[derive(Debug)]
-pub struct Reader<'a>(Decoder<'a>);
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    length: usize,
+}
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte.
     #[must_use]
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self(Decoder::new(bytes))
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, length: bytes.len() }
     }
 
     /// The next token; refuses every encoding but the only one.
     pub fn token(&mut self) -> Result<Token<'a>, ValueError> {
-        let start = self.0.position();
-        let (token, least_bytes) =
-            self.lenient().map_err(|_| ValueError::NotCanonical)?.ok_or(ValueError::NotCanonical)?;
-        if self.0.position().checked_sub(start) == Some(least_bytes) {
-            Ok(token)
-        } else {
-            Err(ValueError::NotCanonical)
-        }
+        self.next().ok_or(ValueError::NotCanonical)
     }
 
     /// The next map key, which must sort after `last`; `last` becomes this key.
@@ -254,49 +249,74 @@ impl<'a> Reader<'a> {
 
     /// Bytes read so far.
     #[must_use]
-    pub fn position(&self) -> usize {
-        self.0.position()
+    pub const fn position(&self) -> usize {
+        self.length.saturating_sub(self.rest.len())
     }
 
     /// Whether nothing is left.
     #[must_use]
-    pub fn is_at_end(&self) -> bool {
-        self.0.position() == self.0.input().len()
+    pub const fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
     }
 
-    /// A token in any definite encoding, and the size of its only canonical one.
-    fn lenient(&mut self) -> Result<Option<(Token<'a>, usize)>, minicbor::decode::Error> {
-        let input = &mut self.0;
-        Ok(Some(match input.datatype()? {
-            Type::Null => (input.null().map(|()| Token::Null)?, 1),
-            Type::Bool => (Token::Bool(input.bool()?), 1),
-            Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::I8 | Type::I16 | Type::I32 | Type::I64 => {
-                let value = input.i64()?;
-                (Token::Int(value), head_bytes(if value < 0 { !value } else { value }.cast_unsigned()))
-            }
-            kind @ (Type::F16 | Type::F32 | Type::F64) => {
-                let value = match kind {
-                    Type::F16 => f64::from(input.f16()?),
-                    Type::F32 => f64::from(input.f32()?),
-                    _ => input.f64()?,
-                };
-                if !value.is_finite() {
-                    return Ok(None);
-                }
-                (Token::Float(value), float_bytes(value))
-            }
-            Type::String => {
-                let text = input.str()?;
-                (Token::Text(text), text.len().saturating_add(head_bytes(count(text.len()))))
-            }
-            Type::Bytes => {
-                let bytes = input.bytes()?;
-                (Token::Bytes(bytes), bytes.len().saturating_add(head_bytes(count(bytes.len()))))
-            }
-            Type::Array => return Ok(input.array()?.map(|items| (Token::List(items), head_bytes(items)))),
-            Type::Map => return Ok(input.map()?.map(|items| (Token::Map(items), head_bytes(items)))),
-            _ => return Ok(None),
-        }))
+    fn next(&mut self) -> Option<Token<'a>> {
+        let start = self.rest;
+        let (&initial, rest) = start.split_first()?;
+        self.rest = rest;
+        match initial {
+            0xf4 => return Some(Token::Bool(false)),
+            0xf5 => return Some(Token::Bool(true)),
+            0xf6 => return Some(Token::Null),
+            0xf9..=0xfb => return self.float(start),
+            _ => {}
+        }
+        let argument = self.argument(initial & 0x1f)?;
+        match initial >> 5 {
+            0 => i64::try_from(argument).ok().map(Token::Int),
+            1 => i64::try_from(argument).ok().map(|n| Token::Int(!n)),
+            2 => self.take(argument).map(Token::Bytes),
+            3 => self.take(argument).and_then(|bytes| core::str::from_utf8(bytes).ok()).map(Token::Text),
+            4 => Some(Token::List(argument)),
+            5 => Some(Token::Map(argument)),
+            _ => None,
+        }
+    }
+
+    /// The argument of a head (RFC 8949 section 3), in its shortest form or not at all.
+    fn argument(&mut self, additional: u8) -> Option<u64> {
+        let (argument, least) = match additional {
+            0..=0x17 => return Some(u64::from(additional)),
+            0x18 => (u64::from(u8::from_be_bytes(self.array()?)), 0x18),
+            0x19 => (u64::from(u16::from_be_bytes(self.array()?)), 0x100),
+            0x1a => (u64::from(u32::from_be_bytes(self.array()?)), 0x1_0000),
+            0x1b => (u64::from_be_bytes(self.array()?), 0x1_0000_0000),
+            _ => return None,
+        };
+        (argument >= least).then_some(argument)
+    }
+
+    /// A finite float whose encoding, which begins at `start`, is the shortest that keeps it.
+    fn float(&mut self, start: &'a [u8]) -> Option<Token<'a>> {
+        let mut decoder = Decoder::new(start);
+        let value = match start.first()? {
+            0xf9 => decoder.f16().ok().map(f64::from),
+            0xfa => decoder.f32().ok().map(f64::from),
+            _ => decoder.f64().ok(),
+        }?;
+        self.rest = start.get(decoder.position()..)?;
+        (value.is_finite() && float_bytes(value) == decoder.position()).then_some(Token::Float(value))
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*array)
+    }
+
+    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
+        self.rest = rest;
+        Some(taken)
     }
 }
 
@@ -377,17 +397,6 @@ impl Writer {
 /// A length as CBOR counts it; `usize` is never wider than 64 bits.
 fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
-}
-
-/// Size of the shortest head that holds `argument`.
-const fn head_bytes(argument: u64) -> usize {
-    match argument {
-        0..=0x17 => 1,
-        0x18..=0xff => 2,
-        0x100..=0xffff => 3,
-        0x1_0000..=0xffff_ffff => 5,
-        _ => 9,
-    }
 }
 
 /// Size of the shortest encoding of a float that loses nothing.

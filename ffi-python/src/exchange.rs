@@ -202,7 +202,7 @@ impl Exchange {
     fn principal(&self, py: Python<'_>) -> PyResult<Option<(String, Vec<String>, u8)>> {
         self.with(py, |session| {
             let parts = |principal: &coatroom_core::Principal| {
-                (principal.name().to_owned(), principal.roles().to_vec(), principal.level())
+                (principal.name().to_owned(), principal.roles().map(str::to_owned).collect(), principal.level())
             };
             Ok(session.principal().map(parts))
         })

@@ -48,7 +48,7 @@ where
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(2_000))]
 
     #[test]
     fn a_planted_id_never_logs_in(moves in walk_of(anybody(), cloned(any_op), waits()), faults: bool) {

@@ -595,6 +595,21 @@ fn a_login_overtaken_by_another_starts_afresh_with_what_followed_it() {
 }
 
 #[test]
+fn a_login_that_starts_afresh_takes_nothing_along_from_between_an_elevation_and_itself() {
+    let mut house = House::logged_in(settings());
+    let mut slow = house.open();
+    let session = slow.session().unwrap();
+    session.elevate(2).unwrap();
+    set(session, "before", 1);
+    login(session, "alice");
+    set(session, "after", 1);
+    assert_eq!(session.keys(), ["after", "before"]);
+    house.run(Session::logout).unwrap();
+    house.finish(slow).unwrap();
+    assert_eq!(data(house.store.get(house.id(Kind::Login).handle).unwrap()).keys().collect::<Vec<_>>(), ["after"]);
+}
+
+#[test]
 fn a_write_from_before_a_login_is_refused_whole() {
     let mut house = House::new(settings());
     house.run(|session| set(session, "a", 1)).unwrap();
