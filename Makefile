@@ -10,7 +10,7 @@ PORT ?= 8000
 WHEEL_SOURCES := Cargo.toml Cargo.lock $(shell find core store ffi-python -path '*/target' -prune -o \
 	\( -name '*.rs' -o -name '*.toml' -o -path '*/python/coatroom/*.py*' -o -name py.typed \) -type f -print)
 
-.PHONY: demo test test-rust test-bugs test-no-std test-python test-apps venv spec bench bench-python fmt
+.PHONY: demo test test-rust test-bugs test-no-std test-python test-apps venv spec bench bench-python hammer fmt
 
 demo: venv ## The shop on http://127.0.0.1:8000, with SQLite
 	$(BIN)/python ffi-python/examples/shop --port $(PORT) --db $(SHOP_DB)
@@ -20,7 +20,7 @@ test: test-rust test-bugs test-no-std test-python test-apps ## Everything
 
 test-rust:
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --quiet
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo test --workspace --quiet
 	spec/check
 
@@ -33,7 +33,10 @@ test-no-std:
 test-python: venv
 	$(BIN)/ruff check ffi-python tests
 	$(BIN)/ruff format --check ffi-python tests
-	cd ffi-python/python && ../../$(BIN)/mypy --strict --config-file ../pyproject.toml coatroom
+	cd ffi-python/python && ../../$(BIN)/mypy --config-file ../pyproject.toml coatroom
+	$(BIN)/mypy --config-file ffi-python/pyproject.toml ffi-python/tests ffi-python/benches
+	cd ffi-python/examples && ../../$(BIN)/mypy --config-file ../pyproject.toml -p shop
+	cd tests/apps && ../../$(BIN)/mypy --config-file ../../ffi-python/pyproject.toml *.py
 	$(BIN)/python -m mypy.stubtest coatroom._native
 	$(BIN)/pytest -q ffi-python/tests
 
@@ -64,6 +67,9 @@ bench: ## Rust: ratios to the floor, in one run
 
 bench-python: venv ## Python: cost over the same handler without a session
 	$(BIN)/python ffi-python/benches/exchange.py
+
+hammer: venv ## Ten minutes of damaged cookies against the conformance apps
+	$(BIN)/python tests/apps/hammer.py --minutes 10
 
 fmt:
 	cargo fmt --all

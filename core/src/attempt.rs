@@ -350,11 +350,16 @@ impl Commit {
             Standing::BelowFloor | Standing::Reuse => Error::Superseded,
             _ => Error::Ended,
         };
+        // What is refused for its time is written down, so that no clock behind this one admits it again.
+        let written = match standing {
+            Standing::Expired(cause) => Some(React::Expire(cause)),
+            Standing::Reuse => Some(React::ForgetPrevious),
+            _ => None,
+        };
         let mut tasks = Vec::new();
-        if let (Standing::Expired(cause), Some(record)) = (standing, self.current()) {
+        if let (Some(what), Some(record)) = (written, self.current()) {
             let (handle, generation) = (self.base.id.handle, self.base.id.generation);
-            let current = Some(Box::new(record.clone()));
-            tasks.push(Task::React(Reacting { handle, generation, what: React::Expire(cause), current }));
+            tasks.push(Task::React(Reacting { handle, generation, what, current: Some(Box::new(record.clone())) }));
         }
         if matches!(self.plan.privilege, Some(Privilege::Login(_))) {
             let plan = Plan { before: Journal::default(), ..core::mem::take(&mut self.plan) };

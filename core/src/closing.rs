@@ -126,8 +126,8 @@ impl Session {
             ));
         }
         let draws = Draws::from_bytes(&bytes);
-        Box::new(Closer { exchange, opened_at, draws, creates: 0, tasks, uncertain_since: None, verdict, draft })
-            .go_on()
+        let closer = Closer { exchange, opened_at, draws, creates: 0, tasks, uncertain_since: None, verdict, draft };
+        Box::new(closer).begin()
     }
 
     /// What cannot be promised whatever the store says.
@@ -166,6 +166,21 @@ impl Session {
 }
 
 impl Closer {
+    /// An ending that a fresh session follows is begun only if that session can be made: refused whole, or not at all.
+    fn begin(mut self: Box<Self>) -> Closing {
+        if self.tasks.iter().any(|task| matches!(task, Task::End(_)))
+            && let Some(mut last) = self.tasks.pop_back()
+        {
+            if let Err(error) = last.attempt(&self) {
+                self.tasks.retain(|task| matches!(task, Task::React(_)));
+                self.verdict = self.verdict.or(Some(error));
+            } else {
+                self.tasks.push_back(last);
+            }
+        }
+        self.go_on()
+    }
+
     fn go_on(mut self: Box<Self>) -> Closing {
         while let Some(mut task) = self.tasks.pop_front() {
             match task.attempt(&self) {
@@ -290,6 +305,9 @@ impl Save {
             if self.closer.lost_track(current.as_deref()) && !(current.is_none() && self.work.swap.new.is_none()) {
                 return self.closer.fail(Error::Unknown);
             }
+            // The version has moved on without us, so the attempt in doubt can no longer take place.
+            let moved_on = |since: &u64| current.as_ref().is_some_and(|record| record.head.version > *since);
+            self.closer.uncertain_since = self.closer.uncertain_since.filter(|since| !moved_on(since));
             self.work.task.meets(current);
         }
         self.closer.tasks.push_front(self.work.task);

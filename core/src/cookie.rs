@@ -179,7 +179,8 @@ impl Cookies {
         line.push_str(id);
         if let Some(max_age) = self.max_age {
             line.push_str("; Max-Age=");
-            line.push_str(&max_age.min(lifetime).as_secs().to_string());
+            // Zero would remove the cookie that it comes with.
+            line.push_str(&max_age.min(lifetime).as_secs().max(1).to_string());
         }
         line.push_str(&self.attributes);
         line

@@ -39,7 +39,7 @@ impl Reply {
     pub(crate) fn of_settled(session: Session) -> Self {
         let trace = session.trace_before();
         let events = session.exchange.events;
-        Self { set_cookies: Vec::new(), touched: session.accessed, trace: Trace { events, ..trace } }
+        Self { set_cookies: Vec::new(), touched: session.accessed.get(), trace: Trace { events, ..trace } }
     }
 
     /// Values for Set-Cookie headers, each to be sent as a header of its own.
@@ -102,7 +102,7 @@ impl Draft {
         let cookie = || if session.exchange.plan.logout { Cookie::Remove } else { Cookie::Keep };
         let trace = session.trace_before();
         let at = session.base.as_ref().map(|base| (base.id.handle, base.record.head));
-        let (accessed, head_sent) = (session.accessed, session.head_sent);
+        let (accessed, head_sent) = (session.accessed.get(), session.head_sent);
         Self { login: cookie(), visitor: cookie(), accessed, head_sent, trace, at, events: Vec::new() }
     }
 

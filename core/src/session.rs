@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
 
@@ -27,12 +28,16 @@ pub struct Session {
     pub(crate) exchange: Box<Exchange>,
     pub(crate) base: Option<Base>,
     pub(crate) head_sent: bool,
-    pub(crate) accessed: bool,
+    pub(crate) accessed: Cell<bool>,
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("state", &self.state()).field("handle", &self.handle()).finish_non_exhaustive()
+        let handle = self.base.as_ref().map(|base| base.id.handle);
+        f.debug_struct("Session")
+            .field("state", &self.presented_state())
+            .field("handle", &handle)
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,7 +148,7 @@ impl Change {
 
 impl Session {
     pub(crate) fn new(exchange: Box<Exchange>, base: Option<Base>) -> Self {
-        Self { exchange, base, head_sent: false, accessed: false }
+        Self { exchange, base, head_sent: false, accessed: Cell::new(false) }
     }
 
     /// The value of `key`.
@@ -159,7 +164,7 @@ impl Session {
 
     /// All keys, in the order of their encodings.
     pub fn keys(&mut self) -> Vec<String> {
-        self.accessed = true;
+        self.accessed.set(true);
         self.exchange.reads.all |= self.exchange.reads.strict;
         let mut keys: BTreeSet<&str> =
             self.exchange.plan.after.keys().chain(self.exchange.plan.before.keys()).collect();
@@ -198,7 +203,7 @@ impl Session {
 
     /// Removes every key present when the exchange is written.
     pub fn clear(&mut self) {
-        self.accessed = true;
+        self.accessed.set(true);
         self.exchange.reads.all |= self.exchange.reads.strict;
         self.journal().clear();
     }
@@ -206,7 +211,7 @@ impl Session {
     /// Adds `n` to the integer at `key`, which starts at 0. Sums with the additions of other exchanges, and never
     /// conflicts. Returns the sum as this exchange sees it.
     pub fn add(&mut self, key: &str, n: i64) -> Result<i64, Error> {
-        self.accessed = true;
+        self.accessed.set(true);
         let present = self.look(key).map(Cow::into_owned);
         self.journal().add(key, n, present.as_deref())
     }
@@ -214,7 +219,7 @@ impl Session {
     /// Replaces the value of `key` by `function` of it. After a conflict the function runs again on the fresh value, also
     /// after the handler has returned; it never makes a strict exchange conflict.
     pub fn update(&mut self, key: &str, function: UpdateFn) -> Result<(), Error> {
-        self.accessed = true;
+        self.accessed.set(true);
         let present = self.look(key).map(Cow::into_owned);
         self.journal().update(key, present.as_deref(), function)
     }
@@ -229,7 +234,7 @@ impl Session {
     /// flight. Anonymous data is carried as the policy says; after somebody else, a fresh session starts.
     pub fn login<R: AsRef<str>>(&mut self, principal: &str, roles: &[R], level: u8) -> Result<(), Error> {
         let roles = Roles::new(roles).filter(|_| is_name(principal)).ok_or(Error::BadPrincipal)?;
-        self.accessed = true;
+        self.accessed.set(true);
         let who = Principal { name: principal.to_owned(), roles, level, authenticated_at: self.exchange.now };
         if self.principal_now().is_some_and(|before| before.name != who.name) {
             let end = self.exchange.plan.end.or_else(|| self.base.is_some().then_some(Cause::Replaced));
@@ -241,7 +246,7 @@ impl Session {
 
     /// Changes the level of authentication: a fresh secret as for a login, but no limit moves.
     pub fn elevate(&mut self, level: u8) -> Result<(), Error> {
-        self.accessed = true;
+        self.accessed.set(true);
         match (&mut self.exchange.plan.privilege, &self.base) {
             (Some(Privilege::Login(principal)), _) => principal.level = level,
             (privilege, Some(base)) if base.record.principal.is_some() && self.exchange.plan.end.is_none() => {
@@ -254,14 +259,14 @@ impl Session {
 
     /// Ends the session and removes both cookies. What is set afterwards goes to a fresh session.
     pub fn logout(&mut self) {
-        self.accessed = true;
+        self.accessed.set(true);
         let end = self.base.is_some().then_some(Cause::Logout);
         self.exchange.plan = Plan { end, logout: true, ..Plan::default() };
     }
 
     /// Asks for a new id for the same principal.
     pub fn rotate(&mut self) -> Rotation {
-        self.accessed = true;
+        self.accessed.set(true);
         let rotation = self.can_rotate();
         self.exchange.plan.rotate |= rotation == Rotation::Rotated;
         rotation
@@ -273,14 +278,14 @@ impl Session {
         if !fits(&client.label) || !fits(&client.address) {
             return Err(Error::BadPrincipal);
         }
-        self.accessed = true;
+        self.accessed.set(true);
         self.exchange.plan.client = Some(client);
         Ok(())
     }
 
     /// Who is logged in, as this exchange sees it.
     pub fn principal(&mut self) -> Option<&Principal> {
-        self.accessed = true;
+        self.accessed.set(true);
         self.principal_now()
     }
 
@@ -292,12 +297,18 @@ impl Session {
     }
 
     /// Whether a session was found.
-    pub const fn is_live(&self) -> bool {
+    pub fn is_live(&self) -> bool {
+        self.accessed.set(true);
         self.base.is_some()
     }
 
     /// The state of the presented id; none when no id was presented.
     pub fn state(&self) -> Option<State> {
+        self.accessed.set(true);
+        self.presented_state()
+    }
+
+    fn presented_state(&self) -> Option<State> {
         let presented = |base: &Base| match base.standing {
             Standing::Pending | Standing::Grace => State::Regenerated,
             _ if base.record.head.current.confirmed_at.is_some() => State::Active,
@@ -308,11 +319,13 @@ impl Session {
 
     /// The public name of the session that the exchange was opened with.
     pub fn handle(&self) -> Option<Handle> {
+        self.accessed.set(true);
         self.base.as_ref().map(|base| base.id.handle)
     }
 
     /// What the exchange found, and what closing it now would write.
     pub fn trace(&self) -> Trace {
+        self.accessed.set(true);
         Trace { written: self.planned(), ..self.trace_before() }
     }
 
@@ -321,8 +334,8 @@ impl Session {
         let left = |until: Timestamp| until.since(self.exchange.now);
         let head = self.base.as_ref().map(|base| &base.record.head);
         Trace {
-            state: self.state(),
-            handle: self.handle(),
+            state: self.presented_state(),
+            handle: self.base.as_ref().map(|base| base.id.handle),
             generation: head.map(|head| head.current.generation),
             written: Vec::new(),
             trips: self.exchange.trips,
@@ -411,7 +424,7 @@ impl Session {
     }
 
     fn read(&mut self, key: &str) {
-        self.accessed = true;
+        self.accessed.set(true);
         if self.exchange.reads.strict && !self.exchange.reads.keys.contains(key) {
             self.exchange.reads.keys.insert(key.to_owned());
         }

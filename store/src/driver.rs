@@ -132,7 +132,9 @@ impl<S: Store, H: Host> Driver<S, H> {
                         trial = None;
                         save.saved()
                     }
-                    Swapped::Conflict(current) => self.conflicted(save, current, trial.get_or_insert_with(|| self.trial())).await,
+                    Swapped::Conflict(current) => {
+                        self.conflicted(save, current, trial.get_or_insert_with(|| self.trial())).await
+                    }
                     Swapped::Unknown => self.reload(save, trial.get_or_insert_with(|| self.trial())).await,
                     Swapped::Unavailable
                         if save.is_ending() && !self.is_over(&save, trial.get_or_insert_with(|| self.trial())) =>

@@ -520,6 +520,20 @@ fn where_reuse_is_merely_refused_the_previous_id_is_forgotten_so_no_clock_brings
 }
 
 #[test]
+fn an_id_whose_write_was_refused_past_its_grace_is_forgotten_by_every_clock() {
+    let mut house = House::logged_in(settings());
+    let old = rotate_and_confirm(&mut house);
+    let new = std::mem::replace(&mut house.browser, old);
+    let mut slow = house.open();
+    set(slow.session().unwrap(), "a", 1);
+    house.now += 10_000;
+    assert_eq!(error(house.finish(slow)), Some(Error::Superseded));
+    house.browser = new;
+    assert_eq!(house.front(Kind::Login).previous, Previous::None);
+    assert_eq!(house.user().as_deref(), Some("alice"));
+}
+
+#[test]
 fn a_logout_by_an_id_in_grace_or_one_that_was_rotated_meanwhile_ends_the_session() {
     let mut house = House::logged_in(settings());
     let mut under_way = house.open();
@@ -747,6 +761,15 @@ fn a_record_over_its_size_limit_is_refused_whole() {
         Some(Error::TooLarge { .. })
     ));
     assert_eq!(house.value(Kind::Login, "b"), None);
+    // Whoever cannot have the fresh session that is asked for keeps the old one.
+    for ending in [Session::logout, |session: &mut Session| login(session, "bob")] {
+        let refused = house.run(|session| {
+            ending(session);
+            (0..3).for_each(|n| big(session, &format!("{n}")));
+        });
+        assert!(matches!(error(refused), Some(Error::TooLarge { .. })));
+        assert_eq!(house.user().as_deref(), Some("alice"));
+    }
 }
 
 // Stores that answer late, wrongly or not at all.
