@@ -1,5 +1,7 @@
 """How gunicorn serves the Flask app: its configuration file."""
 
+import os
+
 import options
 
 _flags = options.inherited("flask")
@@ -8,6 +10,8 @@ bind = f"127.0.0.1:{_flags.port}"
 workers = _flags.workers
 worker_class = "gthread"
 threads = 16
+# As `gunicorn --preload`: the app is made, and its store opened, before the workers are forked.
+preload_app = "PRELOAD" in os.environ
 backlog = 2048
 graceful_timeout = 5
 # Every request with a damaged header would be a warning.

@@ -30,6 +30,15 @@ def test_200_concurrent_adds_count_200(tabs: Browser) -> None:
     assert tabs.me()["views"] == 200
 
 
+def test_200_concurrent_adds_count_200_in_workers_forked_from_one_that_has_the_store(database: Path) -> None:
+    flags = ("--store", f"sqlite:{database}", "--workers", "2")
+    with Server("flask", *flags, environment={"PRELOAD": "1"}) as server:
+        browser = server.browser().login("ada")
+        replies = together(200, lambda _: browser.post("/add", ms=5))
+        assert [reply.status for reply in replies] == [200] * 200
+        assert browser.me()["views"] == 200
+
+
 def test_concurrent_writes_to_different_keys_all_survive(tabs: Browser) -> None:
     replies = together(40, lambda number: tabs.post("/set", k=f"k{number}", v=number, ms=20))
     assert [reply.status for reply in replies] == [200] * 40
