@@ -63,7 +63,8 @@ spec: ## Prints spec/lifecycle.md from the code
 	spec/check --write
 
 bench: ## Rust: ratios to the floor, in one run
-	cargo bench -p coatroom-store
+	cargo bench --quiet -p coatroom-store
+	scripts/ratios
 
 bench-python: venv ## Python: cost over the same handler without a session
 	$(BIN)/python ffi-python/benches/exchange.py

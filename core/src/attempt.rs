@@ -1,7 +1,7 @@
 //! One attempt at one write: a pure function from the record that the store is believed to hold to the record that it
 //! should hold. A conflict brings another record, and the same function runs again.
 
-use alloc::borrow::Cow;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
@@ -97,7 +97,7 @@ impl Task {
             (Some(base), None) => vec![Self::Commit(Box::new(Commit { base, plan, reads, known: Known::AsOpened }))],
             (Some(base), Some(cause)) => {
                 let Base { id, record, .. } = base;
-                let principal = record.principal.as_ref().map(|principal| principal.name.clone());
+                let principal = record.principal.as_ref().map(|principal| principal.name().to_owned());
                 let ending =
                     Ending { handle: id.handle, generation: id.generation, principal, cause, current: Some(record) };
                 vec![Self::End(ending), Self::Create(Box::new(plan))]
@@ -175,7 +175,7 @@ impl Ending {
             return Ok(Attempt::Nothing(Outcome::default()));
         }
         // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
-        let holder = record.principal.as_ref().map(|principal| principal.name.as_str());
+        let holder = record.principal.as_ref().map(Principal::name);
         if record.head.is_below_floor(self.generation) && (holder.is_none() || holder != self.principal.as_deref()) {
             return Err(if self.cause == Cause::Logout { Error::LogoutRefused } else { Error::Superseded });
         }

@@ -15,7 +15,7 @@
 //! | 118 | 1 | previous id: 0 none, 1 pending, 2 in grace |
 //! | 119 | 48, 38, 0 | its digest, then the nonce (16) or the end of the grace (6) |
 //! | | 7 | if ended: when, cause |
-//! | | | a byte 0 or 1, then the principal: name, level (1), authenticated (6), number of roles (2), roles |
+//! | | | a byte 0 or 1, then the principal: level (1), authenticated (6), name, number of roles (2), roles |
 //! | | | client label, client address |
 //! | | | data, one deterministic CBOR map, to the end |
 //!
@@ -24,7 +24,6 @@
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -32,7 +31,6 @@ use core::time::Duration;
 use crate::data::Data;
 use crate::id::{CommitId, Digest, Nonce};
 use crate::record::{Cause, Client, End, Head, Issued, Phase, Previous, Principal, Record};
-use crate::session::is_name;
 use crate::time::{Timestamp, millis};
 
 const FORMAT: u8 = 1;
@@ -166,7 +164,7 @@ fn is_consistent((head, principal, client): &Front) -> bool {
         Some(Phase::Grace(_)) => head.current.confirmed_at.is_some(),
     };
     let bare = head.previous.is_none()
-        && principal.as_ref().is_none_or(|principal| principal.roles.is_empty())
+        && principal.as_ref().is_none_or(|principal| principal.roles().next().is_none())
         && *client == Client::default();
     floor && previous && pending && (head.end.is_none() || bare)
 }
@@ -216,10 +214,9 @@ fn take_previous(input: &mut Input<'_>) -> Option<Option<Previous>> {
 fn put_principal(out: &mut Vec<u8>, principal: Option<&Principal>) {
     let Some(principal) = principal else { return out.push(0) };
     out.push(1);
-    put_text(out, &principal.name);
     out.push(principal.level);
     put_time(out, principal.authenticated_at);
-    out.extend_from_slice(&principal.roles.0);
+    out.extend_from_slice(&principal.names.0);
 }
 
 fn take_principal(input: &mut Input<'_>) -> Option<Option<Principal>> {
@@ -228,11 +225,10 @@ fn take_principal(input: &mut Input<'_>) -> Option<Option<Principal>> {
         [1] => {}
         _ => return None,
     }
-    let name = input.text()?;
     let [level] = input.take()?;
     let authenticated_at = input.time()?;
-    let roles = Roles::take(input)?;
-    Some(Some(Principal { name, roles, level, authenticated_at }))
+    let names = Names::take(input)?;
+    Some(Some(Principal { names, level, authenticated_at }))
 }
 
 const CAUSES: [Cause; 6] =
@@ -247,59 +243,68 @@ fn take_cause(input: &mut Input<'_>) -> Option<Cause> {
     CAUSES.get(usize::from(number)).copied()
 }
 
-/// Roles as they stand in a record: their number, then their names, sorted and without doubles. Most requests never look
-/// at them, so they are checked when read and taken apart when asked for.
+/// A principal's name and roles as they stand in a record: the name, the number of roles, the roles sorted and without
+/// doubles. They are checked when read, and taken apart when asked for: most requests never ask.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Roles(Vec<u8>);
+pub(crate) struct Names(Vec<u8>);
 
-impl Roles {
+impl Names {
     /// Nothing when a name is empty, a name is too long, or there are too many.
-    pub(crate) fn new<R: AsRef<str>>(roles: &[R]) -> Option<Self> {
-        let mut names: Vec<&str> = roles.iter().map(AsRef::as_ref).collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut bytes = u16::try_from(names.len()).ok()?.to_be_bytes().to_vec();
-        for name in names {
-            is_name(name).then(|| put_text(&mut bytes, name))?;
+    pub(crate) fn new<R: AsRef<str>>(principal: &str, roles: &[R]) -> Option<Self> {
+        let mut roles: Vec<&str> = roles.iter().map(AsRef::as_ref).collect();
+        roles.sort_unstable();
+        roles.dedup();
+        let count = u16::try_from(roles.len()).ok()?;
+        let mut bytes = Vec::new();
+        is_name(principal).then(|| put_text(&mut bytes, principal))?;
+        bytes.extend_from_slice(&count.to_be_bytes());
+        for role in roles {
+            is_name(role).then(|| put_text(&mut bytes, role))?;
         }
         Some(Self(bytes))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+    pub(crate) fn principal(&self) -> &str {
+        Input(&self.0).text_ref().unwrap_or_default()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        let mut input = Input(self.0.get(2..).unwrap_or_default());
+    pub(crate) fn roles(&self) -> impl Iterator<Item = &str> {
+        let mut input = Input(&self.0);
+        let _name_and_count = (input.text_ref(), input.take::<2>());
         core::iter::from_fn(move || input.text_ref())
+    }
+
+    /// The same principal without roles.
+    pub(crate) fn without_roles(&self) -> Self {
+        let mut bytes = Vec::new();
+        put_text(&mut bytes, self.principal());
+        bytes.extend_from_slice(&[0, 0]);
+        Self(bytes)
     }
 
     fn take(input: &mut Input<'_>) -> Option<Self> {
         let before = input.0;
-        let count = u16::from_be_bytes(input.take()?);
+        input.text_ref().filter(|name| is_name(name))?;
         let mut last = "";
-        for _ in 0..count {
-            let name = input.text_ref()?;
-            if name <= last {
-                return None;
-            }
-            last = name;
+        for _ in 0..u16::from_be_bytes(input.take()?) {
+            let role = input.text_ref().filter(|role| *role > last)?;
+            last = role;
         }
         let bytes = before.len().checked_sub(input.0.len())?;
         Some(Self(before.get(..bytes)?.to_vec()))
     }
 }
 
-impl Default for Roles {
-    fn default() -> Self {
-        Self(vec![0, 0])
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.principal())?;
+        f.debug_list().entries(self.roles()).finish()
     }
 }
 
-impl fmt::Debug for Roles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
+/// Whether a record can hold `text` as the name of a principal or role.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && u16::try_from(text.len()).is_ok()
 }
 
 /// What is left to read.

@@ -10,7 +10,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use crate::bugs::{Bug, planted};
-use crate::codec::Roles;
+use crate::codec::Names;
 use crate::data::Data;
 use crate::id::{CommitId, Digest, Nonce, SessionId};
 use crate::lifecycle::State;
@@ -122,8 +122,7 @@ impl Cause {
 /// Who is logged in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Principal {
-    pub(crate) name: String,
-    pub(crate) roles: Roles,
+    pub(crate) names: Names,
     pub(crate) level: u8,
     pub(crate) authenticated_at: Timestamp,
 }
@@ -131,12 +130,12 @@ pub struct Principal {
 impl Principal {
     /// The application's own name for whoever is logged in.
     pub fn name(&self) -> &str {
-        &self.name
+        self.names.principal()
     }
 
     /// Roles, sorted.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
-        self.roles.iter()
+        self.names.roles()
     }
 
     /// Level of authentication, as the application counts it.
@@ -227,7 +226,7 @@ impl Record {
         self.head.end = Some(End { at, cause });
         self.head.previous = None;
         if let Some(principal) = &mut self.principal {
-            principal.roles = Roles::default();
+            principal.names = principal.names.without_roles();
         }
         self.client = Client::default();
         self.data = Data::empty();

@@ -10,7 +10,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::bugs::{Bug, planted};
-use crate::codec::Roles;
+use crate::codec::Names;
 use crate::cookie::Kind;
 use crate::error::Error;
 use crate::event::Event;
@@ -233,10 +233,10 @@ impl Session {
     /// Logs `principal` in: a fresh secret, and every older id of the session is dead at once, for reads and for writes in
     /// flight. Anonymous data is carried as the policy says; after somebody else, a fresh session starts.
     pub fn login<R: AsRef<str>>(&mut self, principal: &str, roles: &[R], level: u8) -> Result<(), Error> {
-        let roles = Roles::new(roles).filter(|_| is_name(principal)).ok_or(Error::BadPrincipal)?;
+        let names = Names::new(principal, roles).ok_or(Error::BadPrincipal)?;
         self.accessed.set(true);
-        let who = Principal { name: principal.to_owned(), roles, level, authenticated_at: self.exchange.now };
-        if self.principal_now().is_some_and(|before| before.name != who.name) {
+        let who = Principal { names, level, authenticated_at: self.exchange.now };
+        if self.principal_now().is_some_and(|before| before.name() != principal) {
             let end = self.exchange.plan.end.or_else(|| self.base.is_some().then_some(Cause::Replaced));
             self.exchange.plan = Plan { end, logout: self.exchange.plan.logout, ..Plan::default() };
         }
@@ -466,9 +466,4 @@ impl Plan {
     pub(crate) fn writes(&self) -> bool {
         !self.before.is_empty() || !self.after.is_empty() || self.privilege.is_some() || self.client.is_some()
     }
-}
-
-/// Whether a record can hold `text` as the name of a principal or role.
-pub(crate) fn is_name(text: &str) -> bool {
-    !text.is_empty() && u16::try_from(text.len()).is_ok()
 }

@@ -190,7 +190,17 @@ impl<S: Store, H: Host> Driver<S, H> {
 impl<E: Engine, H: Host> Driver<E, H> {
     /// [`Driver::open`] for an engine, on this thread. Never waits for another process.
     pub fn open_now(&self, cookies: &[u8]) -> Result<Session, Refused> {
-        block_on(self.open(cookies))
+        let mut opening = self.rules.open(cookies, self.host.now());
+        loop {
+            opening = match opening {
+                Opening::Ready(session) => return Ok(session),
+                Opening::Load(load) => {
+                    let loaded = Engine::load(&self.store, load.handle());
+                    load.found(loaded)
+                }
+                Opening::Unavailable(failure) => return Err(failure.into()),
+            }
+        }
     }
 
     /// [`Driver::close`] for an engine, on this thread. May wait for locks and disks.
@@ -200,10 +210,14 @@ impl<E: Engine, H: Host> Driver<E, H> {
 
     /// [`Driver::finish`] for an engine, on this thread. May wait for locks and disks.
     pub fn finish_now(&self, closing: Closing) -> Result<Reply, Refused> {
-        if let Closing::Save(save) = &closing {
-            self.sweep_sometimes(save);
+        match closing {
+            Closing::Done(reply) => Ok(reply),
+            Closing::Failed(failure) => Err(failure.into()),
+            Closing::Save(save) => {
+                self.sweep_sometimes(&save);
+                block_on(self.finish(Closing::Save(save)))
+            }
         }
-        block_on(self.finish(closing))
     }
 
     /// Goes on with a closing as far as the engine answers at once. A save that comes back is for [`Driver::finish_now`]

@@ -80,8 +80,8 @@ impl Front {
             None
         };
         let principal = if input.number(1)? == 1 {
-            let name = input.text()?;
             input.1 += 7;
+            let name = input.text()?;
             for _ in 0..input.number(2)? {
                 input.text()?;
             }
