@@ -63,7 +63,7 @@ spec: ## Prints spec/lifecycle.md from the code
 	spec/check --write
 
 bench: ## Rust: ratios to the floor, in one run
-	cargo bench --quiet -p coatroom-store
+	cargo bench --quiet -p coatroom-core -p coatroom-store --bench exchange
 	scripts/ratios
 
 bench-python: venv ## Python: cost over the same handler without a session

@@ -114,48 +114,43 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Result<Box<Record>, Unreadable> {
         _ => return Err(Unreadable::Damaged),
     }
     let mut input = Input(bytes.get(1..).unwrap_or_default());
-    let (head, principal, client) = take_front(&mut input).filter(is_consistent).ok_or(Unreadable::Damaged)?;
+    let mut record = take_front(&mut input).ok_or(Unreadable::Damaged)?;
     let start = bytes.len().saturating_sub(input.0.len());
-    let data = Data::parse(bytes, start).map_err(|_| Unreadable::Damaged)?;
-    let record = Box::new(Record { head, principal, client, data });
-    if record.head.end.is_some() && record.data.iter().next().is_some() { Err(Unreadable::Damaged) } else { Ok(record) }
+    record.data = Data::parse(bytes, start).map_err(|_| Unreadable::Damaged)?;
+    if is_consistent(&record) { Ok(record) } else { Err(Unreadable::Damaged) }
 }
 
-type Front = (Head, Option<Principal>, Client);
-
-fn take_front(input: &mut Input<'_>) -> Option<Front> {
+/// Everything but the data.
+fn take_front(input: &mut Input<'_>) -> Option<Box<Record>> {
     let [state] = input.take()?;
-    let version = u64::from_be_bytes(input.take()?);
-    let mut commits = [CommitId([0; 8]); 4];
-    for commit in &mut commits {
-        *commit = CommitId(input.take()?);
-    }
-    let created_at = input.time()?;
-    let seen_at = input.time()?;
-    let deadline = input.time()?;
-    let idle = Some(input.time()?.as_unix_ms()).filter(|&ms| ms > 0).map(Duration::from_millis);
-    let generation = u32::from_be_bytes(input.take()?);
-    let digest = Digest::from_bytes(input.take()?);
-    let issued_at = input.time()?;
-    let confirmed_at = Some(input.time()?).filter(|&time| time > Timestamp::default());
-    let floor = u32::from_be_bytes(input.take()?);
-    let previous = take_previous(input)?;
-    let end = if state == 2 { Some(End { at: input.time()?, cause: take_cause(input)? }) } else { None };
+    let head = Head {
+        version: u64::from_be_bytes(input.take()?),
+        commits: [input.commit()?, input.commit()?, input.commit()?, input.commit()?],
+        created_at: input.time()?,
+        seen_at: input.time()?,
+        deadline: input.time()?,
+        idle: Some(input.time()?.as_unix_ms()).filter(|&ms| ms > 0).map(Duration::from_millis),
+        current: Issued {
+            generation: u32::from_be_bytes(input.take()?),
+            digest: Digest::from_bytes(input.take()?),
+            issued_at: input.time()?,
+            confirmed_at: Some(input.time()?).filter(|&time| time > Timestamp::default()),
+        },
+        floor: u32::from_be_bytes(input.take()?),
+        previous: take_previous(input)?,
+        end: if state == 2 { Some(End { at: input.time()?, cause: take_cause(input)? }) } else { None },
+    };
     let principal = take_principal(input)?;
     if state > 2 || (state < 2 && (state == 1) != principal.is_some()) {
         return None;
     }
     let client = Client { label: input.text()?, address: input.text()? };
-    let current = Issued { generation, digest, issued_at, confirmed_at };
-    Some((
-        Head { version, commits, created_at, seen_at, deadline, idle, current, previous, floor, end },
-        principal,
-        client,
-    ))
+    Some(Box::new(Record { head, principal, client, data: Data::none() }))
 }
 
-/// The invariants of [`crate::record`], as far as they concern the front.
-fn is_consistent((head, principal, client): &Front) -> bool {
+/// The invariants of [`crate::record`].
+fn is_consistent(record: &Record) -> bool {
+    let head = &record.head;
     let floor = head.floor <= head.current.generation;
     let previous = head.previous.is_none() || head.floor < head.current.generation;
     let pending = match head.previous.map(|previous| previous.phase) {
@@ -163,10 +158,13 @@ fn is_consistent((head, principal, client): &Front) -> bool {
         Some(Phase::Pending(_)) => head.current.confirmed_at.is_none(),
         Some(Phase::Grace(_)) => head.current.confirmed_at.is_some(),
     };
-    let bare = head.previous.is_none()
-        && principal.as_ref().is_none_or(|principal| principal.roles().next().is_none())
-        && *client == Client::default();
-    floor && previous && pending && (head.end.is_none() || bare)
+    let bare = || {
+        head.previous.is_none()
+            && record.principal.as_ref().is_none_or(|principal| principal.roles().next().is_none())
+            && record.client == Client::default()
+            && record.data.iter().next().is_none()
+    };
+    floor && previous && pending && (head.end.is_none() || bare())
 }
 
 fn put_time(out: &mut Vec<u8>, time: Timestamp) {
@@ -315,6 +313,10 @@ impl<'a> Input<'a> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*taken)
+    }
+
+    fn commit(&mut self) -> Option<CommitId> {
+        self.take().map(CommitId)
     }
 
     fn time(&mut self) -> Option<Timestamp> {

@@ -44,6 +44,11 @@ impl Data {
         if reader.is_at_end() { Ok(Self { bytes, start, entries }) } else { Err(ValueError::NotCanonical) }
     }
 
+    /// The place of data that is yet to be read.
+    pub(crate) const fn none() -> Self {
+        Self { bytes: Vec::new(), start: 0, entries: Vec::new() }
+    }
+
     pub(crate) fn empty() -> Self {
         Self { bytes: encode(&[]), start: 0, entries: Vec::new() }
     }
