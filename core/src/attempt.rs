@@ -3,7 +3,6 @@
 
 use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -12,14 +11,15 @@ use crate::closing::{Closer, Swap};
 use crate::codec::{self, Stamp};
 use crate::cookie::Kind;
 use crate::data::{self, Data};
+use crate::ending::{Ending, Reacting, end};
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::{CommitId, Handle, SessionId};
 use crate::journal::Journal;
 use crate::opening::{Base, Presence, React, Reaction};
+use crate::plan::{Change, Plan, Privilege, Reads};
 use crate::policy::{Carry, Policy};
 use crate::record::{COMMITS_KEPT, Cause, Client, Head, Issued, Phase, Principal, Record, Standing};
-use crate::session::{Change, Plan, Privilege, Reads};
 use crate::time::Timestamp;
 
 /// One write that an exchange has to bring about.
@@ -28,23 +28,6 @@ pub(crate) enum Task {
     End(Ending),
     Commit(Box<Commit>),
     Create(Box<Plan>),
-}
-
-/// Write down what a dead id calls for.
-pub(crate) struct Reacting {
-    handle: Handle,
-    generation: u32,
-    what: React,
-    current: Option<Box<Record>>,
-}
-
-/// End the session that the exchange was opened with.
-pub(crate) struct Ending {
-    handle: Handle,
-    generation: u32,
-    principal: Option<String>,
-    cause: Cause,
-    current: Option<Box<Record>>,
 }
 
 /// Change the session that the exchange was opened with.
@@ -74,6 +57,13 @@ pub(crate) struct Outcome {
     pub(crate) at: Option<(Handle, Head)>,
     /// The task has more to do after this write.
     pub(crate) unfinished: bool,
+}
+
+impl Outcome {
+    pub(crate) fn note(&mut self, change: Change, event: Option<Event>) {
+        self.changes.push(change);
+        self.events.extend(event);
+    }
 }
 
 /// What an attempt comes to.
@@ -133,53 +123,6 @@ impl Task {
             Self::Commit(task) => task.attempt(closer),
             Self::Create(plan) => create(plan, closer),
         }
-    }
-}
-
-impl Reacting {
-    fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
-        let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
-            return Ok(Attempt::Nothing(Outcome::default()));
-        };
-        let now = closer.exchange.now.max(record.head.seen_at);
-        match self.what {
-            React::Expire(_) if planted(Bug::ExpiryForgotten) => Ok(Attempt::Nothing(Outcome::default())),
-            React::Expire(cause) => end(self.handle, record, now, cause, closer),
-            React::EndForReuse if !record.head.is_below_floor(self.generation) => {
-                end(self.handle, record, now, Cause::Reuse, closer)
-            }
-            React::ForgetPrevious if self.is_past_grace(&record.head, now) => {
-                let mut head = record.head;
-                head.previous = None;
-                head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
-                let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
-                let swap = swap(self.handle, Some(&record.head), &head, Some(new), true, closer.policy());
-                Ok(Attempt::Swap(swap, Outcome::default()))
-            }
-            React::EndForReuse | React::ForgetPrevious => Ok(Attempt::Nothing(Outcome::default())),
-        }
-    }
-
-    fn is_past_grace(&self, head: &Head, now: Timestamp) -> bool {
-        let is_previous = self.generation.checked_add(1) == Some(head.current.generation);
-        is_previous && matches!(head.previous.map(|previous| previous.phase), Some(Phase::Grace(until)) if now >= until)
-    }
-}
-
-impl Ending {
-    fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
-        let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
-            return Ok(Attempt::Nothing(Outcome::default()));
-        };
-        if planted(Bug::LogoutSparesSuccessor) && self.generation < record.head.current.generation {
-            return Ok(Attempt::Nothing(Outcome::default()));
-        }
-        // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
-        let holder = record.principal.as_ref().map(Principal::name);
-        if record.head.is_below_floor(self.generation) && (holder.is_none() || holder != self.principal.as_deref()) {
-            return Err(if self.cause == Cause::Logout { Error::LogoutRefused } else { Error::Superseded });
-        }
-        end(self.handle, record, closer.exchange.now.max(record.head.seen_at), self.cause, closer)
     }
 }
 
@@ -442,20 +385,7 @@ fn first_head(id: &SessionId, closer: &Closer) -> Head {
     }
 }
 
-/// The swap that ends a session: a tombstone, or removal when the policy wants none.
-fn end(handle: Handle, record: &Record, now: Timestamp, cause: Cause, closer: &Closer) -> Result<Attempt, Error> {
-    let mut ended = record.clone();
-    ended.end(now, cause);
-    ended.head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
-    let keep = !closer.policy().settings().tombstone.is_zero();
-    let bytes = || codec::encode(&ended.head, ended.principal.as_ref(), &ended.client, ended.data.as_bytes());
-    let swap = swap(handle, Some(&record.head), &ended.head, keep.then(bytes), true, closer.policy());
-    let mut outcome = Outcome::default();
-    outcome.note(Change::Ended, Some(Event::Ended(handle, cause)));
-    Ok(Attempt::Swap(swap, outcome))
-}
-
-fn swap(
+pub(crate) fn swap(
     handle: Handle,
     expected: Option<&Head>,
     head: &Head,

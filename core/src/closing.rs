@@ -14,13 +14,13 @@ use crate::bugs::{Bug, planted};
 use crate::codec::Stamp;
 use crate::cookie::Kind;
 use crate::error::Error;
-use crate::event::Event;
 use crate::id::{Draws, Handle};
 use crate::opening::{Exchange, Failure, Loaded, Presence};
+use crate::plan::Privilege;
 use crate::policy::Policy;
 use crate::record::{COMMITS_KEPT, Head, Record, Standing};
 use crate::reply::{Draft, Reply};
-use crate::session::{Change, Privilege, Session};
+use crate::session::Session;
 use crate::time::Timestamp;
 
 /// What closing an exchange needs next.
@@ -312,13 +312,5 @@ impl Save {
         }
         self.closer.tasks.push_front(self.work.task);
         self.closer.go_on()
-    }
-}
-
-/// For a trace of what was done.
-impl Outcome {
-    pub(crate) fn note(&mut self, change: Change, event: Option<Event>) {
-        self.changes.push(change);
-        self.events.extend(event);
     }
 }

@@ -15,9 +15,10 @@ use crate::event::Event;
 use crate::id::{Handle, SessionId};
 use crate::keys::KeyRing;
 use crate::lifecycle::State;
+use crate::plan::{Plan, Reads};
 use crate::policy::{Concurrency, Policy};
 use crate::record::{Cause, Record, Standing};
-use crate::session::{Plan, Reads, Session};
+use crate::session::Session;
 use crate::time::Timestamp;
 
 /// A policy and the keys to go with it: all that exchanges share.

@@ -12,8 +12,9 @@ use crate::cookie::Kind;
 use crate::event::Event;
 use crate::id::{Handle, SessionId};
 use crate::opening::{Exchange, Presence};
+use crate::plan::{Change, Trace};
 use crate::record::Head;
-use crate::session::{Change, Session, Trace};
+use crate::session::Session;
 use crate::time::Timestamp;
 
 /// The end of an exchange.

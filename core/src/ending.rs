@@ -1,0 +1,99 @@
+//! Attempts that end a session, or write down what a dead id calls for.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+
+use crate::attempt::{Attempt, Outcome, swap};
+use crate::bugs::{Bug, planted};
+use crate::closing::Closer;
+use crate::codec;
+use crate::error::Error;
+use crate::event::Event;
+use crate::id::Handle;
+use crate::opening::React;
+use crate::plan::Change;
+use crate::record::{Cause, Head, Phase, Principal, Record};
+use crate::time::Timestamp;
+
+/// Write down what a dead id calls for.
+pub(crate) struct Reacting {
+    pub(crate) handle: Handle,
+    pub(crate) generation: u32,
+    pub(crate) what: React,
+    pub(crate) current: Option<Box<Record>>,
+}
+
+/// End the session that the exchange was opened with.
+pub(crate) struct Ending {
+    pub(crate) handle: Handle,
+    pub(crate) generation: u32,
+    pub(crate) principal: Option<String>,
+    pub(crate) cause: Cause,
+    pub(crate) current: Option<Box<Record>>,
+}
+
+impl Reacting {
+    pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
+        let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
+            return Ok(Attempt::Nothing(Outcome::default()));
+        };
+        let now = closer.exchange.now.max(record.head.seen_at);
+        match self.what {
+            React::Expire(_) if planted(Bug::ExpiryForgotten) => Ok(Attempt::Nothing(Outcome::default())),
+            React::Expire(cause) => end(self.handle, record, now, cause, closer),
+            React::EndForReuse if !record.head.is_below_floor(self.generation) => {
+                end(self.handle, record, now, Cause::Reuse, closer)
+            }
+            React::ForgetPrevious if self.is_past_grace(&record.head, now) => {
+                let mut head = record.head;
+                head.previous = None;
+                head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
+                let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
+                let swap = swap(self.handle, Some(&record.head), &head, Some(new), true, closer.policy());
+                Ok(Attempt::Swap(swap, Outcome::default()))
+            }
+            React::EndForReuse | React::ForgetPrevious => Ok(Attempt::Nothing(Outcome::default())),
+        }
+    }
+
+    fn is_past_grace(&self, head: &Head, now: Timestamp) -> bool {
+        let is_previous = self.generation.checked_add(1) == Some(head.current.generation);
+        is_previous && matches!(head.previous.map(|previous| previous.phase), Some(Phase::Grace(until)) if now >= until)
+    }
+}
+
+impl Ending {
+    pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
+        let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
+            return Ok(Attempt::Nothing(Outcome::default()));
+        };
+        if planted(Bug::LogoutSparesSuccessor) && self.generation < record.head.current.generation {
+            return Ok(Attempt::Nothing(Outcome::default()));
+        }
+        // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
+        let holder = record.principal.as_ref().map(Principal::name);
+        if record.head.is_below_floor(self.generation) && (holder.is_none() || holder != self.principal.as_deref()) {
+            return Err(if self.cause == Cause::Logout { Error::LogoutRefused } else { Error::Superseded });
+        }
+        end(self.handle, record, closer.exchange.now.max(record.head.seen_at), self.cause, closer)
+    }
+}
+
+/// The swap that ends a session: a tombstone, or removal when the policy wants none.
+pub(crate) fn end(
+    handle: Handle,
+    record: &Record,
+    now: Timestamp,
+    cause: Cause,
+    closer: &Closer,
+) -> Result<Attempt, Error> {
+    let mut ended = record.clone();
+    ended.end(now, cause);
+    ended.head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
+    let keep = !closer.policy().settings().tombstone.is_zero();
+    let bytes = || codec::encode(&ended.head, ended.principal.as_ref(), &ended.client, ended.data.as_bytes());
+    let swap = swap(handle, Some(&record.head), &ended.head, keep.then(bytes), true, closer.policy());
+    let mut outcome = Outcome::default();
+    outcome.note(Change::Ended, Some(Event::Ended(handle, cause)));
+    Ok(Attempt::Swap(swap, outcome))
+}
