@@ -163,6 +163,23 @@ def test_a_change_inside_a_list_or_dict_is_noticed_and_reading_writes_nothing(
     assert exchange(sessions, browser, lambda session: session["item"]) == {"n": 2}
 
 
+def test_an_object_handed_out_before_a_login_is_followed_after_it_if_the_login_carries_it(
+    clock: ManualClock, browser: Browser
+) -> None:
+    sessions = coatroom.Sessions("memory", TEST_KEYS, clock=clock, carry=["cart"])
+    exchange(sessions, browser, lambda session: session.update(cart=[1], flow=[1]))
+
+    def change_login_change(session: coatroom.Session) -> None:
+        cart, flow = session["cart"], session["flow"]
+        cart.append(2)
+        session.login("alice")
+        cart.append(3)
+        flow.append(3)
+
+    exchange(sessions, browser, change_login_change)
+    assert exchange(sessions, browser, dict) == {"cart": [1, 2, 3]}
+
+
 def test_setting_what_is_there_already_writes_nothing(sessions: coatroom.Sessions, browser: Browser) -> None:
     exchange(sessions, browser, lambda session: session.update(n=1))
     exchange(sessions, browser)

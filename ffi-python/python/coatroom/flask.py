@@ -114,9 +114,9 @@ class Coatroom(SessionInterface):
 
     def _handle(self, error: CoatroomError) -> Response:
         """An error that the view let through: nothing that it asked for is written."""
-        opened = cast(FlaskSession, session)._opened
-        if opened is not None:
-            opened.discard()
+        current = cast(FlaskSession, session)
+        if current._opened is not None:
+            current._discard()
         report(error)
         return self._stand_in(current_app.response_class(), error)
 

@@ -119,13 +119,12 @@ class Session(MutableMapping[str, Any]):
         """
         self._flush()
         self._exchange.login(principal, list(roles), level)
-        self._handed_out.clear()
+        # What the login does not carry along is no longer followed.
+        self._handed_out = {key: value for key, value in self._handed_out.items() if key in self}
 
     def elevate(self, level: int) -> None:
         """Notes a higher (or lower) level of authentication. The id changes, no limit moves."""
-        self._flush()
         self._exchange.elevate(level)
-        self._handed_out.clear()
 
     def logout(self) -> None:
         """Ends the session and removes its cookies. What is set afterwards belongs to a fresh session."""
@@ -195,9 +194,14 @@ class Session(MutableMapping[str, Any]):
 
     def _prepare(self, status: int) -> None:
         if status >= 500:
-            self._exchange.discard()
+            self._discard()
         elif self._handed_out:
             self._flush()
+        self._handed_out = {}
+
+    def _discard(self) -> None:
+        """Forgets whatever the handler asked for."""
+        self._exchange.discard()
         self._handed_out = {}
 
     def __repr__(self) -> str:
