@@ -3,10 +3,11 @@
 //! No lock is held while Python code runs or while a store is asked: whoever uses the exchange in the meantime gets
 //! "wrong stage", never a deadlock.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Change, Client, Closing, Error, Event, Opening, Rotation, Session, Trace};
+use coatroom_core::{Change, Client, Closing, Error, Event, Opening, Reply, Rotation, Session, Trace};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -39,33 +40,32 @@ impl Exchange {
         Self { driver, staged: Mutex::new(Opening::Ready(session).into()) }
     }
 
-    fn staged(&self) -> MutexGuard<'_, Staged> {
-        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    fn with<T>(&self, py: Python<'_>, work: impl FnOnce(&mut Session) -> Result<T, Error>) -> PyResult<T> {
+        let result = self.locked(|staged| staged.session().and_then(work));
+        result.map_err(|error| from_core(py, error))
     }
 
-    fn with<T>(&self, py: Python<'_>, work: impl FnOnce(&mut Session) -> Result<T, Error>) -> PyResult<T> {
-        self.staged().session().and_then(work).map_err(|error| from_core(py, error))
+    /// Runs `work` under the lock. Nothing in it may touch Python: making an object, an exception included, may run any code.
+    fn locked<T>(&self, work: impl FnOnce(&mut Staged) -> T) -> T {
+        work(&mut self.staged.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Runs one step without the lock and without the interpreter, then puts back what became of it.
     fn advance(&self, py: Python<'_>, step: impl Send + FnOnce(&AnyDriver) -> Staged) {
         let next = py.detach(|| step(&self.driver));
-        *self.staged() = next;
+        self.locked(|staged| *staged = next);
     }
 
     /// Whether the response depends on the session, once the exchange is over; None when it is not. Raises if it failed.
     fn outcome(&self, py: Python<'_>) -> PyResult<Option<bool>> {
-        let staged = self.staged();
-        if let Ok(reply) = staged.reply() {
-            return Ok(Some(reply.is_touched()));
-        }
-        match staged.failure().map(|failure| failure.error) {
-            Ok(error) => {
-                drop(staged);
-                Err(from_core(py, error))
-            }
-            Err(_) => Ok(None),
-        }
+        let (touched, failure) = self.locked(|staged| {
+            (staged.reply().ok().map(Reply::is_touched), staged.failure().ok().map(|failure| failure.error))
+        });
+        failure.map_or(Ok(touched), |error| Err(from_core(py, error)))
+    }
+
+    fn take_session(&self, py: Python<'_>) -> PyResult<Session> {
+        self.locked(Staged::take_session).map_err(|error| from_core(py, error))
     }
 }
 
@@ -73,9 +73,8 @@ impl Exchange {
 impl Exchange {
     /// The value of a key; raises `KeyError`.
     fn get(&self, py: Python<'_>, key: &str) -> PyResult<Py<PyAny>> {
-        let mut staged = self.staged();
-        let session = staged.session().map_err(|error| from_core(py, error))?;
-        match session.get_encoded(key) {
+        let bytes = self.with(py, |session| Ok(session.get_encoded(key).map(Cow::into_owned)))?;
+        match bytes {
             Some(bytes) => decode(py, &bytes),
             None => Err(PyKeyError::new_err(key.to_owned())),
         }
@@ -148,9 +147,9 @@ impl Exchange {
             })
         };
         // The function may come back to this exchange: it is taken out meanwhile.
-        let mut session = self.staged().take_session().map_err(|error| from_core(py, error))?;
+        let mut session = self.take_session(py)?;
         let updated = session.update(key, Box::new(run));
-        *self.staged() = Opening::Ready(session).into();
+        self.locked(|staged| *staged = Opening::Ready(session).into());
         let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
         updated.map_err(|error| raised.unwrap_or_else(|| from_core(py, error)))
     }
@@ -232,21 +231,21 @@ impl Exchange {
     /// Closes the exchange on this thread, which may wait. Whether the response depends on the session. Raises when it was
     /// refused.
     fn close(&self, py: Python<'_>) -> PyResult<Option<bool>> {
-        let session = self.staged().take_session().map_err(|error| from_core(py, error))?;
+        let session = self.take_session(py)?;
         self.advance(py, |driver| finished(driver, driver.start_closing(session)));
         self.outcome(py)
     }
 
     /// As `close`, as far as that takes no waiting; None when `finish` has to follow on another thread.
     fn close_without_waiting(&self, py: Python<'_>) -> PyResult<Option<bool>> {
-        let session = self.staged().take_session().map_err(|error| from_core(py, error))?;
+        let session = self.take_session(py)?;
         self.advance(py, |driver| driver.finish_without_waiting(driver.start_closing(session)).into());
         self.outcome(py)
     }
 
     /// Goes on with a closing on this thread, which may wait.
     fn finish(&self, py: Python<'_>) -> PyResult<Option<bool>> {
-        let save = self.staged().take_save().map_err(|error| from_core(py, error))?;
+        let save = self.locked(Staged::take_save).map_err(|error| from_core(py, error))?;
         self.advance(py, |driver| finished(driver, Closing::Save(save)));
         self.outcome(py)
     }
@@ -259,19 +258,22 @@ impl Exchange {
         vary: Option<&str>,
         cache_control: Option<&str>,
     ) -> (Option<String>, Option<&'static str>, Vec<String>) {
-        let staged = self.staged();
-        let Ok(reply) = staged.reply() else { return (None, None, Vec::new()) };
-        let cookies = reply.set_cookies().map(str::to_owned).collect();
-        (reply.vary(vary), reply.cache_control(cache_control), cookies)
+        self.locked(|staged| match staged.reply() {
+            Ok(reply) => {
+                let cookies = reply.set_cookies().map(str::to_owned).collect();
+                (reply.vary(vary), reply.cache_control(cache_control), cookies)
+            }
+            Err(_) => (None, None, Vec::new()),
+        })
     }
 
     /// State, generation, handle, what was or would be written, store calls, seconds left (idle, absolute), events.
     fn trace(&self, py: Python<'_>) -> PyResult<TraceParts> {
-        let mut staged = self.staged();
-        if let Ok(reply) = staged.reply() {
-            return Ok(trace_parts(reply.trace()));
-        }
-        staged.session().map(|session| trace_parts(&session.trace())).map_err(|error| from_core(py, error))
+        let trace = self.locked(|staged| match staged.reply() {
+            Ok(reply) => Ok(reply.trace().clone()),
+            Err(_) => staged.session().map(|session| session.trace()),
+        });
+        trace.map(|trace| trace_parts(&trace)).map_err(|error| from_core(py, error))
     }
 
     /// The canonical encoding of an object, for tests and tools.

@@ -92,6 +92,13 @@ impl Engine for AnyEngine {
         }
     }
 
+    fn sweeps_at_once(&self) -> bool {
+        match self {
+            Self::Memory(engine) => engine.sweeps_at_once(),
+            Self::Sqlite(engine) => engine.sweeps_at_once(),
+        }
+    }
+
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError> {
         match self {
             Self::Memory(engine) => engine.sweep(now, max),
@@ -145,6 +152,20 @@ impl Sessions {
     fn cookie_names(&self) -> (&str, &str) {
         let policy = self.driver.rules().policy();
         (policy.cookie_name(Kind::Login), policy.cookie_name(Kind::Visitor))
+    }
+
+    /// Lets in whoever `release` holds back.
+    fn resume(&self) {
+        if let AnyEngine::Sqlite(engine) = self.driver.store() {
+            engine.resume();
+        }
+    }
+
+    /// Closes what is open and holds newcomers back, before a fork.
+    fn release(&self, py: Python<'_>) {
+        if let AnyEngine::Sqlite(engine) = self.driver.store() {
+            py.detach(|| engine.release());
+        }
     }
 
     /// Removes at most about `max` records that are garbage by now.

@@ -387,7 +387,8 @@ def test_a_websocket_reads_the_session_of_its_handshake_and_cannot_write(
         scope = {"type": "websocket", "path": "/", "headers": [(b"cookie", browser.header.encode())]}
         await AsgiMiddleware(socket, sessions)(scope, None, send)  # type: ignore[arg-type]
 
-    asyncio.run(run())
+    with pytest.raises(coatroom.CoatroomError, match="response head is already sent"):
+        asyncio.run(run())
     assert seen == ["websocket.accept", "alice"]
     assert "key" not in sessions.open(browser.header)
 
@@ -450,3 +451,76 @@ def test_an_answer_of_ours_is_logged_without_an_id(
     client("/admin", browser.header.replace("__Host-id", "__Host-visitor"))
     assert any(record.name == "coatroom" for record in caplog.records)
     assert browser.cookies["__Host-id"][24:] not in caplog.text
+
+
+def test_a_head_without_headers_is_a_head(sessions: coatroom.Sessions) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"].login("alice")
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    assert len(asgi_client(AsgiMiddleware(app, sessions))("/").all("set-cookie")) == 1
+
+
+def test_an_error_page_in_place_of_an_unsent_head_keeps_the_cookies_of_what_was_written(
+    sessions: coatroom.Sessions,
+) -> None:
+    def app(environ: Any, start: Any) -> list[bytes]:
+        environ["coatroom.session"].login("alice")
+        start("200 OK", [])
+        start("500 Oops", [], (RuntimeError, RuntimeError(), None))
+        return [b""]
+
+    heads: list[Any] = []
+    WsgiMiddleware(app, sessions)({"HTTP_COOKIE": ""}, lambda *head: heads.append(head))  # type: ignore[arg-type]
+    assert [name for name, _ in heads[-1][1]].count("Set-Cookie") == 1
+
+
+def test_a_change_that_cannot_be_stored_does_not_spare_a_copied_id(
+    sessions: coatroom.Sessions, browser: Browser, clock: Any
+) -> None:
+    def exchange(work: Callable[[coatroom.Session], object] = lambda session: None) -> None:
+        session = sessions.open(browser.header)
+        work(session)
+        session._commit(200)
+        browser.take(session._exchange.head()[2])
+
+    exchange(lambda session: session.login("alice"))
+    exchange()
+    clock.advance(61)
+    copied = browser.header
+    exchange(lambda session: session.rotate())
+    exchange()
+    clock.advance(31)
+    thief = sessions.open(copied)
+    thief["x"] = [1]
+    thief["x"].append({1})
+    with pytest.raises(coatroom.UnsupportedValue):
+        thief._commit(200)
+    assert sessions.open(browser.header).principal is None
+
+
+def test_a_store_that_cannot_answer_is_503_also_when_a_later_hook_looks_at_the_session(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    sessions = coatroom.Sessions(f"sqlite:{path}", TEST_KEYS)
+    session = sessions.open(b"")
+    session.login("alice")
+    cookie = session._commit(200) and session._exchange.head()[2][0].partition(";")[0]
+    gone = coatroom.Sessions(f"sqlite:{path}", TEST_KEYS)
+    sessions._native.release()
+    sessions._native.resume()
+    for file in tmp_path.iterdir():
+        file.unlink()
+    inner = flask.Flask(__name__)
+    Coatroom(inner, gone)
+    inner.get("/")(lambda: "")
+
+    @inner.after_request
+    def look(response: flask.Response) -> flask.Response:
+        if flask.request.path == "/":
+            response.headers["X-User"] = str(flask.session.get("name"))
+        return response
+
+    reply = wsgi_client(inner)("/", str(cookie))
+    assert (reply.status, reply.all("x-user")) == (503, ["None"])
+    assert wsgi_client(inner)("/static/nothing", str(cookie)).status == 404

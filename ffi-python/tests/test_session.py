@@ -360,3 +360,23 @@ def test_no_error_text_and_no_repr_holds_an_id(sessions: coatroom.Sessions, brow
         slow._commit(200)
     for text in (repr(slow), str(refused.value), repr(refused.value), repr(sessions)):
         assert secret not in text
+
+
+def test_threads_that_meet_on_a_closed_session_get_errors_and_go_on(sessions: coatroom.Sessions) -> None:
+    session = sessions.open(b"")
+    session._commit(200)
+    refused = [0, 0]
+
+    def work(number: int) -> None:
+        for _ in range(3000):
+            try:
+                session["n"]
+            except coatroom.SessionClosed:
+                refused[number] += 1
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert refused == [3000, 3000]

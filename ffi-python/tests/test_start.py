@@ -14,6 +14,7 @@ from pathlib import Path
 
 import coatroom
 import pytest
+from coatroom.testing import ManualClock
 from conftest import TEST_KEYS, Browser
 
 REPOSITORY = Path(__file__).parents[2]
@@ -145,6 +146,74 @@ def test_a_fork_uses_connections_of_its_own(tmp_path: Path) -> None:
     for child in children:
         assert os.waitpid(child, 0)[1] == 0
     assert sessions.open(browser.header)["n"] == 100
+
+
+def test_a_child_keeps_what_it_was_told_when_its_parent_closes_the_store(tmp_path: Path) -> None:
+    """The parent has used the store, forks, and closes it while the child goes on."""
+    program = """
+import os, sys, coatroom
+keys = coatroom.Sessions.new_key(1)
+sessions = coatroom.Sessions(f"sqlite:{sys.argv[1]}", keys)
+def login():
+    session = sessions.open(b""); session.login("alice"); session._commit(200)
+    return session._exchange.head()[2][0].partition(";")[0]
+login()
+ours, theirs = os.pipe()
+child = os.fork()
+if child == 0:
+    login(); os.read(ours, 1); cookie = login()
+    assert sessions.open(cookie).principal == "alice"
+    again = coatroom.Sessions(f"sqlite:{sys.argv[1]}", keys)
+    os._exit(0 if again.open(cookie).principal == "alice" else 1)
+import time; time.sleep(0.2)
+del sessions; os.write(theirs, b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", program, tmp_path / "sessions.db"], check=True, timeout=30)
+
+
+def test_children_forked_while_others_write_can_write(tmp_path: Path) -> None:
+    program = """
+import os, sys, threading, coatroom
+sessions = coatroom.Sessions(f"sqlite:{sys.argv[1]}", coatroom.Sessions.new_key(1))
+def login():
+    session = sessions.open(b""); session.login("alice"); session._commit(200)
+stop = False
+def write():
+    while not stop: login()
+threads = [threading.Thread(target=write) for _ in range(4)]
+for thread in threads: thread.start()
+children = []
+for _ in range(6):
+    child = os.fork()
+    if child == 0:
+        login(); login(); os._exit(0)
+    children.append(child)
+codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+stop = True
+for thread in threads: thread.join()
+sys.exit(codes != [0] * 6)
+"""
+    subprocess.run([sys.executable, "-c", program, tmp_path / "sessions.db"], check=True, timeout=60)
+
+
+def test_many_may_make_the_same_store_at_once(tmp_path: Path) -> None:
+    program = "import sys, coatroom; coatroom.Sessions(f'sqlite:{sys.argv[1]}', dev=True)"
+    command = [sys.executable, "-c", program, str(tmp_path / "sessions.db")]
+    starters = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(8)]
+    outputs = [starter.communicate(timeout=30)[1] for starter in starters]
+    assert [starter.returncode for starter in starters] == [0] * 8, outputs
+
+
+def test_visitors_who_never_return_do_not_fill_the_store() -> None:
+    clock = ManualClock()
+    sessions = coatroom.Sessions("memory", TEST_KEYS, clock=clock, tombstone=1)
+    for _ in range(3000):
+        session = sessions.open(b"")
+        session["n"] = 1
+        assert session._commit_without_waiting(200) is not None
+        clock.advance(60)
+    assert sessions.sweep(10**6) < 1500
 
 
 def test_a_dump_of_the_store_holds_no_id(tmp_path: Path) -> None:

@@ -214,8 +214,9 @@ impl<E: Engine, H: Host> Driver<E, H> {
             Closing::Done(reply) => Ok(reply),
             Closing::Failed(failure) => Err(failure.into()),
             Closing::Save(save) => {
-                self.sweep_sometimes(&save);
-                block_on(self.finish(Closing::Save(save)))
+                let result = block_on(self.finish(Closing::Save(save)));
+                self.sweep_if_due();
+                result
             }
         }
     }
@@ -226,7 +227,12 @@ impl<E: Engine, H: Host> Driver<E, H> {
         for _ in 0..=EAGER_CONFLICTS {
             let Closing::Save(save) = closing else { return closing };
             closing = match Engine::swap(&self.store, save.swap(), Wait::Never) {
-                Some(Swapped::Done) => save.saved(),
+                Some(Swapped::Done) => {
+                    if self.store.sweeps_at_once() {
+                        self.sweep_if_due();
+                    }
+                    save.saved()
+                }
                 Some(Swapped::Conflict(current)) => save.conflicted(current),
                 Some(Swapped::Unknown) => {
                     let loaded = Engine::load(&self.store, save.swap().handle);
@@ -238,10 +244,10 @@ impl<E: Engine, H: Host> Driver<E, H> {
         closing
     }
 
-    /// Keeps an engine from growing without bound, a little at a time, where the caller may wait anyway.
-    fn sweep_sometimes(&self, save: &Save) {
-        let writes = self.writes.fetch_add(1, Ordering::Relaxed);
-        if writes.checked_rem(WRITES_PER_SWEEP) == Some(0) && !save.swap().durable {
+    /// Keeps an engine from growing without bound, a little at a time, after writes that are acknowledged.
+    fn sweep_if_due(&self) {
+        if self.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_PER_SWEEP {
+            self.writes.store(0, Ordering::Relaxed);
             // Sweeping is only a matter of space: the next one will do.
             let _harmless = self.store.sweep(self.host.now(), SWEPT_AT_ONCE);
         }

@@ -83,6 +83,11 @@ pub trait Engine: Send + Sync {
 
     /// Removes at most about `max` records that were garbage at `now`, and says how many.
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError>;
+
+    /// Whether a sweep of a little takes less than a millisecond, so that an event loop may do it.
+    fn sweeps_at_once(&self) -> bool {
+        false
+    }
 }
 
 /// Whether a caller can wait for locks and disks.

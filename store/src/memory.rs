@@ -89,6 +89,10 @@ impl Engine for Memory {
         })
     }
 
+    fn sweeps_at_once(&self) -> bool {
+        true
+    }
+
     /// One shard at a time, in turn.
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError> {
         let mut removed = 0_usize;

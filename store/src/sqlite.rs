@@ -2,6 +2,9 @@
 //!
 //! WAL mode. Creating, logging in, rotating and ending are on disk before they are acknowledged (`synchronous=FULL`), data
 //! and the time of the last use survive the death of a process, and of the host except for the newest (`NORMAL`).
+//! A process that forks while connections are open leaves its child with SQLite's own notes of locks that the child does not
+//! hold. So [`Sqlite::release`] closes them before a fork and [`Sqlite::resume`] follows it (the Python package does both), and a child that was
+//! forked with open ones is refused: every load and swap is unavailable there.
 //! The file must be on a local disk, and no other copy of SQLite may open it in the same process (in Python: not the
 //! module `sqlite3`), for file locks do not hold between two copies in one process. It is opened when first used and again after a fork; a handle inherited from a
 //! parent is leaked, never used and never closed.
@@ -11,8 +14,8 @@ use core::fmt;
 use core::time::Duration;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -94,23 +97,44 @@ impl Sqlite {
     }
 
     /// The state of the present process: a fork finds its parent's, and begins its own behind it.
-    fn process(&self) -> &Process {
+    fn process(&self) -> Option<&Process> {
         let pid = std::process::id();
         let mut process = &self.process;
         while process.pid != pid {
+            if process.open.load(Ordering::SeqCst) > 0 {
+                return None;
+            }
             process = process.next.get_or_init(Box::default);
         }
-        process
+        Some(process)
+    }
+
+    /// Waits until nobody uses the file, closes every connection and holds newcomers back, so that this process can fork;
+    /// [`Sqlite::resume`] has to follow in the parent. A child begins with nothing open and nobody held back.
+    pub fn release(&self) {
+        if let Some(process) = self.process() {
+            process.gate.shut();
+            *lock(&process.writers) = Writers::default();
+            lock(&process.readers).clear();
+        }
+    }
+
+    /// Lets in whoever [`Sqlite::release`] holds back.
+    pub fn resume(&self) {
+        if let Some(process) = self.process() {
+            process.gate.open();
+        }
     }
 
     fn read(&self, handle: Handle) -> rusqlite::Result<Option<Vec<u8>>> {
-        let process = self.process();
+        let process = self.process().ok_or_else(forked)?;
+        let _inside = process.gate.enter();
         let idle = lock(&process.readers).pop();
         let reader = match idle {
             Some(reader) => reader,
-            None => connect(&self.path, "NORMAL")?,
+            None => process.open(&self.path, "NORMAL")?,
         };
-        let found = with_patience(LOAD_PATIENCE, || stored(&reader, handle));
+        let found = with_patience(LOAD_PATIENCE, || stored(&reader.connection, handle));
         let mut readers = lock(&process.readers);
         if found.is_ok() && readers.len() < IDLE_READERS {
             readers.push(reader);
@@ -119,10 +143,11 @@ impl Sqlite {
     }
 
     fn write(&self, swap: &Swap, wait: Wait) -> Option<rusqlite::Result<Swapped>> {
-        let process = self.process();
+        let Some(process) = self.process() else { return Some(Ok(Swapped::Unavailable)) };
+        let _inside = process.gate.enter();
         if wait == Wait::Patiently {
             let mut writers = lock(&process.writers);
-            let written = with_patience(LOCK_PATIENCE, || writers.swap(&self.path, swap));
+            let written = with_patience(LOCK_PATIENCE, || writers.swap(process, &self.path, swap));
             writers.checkpoint_sometimes(&process.commits);
             return Some(written);
         }
@@ -130,7 +155,7 @@ impl Sqlite {
             return None;
         }
         let mut writers = process.writers.try_lock().ok()?;
-        let written = writers.swap(&self.path, swap);
+        let written = writers.swap(process, &self.path, swap);
         process.commits.fetch_add(1, Ordering::Relaxed);
         match written {
             Err(error) if is_busy(&error) => None,
@@ -156,10 +181,11 @@ impl Engine for Sqlite {
         const SQL: &str = "DELETE FROM session WHERE rowid IN
             (SELECT rowid FROM session WHERE garbage_at <= ?1 ORDER BY garbage_at LIMIT ?2)";
         let (unit, max) = (garbage_unit(now), i64::try_from(max).unwrap_or(i64::MAX));
-        let process = self.process();
+        let process = self.process().ok_or(SweepError)?;
+        let _inside = process.gate.enter();
         let mut writers = lock(&process.writers);
         let removed = with_patience(LOCK_PATIENCE, || {
-            let relaxed = writers.relaxed(&self.path)?;
+            let relaxed = writers.relaxed(process, &self.path)?;
             relaxed.prepare_cached(SQL)?.execute(params![unit, max])
         });
         writers.checkpoint_sometimes(&process.commits);
@@ -171,10 +197,13 @@ impl Engine for Sqlite {
 #[derive(Debug)]
 struct Process {
     pid: u32,
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Vec<Open>>,
     /// One lock over both: writers of one process queue here instead of polling SQLite's lock against each other.
     writers: Mutex<Writers>,
     commits: AtomicU32,
+    /// Connections that are open, in use or not.
+    open: Arc<AtomicUsize>,
+    gate: Gate,
     /// The state of a process forked from this one. A list, so that no lock which a fork may have caught is ever taken.
     next: OnceLock<Box<Process>>,
 }
@@ -186,7 +215,86 @@ impl Default for Process {
             readers: Mutex::default(),
             writers: Mutex::default(),
             commits: AtomicU32::new(0),
+            open: Arc::default(),
+            gate: Gate::default(),
             next: OnceLock::new(),
+        }
+    }
+}
+
+/// Holds users of the file back while the process forks.
+#[derive(Default, Debug)]
+struct Gate {
+    state: Mutex<Passage>,
+    changed: Condvar,
+}
+
+#[derive(Default, Debug)]
+struct Passage {
+    is_shut: bool,
+    inside: usize,
+}
+
+/// Somebody who uses the file, until dropped.
+struct Inside<'a>(&'a Gate);
+
+impl Gate {
+    fn enter(&self) -> Inside<'_> {
+        let mut state = lock(&self.state);
+        while state.is_shut {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.inside = state.inside.saturating_add(1);
+        Inside(self)
+    }
+
+    fn shut(&self) {
+        let mut state = lock(&self.state);
+        state.is_shut = true;
+        while state.inside > 0 {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn open(&self) {
+        lock(&self.state).is_shut = false;
+        self.changed.notify_all();
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.inside = state.inside.saturating_sub(1);
+        if state.is_shut && state.inside == 0 {
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+/// A connection, counted while it is open.
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    count: Arc<AtomicUsize>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Process {
+    fn open(&self, path: &Path, synchronous: &str) -> rusqlite::Result<Open> {
+        let count = Arc::clone(&self.open);
+        count.fetch_add(1, Ordering::SeqCst);
+        match connect(path, synchronous) {
+            Ok(connection) => Ok(Open { connection, count }),
+            Err(error) => {
+                count.fetch_sub(1, Ordering::SeqCst);
+                Err(error)
+            }
         }
     }
 }
@@ -207,13 +315,13 @@ impl Drop for Process {
 /// Two connections instead of one whose setting is switched: a switch is a statement of its own.
 #[derive(Default, Debug)]
 struct Writers {
-    relaxed: Option<Connection>,
-    durable: Option<Connection>,
+    relaxed: Option<Open>,
+    durable: Option<Open>,
 }
 
 impl Writers {
-    fn swap(&mut self, path: &Path, swap: &Swap) -> rusqlite::Result<Swapped> {
-        let connection = if swap.durable { self.durable(path)? } else { self.relaxed(path)? };
+    fn swap(&mut self, process: &Process, path: &Path, swap: &Swap) -> rusqlite::Result<Swapped> {
+        let connection = if swap.durable { self.durable(process, path)? } else { self.relaxed(process, path)? };
         let done = execute(connection, swap);
         if done.as_ref().is_err_and(|error| !is_busy(error)) {
             // Whatever state the connection is in, the next write begins with a new one.
@@ -222,33 +330,41 @@ impl Writers {
         done
     }
 
-    fn relaxed(&mut self, path: &Path) -> rusqlite::Result<&Connection> {
-        open_into(&mut self.relaxed, path, "NORMAL")
+    fn relaxed(&mut self, process: &Process, path: &Path) -> rusqlite::Result<&Connection> {
+        open_into(&mut self.relaxed, process, path, "NORMAL")
     }
 
-    fn durable(&mut self, path: &Path) -> rusqlite::Result<&Connection> {
-        open_into(&mut self.durable, path, "FULL")
+    fn durable(&mut self, process: &Process, path: &Path) -> rusqlite::Result<&Connection> {
+        open_into(&mut self.durable, process, path, "FULL")
     }
 
     /// Moves what is in the write-ahead log into the database. Best effort: the log only grows until the next one.
     fn checkpoint_sometimes(&self, commits: &AtomicU32) {
         if commits.fetch_add(1, Ordering::Relaxed) >= COMMITS_PER_CHECKPOINT {
             commits.store(0, Ordering::Relaxed);
-            if let Some(connection) = self.relaxed.as_ref().or(self.durable.as_ref()) {
-                let _best_effort = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            if let Some(open) = self.relaxed.as_ref().or(self.durable.as_ref()) {
+                let _best_effort = open.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
             }
         }
     }
 }
 
-fn open_into<'a>(slot: &'a mut Option<Connection>, path: &Path, synchronous: &str) -> rusqlite::Result<&'a Connection> {
-    match slot {
-        Some(connection) => Ok(connection),
-        slot => {
-            let connection = connect(path, synchronous)?;
-            Ok(slot.insert(connection))
-        }
-    }
+fn open_into<'a>(
+    slot: &'a mut Option<Open>,
+    process: &Process,
+    path: &Path,
+    synchronous: &str,
+) -> rusqlite::Result<&'a Connection> {
+    let open = match slot {
+        Some(open) => open,
+        slot => slot.insert(process.open(path, synchronous)?),
+    };
+    Ok(&open.connection)
+}
+
+/// What a child that was forked with open connections is told: it cannot use them, nor open its own beside them.
+fn forked() -> rusqlite::Error {
+    rusqlite::Error::InvalidQuery
 }
 
 /// The whole of writing: there is no statement that writes without looking.
@@ -310,8 +426,21 @@ fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Creates, checks or refuses the file, and leaves it closed.
+/// Creates, checks or refuses the file, and leaves it closed. Others may be doing the same: SQLite does not ask its busy
+/// handler for all of it.
 fn prepare(path: &Path) -> Result<(), OpenError> {
+    let started = Instant::now();
+    loop {
+        match prepare_once(path) {
+            Err(OpenError::Unreachable(_, error)) if is_busy(&error) && started.elapsed() < LOCK_PATIENCE => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn prepare_once(path: &Path) -> Result<(), OpenError> {
     let unreachable = |error| OpenError::Unreachable(path.to_owned(), error);
     create_private(path);
     let connection = connect(path, "FULL").map_err(|error| refusal(path, error))?;

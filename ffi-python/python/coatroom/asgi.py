@@ -49,7 +49,7 @@ class CoatroomMiddleware:
     ) -> None:
         self.app = app
         self.sessions = sessions or Sessions(store, dev=dev, **settings)
-        self.skip = tuple(skip)
+        self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
         self.on_error = on_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,6 +96,9 @@ class _Exchange:
     async def run(self, app: App, scope: Scope, receive: Receive) -> None:
         try:
             await app(scope, receive, self.hold)
+            if self.kind == "websocket":
+                # What the handler asked for cannot be promised any more: that is an error of the program, and loud.
+                await self.commit(200)
         except CoatroomError as error:
             if self.committed:
                 raise
@@ -118,7 +121,7 @@ class _Exchange:
                     await self.refuse(error, self.on_error, self.kind, self.send)
             else:
                 if touched:
-                    message["headers"] = _session_headers(self.session, message["headers"])
+                    message["headers"] = _session_headers(self.session, message.get("headers", ()))
         if not self.stands_in:
             await self.send(message)
 

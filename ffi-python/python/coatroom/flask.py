@@ -35,15 +35,21 @@ def skip(view: View) -> View:
 class FlaskSession(Session, SessionMixin):
     """The session of one request, opened before the view runs."""
 
-    def __init__(self, open_: Callable[[], Exchange]) -> None:
+    def __init__(self, open_: Callable[[str], Exchange], cookies: str) -> None:
         self._open = open_
+        self._cookies = cookies
         self._opened: Exchange | None = None
         self._handed_out = {}
 
     @property
     def _exchange(self) -> Exchange:  # type: ignore[override]
         if self._opened is None:
-            self._opened = self._open()
+            try:
+                self._opened = self._open(self._cookies)
+            except CoatroomError:
+                # The answer is an error; what looks at the session on its way out finds nobody and writes nothing.
+                self._opened = self._open("")
+                raise
         return self._opened
 
     @property
@@ -87,7 +93,7 @@ class Coatroom(SessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
         cookies = request.environ.get("HTTP_COOKIE", "")
-        return FlaskSession(lambda: self.sessions._native.open(cookies))
+        return FlaskSession(self.sessions._native.open, cookies)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         session = cast(FlaskSession, session)
@@ -108,8 +114,10 @@ class Coatroom(SessionInterface):
 
     def _load(self) -> None:
         """Opens the session once the route is known, before anything else runs."""
-        view = current_app.view_functions.get(request.endpoint or "")
-        if not getattr(view, "coatroom_skip", False):
+        endpoint = request.endpoint or ""
+        view = current_app.view_functions.get(endpoint)
+        is_static = endpoint.rpartition(".")[2] == "static"
+        if not is_static and not getattr(view, "coatroom_skip", False):
             cast(FlaskSession, session)._exchange  # noqa: B018
 
     def _handle(self, error: CoatroomError) -> Response:

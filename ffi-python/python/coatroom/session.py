@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+from coatroom.errors import CoatroomError, SessionClosed
+
 if TYPE_CHECKING:
     from coatroom._native import Exchange
 
@@ -196,7 +198,13 @@ class Session(MutableMapping[str, Any]):
         if status >= 500:
             self._discard()
         elif self._handed_out:
-            self._flush()
+            try:
+                self._flush()
+            except CoatroomError:
+                # What a dead id calls for is written all the same.
+                self._discard()
+                self._exchange.close()
+                raise
         self._handed_out = {}
 
     def _discard(self) -> None:
@@ -213,8 +221,6 @@ class Session(MutableMapping[str, Any]):
             self._exchange.set_if_changed(key, value)
 
     def _flush_if_open(self) -> None:
-        from coatroom.errors import SessionClosed
-
         try:
             self._flush()
         except SessionClosed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import secrets
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -95,6 +97,7 @@ class Sessions:
             log.warning("development mode: session cookies are not confined to https")
         ring = _find_keys(keys, store, dev, os.environ)
         self._native = _native.Sessions(store, ring, chosen, clock._native if clock else None)
+        _LIVE.add(self)
         self.cookie_names: tuple[str, str] = self._native.cookie_names()
         """Names of the login and the visitor cookie."""
 
@@ -113,6 +116,24 @@ class Sessions:
     def sweep(self, most: int = 1000) -> int:
         """Removes at most about ``most`` records that are over for good; returns how many. Only space depends on it."""
         return self._native.sweep(most)
+
+
+_LIVE: weakref.WeakSet[Sessions] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    """A child must not inherit an open file of SQLite, whose locks it would believe to hold."""
+    for sessions in list(_LIVE):
+        sessions._native.release()
+
+
+def _after_fork() -> None:
+    for sessions in list(_LIVE):
+        sessions._native.resume()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
 
 
 def _seconds(value: object) -> object:
@@ -146,7 +167,9 @@ def _dev_keys(store: str) -> str:
     if kind != "sqlite":
         return Sessions.new_key(1)
     path = Path(name + ".keys")
-    fresh = Path(f"{path}.{os.getpid()}")
+    if path.exists():
+        return _read_keys(path)
+    fresh = Path(f"{path}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

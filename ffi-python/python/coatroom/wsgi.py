@@ -41,7 +41,7 @@ class CoatroomMiddleware:
     ) -> None:
         self.app = app
         self.sessions = sessions or Sessions(store, dev=dev, **settings)
-        self.skip = tuple(skip)
+        self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
         self.on_error = on_error
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -58,13 +58,14 @@ class CoatroomMiddleware:
 class _Exchange:
     """One request: holds the response head back until the session is committed."""
 
-    __slots__ = ("committed", "on_error", "session", "stand_in", "start_response")
+    __slots__ = ("committed", "on_error", "session", "stand_in", "start_response", "touched")
 
     def __init__(self, session: Session, on_error: OnError, start_response: StartResponse) -> None:
         self.session = session
         self.on_error = on_error
         self.start_response = start_response
         self.committed = False
+        self.touched = False
         self.stand_in: list[bytes] | None = None
 
     @staticmethod
@@ -105,19 +106,21 @@ class _Exchange:
         if self.committed:
             if self.stand_in is not None:
                 return _swallow
-            return self.start_response(status, headers, exc_info)
+            # An error page in place of a head that was never sent: the session is written, so its cookies go along.
+            return self.start_response(status, self.with_session(headers), exc_info)
         self.committed = True
         try:
-            touched = self.session._commit(int(status[:3]))
+            self.touched = self.session._commit(int(status[:3]))
         except CoatroomError as error:
             if status.startswith("5"):
                 report(error)
                 return self.start_response(status, headers, exc_info)
             self.stand_in = self.refuse(error, self.on_error, self.start_response)
             return _swallow
-        if touched:
-            headers = session_headers(self.session, headers)
-        return self.start_response(status, headers, exc_info)
+        return self.start_response(status, self.with_session(headers), exc_info)
+
+    def with_session(self, headers: Headers) -> Headers:
+        return session_headers(self.session, headers) if self.touched else headers
 
 
 class _Body:
