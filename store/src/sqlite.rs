@@ -6,8 +6,7 @@
 //! hold. So [`Sqlite::release`] closes them before a fork and [`Sqlite::resume`] follows it (the Python package does both), and a child that was
 //! forked with open ones is refused: every load and swap is unavailable there.
 //! The file must be on a local disk, and no other copy of SQLite may open it in the same process (in Python: not the
-//! module `sqlite3`), for file locks do not hold between two copies in one process. It is opened when first used and again after a fork; a handle inherited from a
-//! parent is leaked, never used and never closed.
+//! module `sqlite3`), for file locks do not hold between two copies in one process.
 
 use core::cell::Cell;
 use core::fmt;
