@@ -325,6 +325,10 @@ impl Session {
 
     fn look(&self, key: &str) -> Option<Cow<'_, [u8]>> {
         let base = self.live_base().and_then(|base| base.record.data.get(key));
+        let plan = &self.exchange.plan;
+        if plan.privilege.is_none() && plan.before.is_empty() && plan.after.is_empty() {
+            return base.map(Cow::Borrowed);
+        }
         let before = self.exchange.plan.before.look(key, base).filter(|_| self.carries(key));
         match before {
             None => self.exchange.plan.after.look(key, None),
