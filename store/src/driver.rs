@@ -188,7 +188,8 @@ impl<S: Store, H: Host> Driver<S, H> {
 }
 
 impl<E: Engine, H: Host> Driver<E, H> {
-    /// [`Driver::open`] for an engine, on this thread. Never waits for another process.
+    /// [`Driver::open`] for an engine, on this thread. Waits for nobody, but while a fork or the recovery of a
+    /// log holds the engine up.
     pub fn open_now(&self, cookies: &[u8]) -> Result<Session, Refused> {
         let mut opening = self.rules.open(cookies, self.host.now());
         loop {

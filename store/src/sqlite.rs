@@ -3,8 +3,8 @@
 //! WAL mode. Creating, logging in, rotating and ending are on disk before they are acknowledged (`synchronous=FULL`), data
 //! and the time of the last use survive the death of a process, and of the host except for the newest (`NORMAL`).
 //! A process that forks while connections are open leaves its child with SQLite's own notes of locks that the child does not
-//! hold. So [`Sqlite::release`] closes them before a fork and [`Sqlite::resume`] follows it (the Python package does both), and a child that was
-//! forked with open ones is refused: every load and swap is unavailable there.
+//! hold. So [`Sqlite::release`] closes them before a fork and [`Sqlite::resume`] follows it (the Python package does both),
+//! and a child that was forked with open ones is refused: every load and swap is unavailable there.
 //! The file must be on a local disk, and no other copy of SQLite may open it in the same process (in Python: not the
 //! module `sqlite3`), for file locks do not hold between two copies in one process.
 
