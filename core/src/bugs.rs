@@ -63,18 +63,32 @@ impl Bug {
 
 #[cfg(coatroom_bugs)]
 mod switch {
+    extern crate std;
+
     use super::Bug;
     use core::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Once;
 
     static PLANTED: AtomicUsize = AtomicUsize::new(0);
+    static ENVIRONMENT: Once = Once::new();
 
     /// Switches one defect on and every other off, for the whole process.
     pub fn plant(bug: Option<Bug>) {
+        ENVIRONMENT.call_once(|| ());
+        store(bug);
+    }
+
+    fn store(bug: Option<Bug>) {
         let number = bug.and_then(|bug| Bug::ALL.iter().position(|other| *other == bug));
         PLANTED.store(number.map_or(0, |number| number.saturating_add(1)), Ordering::SeqCst);
     }
 
+    /// A defect is also planted by its name in `COATROOM_BUG`, so that any test can be run with it.
     pub(crate) fn planted(bug: Bug) -> bool {
+        ENVIRONMENT.call_once(|| {
+            let name = std::env::var("COATROOM_BUG").unwrap_or_default();
+            store(Bug::ALL.into_iter().find(|bug| std::format!("{bug:?}") == name));
+        });
         let number = PLANTED.load(Ordering::Relaxed).checked_sub(1);
         number.and_then(|number| Bug::ALL.get(number)) == Some(&bug)
     }
