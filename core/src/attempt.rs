@@ -189,7 +189,7 @@ impl Commit {
         }
         let principal = self.raise(record, &mut head, &mut outcome, now, closer)?;
         self.rotate(standing, &mut head, &mut outcome, now, closer);
-        durable |= outcome.id.is_some();
+        durable |= outcome.id.is_some() && !planted(Bug::IdsNotDurable);
         if outcome.changes.is_empty() {
             if head.touch(now, policy.touch(head.idle)) {
                 outcome.note(Change::Touched, None);
@@ -226,12 +226,17 @@ impl Commit {
         let principal = match (&self.plan.privilege, &record.principal) {
             (None, principal) => return Ok(principal.as_ref().map(Cow::Borrowed)),
             (Some(Privilege::Login(principal)), _) => {
-                head.deadline = now.plus(settings.absolute);
+                if !planted(Bug::LoginKeepsDeadline) {
+                    head.deadline = now.plus(settings.absolute);
+                }
                 head.idle = settings.idle;
                 outcome.note(Change::LoggedIn, Some(Event::LoggedIn(handle)));
                 Principal { authenticated_at: now, ..principal.clone() }
             }
             (Some(Privilege::Elevate(level)), Some(principal)) => {
+                if planted(Bug::ElevateMovesDeadline) {
+                    head.deadline = now.plus(settings.absolute);
+                }
                 outcome.note(Change::Elevated, Some(Event::Elevated(handle)));
                 Principal { level: *level, authenticated_at: now, ..principal.clone() }
             }
@@ -249,8 +254,9 @@ impl Commit {
 
     /// Rotation: only an id that was confirmed before this exchange opened, and is still the current one.
     fn rotate(&self, standing: Standing, head: &mut Head, outcome: &mut Outcome, now: Timestamp, closer: &Closer) {
-        let confirmed_before =
-            self.base.standing == Standing::Current && self.base.record.head.current.confirmed_at.is_some();
+        let opened = self.base.record.head.current;
+        let confirmed_before = self.base.standing == Standing::Current
+            && (opened.confirmed_at.is_some() || planted(Bug::RotateUnconfirmed));
         let current = standing == Standing::Current || (planted(Bug::RotateTwice) && standing == Standing::Pending);
         if !self.plan.rotate || self.plan.privilege.is_some() || !current || !confirmed_before {
             return;
@@ -273,7 +279,8 @@ impl Commit {
         let took = closer.exchange.now.since(closer.opened_at);
         let next = self.base.id.successor(&nonce)?;
         let same = next.generation == head.current.generation && head.current.digest.matches(&next.secret);
-        (same && took <= closer.policy().settings().grace).then_some((Kind::Login, next, head.deadline))
+        let prompt = took <= closer.policy().settings().grace || planted(Bug::AnswerLate);
+        (same && prompt).then_some((Kind::Login, next, head.deadline))
     }
 
     /// A limit has passed since the exchange was opened, going by a record that others may have used or renewed since. So
@@ -305,7 +312,10 @@ impl Commit {
             tasks.push(Task::React(Reacting { handle, generation, what, current: Some(Box::new(record.clone())) }));
         }
         if matches!(self.plan.privilege, Some(Privilege::Login(_))) {
-            let plan = Plan { before: Journal::default(), ..core::mem::take(&mut self.plan) };
+            let mut plan = core::mem::take(&mut self.plan);
+            if !planted(Bug::FreshLoginInherits) {
+                plan.before = Journal::default();
+            }
             tasks.push(Task::Create(Box::new(plan)));
             return Attempt::Instead(tasks, None);
         }
@@ -317,6 +327,7 @@ impl Commit {
     fn conflicts(&self, record: &Record) -> bool {
         let (ours, theirs) = (&self.base.record.data, &record.data);
         self.reads.strict
+            && !planted(Bug::StrictIgnored)
             && self.plan.writes()
             && if self.reads.all {
                 ours.as_bytes() != theirs.as_bytes()
@@ -342,7 +353,7 @@ fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
         if data.as_ref() == empty.as_bytes() && plan.client.is_none() {
             return Ok(Attempt::Nothing(Outcome::default()));
         }
-        if exchange.superseded {
+        if exchange.superseded && !planted(Bug::SupersededStartsAfresh) {
             return Err(Error::Superseded);
         }
     }
@@ -396,6 +407,7 @@ pub(crate) fn swap(
     let settings = policy.settings();
     let garbage_at = match head.end {
         Some(end) => end.at.plus(settings.tombstone),
+        None if planted(Bug::SweptEarly) => head.seen_at,
         None => head.limits().ends_at().plus(settings.skew),
     };
     Swap { handle, expected: expected.map(Stamp::of_head), new, durable, garbage_at }
@@ -418,5 +430,5 @@ fn replay<'a>(
 
 fn check_size(record: &[u8], policy: &Policy) -> Result<(), Error> {
     let (bytes, limit) = (record.len(), policy.settings().size);
-    if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
+    if bytes > limit && !planted(Bug::SizeUnchecked) { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
 }

@@ -150,7 +150,8 @@ impl Session {
 
     /// Whether nothing is left to write or to say: the usual read of a session with a confirmed id, or no session at all.
     fn is_settled(&self) -> bool {
-        if !self.exchange.plan.is_empty() || !self.exchange.reactions.is_empty() {
+        let nothing_due = self.exchange.reactions.is_empty() && !self.exchange.clears_by_mistake();
+        if !self.exchange.plan.is_empty() || !nothing_due {
             return false;
         }
         let Some(base) = &self.base else { return true };
@@ -292,7 +293,7 @@ impl Save {
         if let Task::Create(_) = self.work.task {
             // A refused or unknown create may be somebody's, or half ours: never again under that handle.
             let Some(creates) = self.closer.creates.checked_add(1) else { return self.closer.fail(Error::Busy) };
-            self.closer.creates = creates;
+            self.closer.creates = if planted(Bug::CreateAgain) { self.closer.creates } else { creates };
             self.closer.uncertain_since = None;
         } else {
             let current = match self.closer.exchange.read(self.work.swap.handle, loaded) {

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::bugs::{Bug, planted};
 use crate::id::ID_CHARS;
 
 /// Which of the two cookies.
@@ -163,8 +164,9 @@ impl Cookies {
                 _ => continue,
             };
             *place = match place {
-                Sent::Absent => Sent::Once(value.get(1..).unwrap_or_default()),
-                _ => Sent::Twice,
+                Sent::Once(_) if !planted(Bug::DoubledNameCounts) => Sent::Twice,
+                Sent::Twice => Sent::Twice,
+                _ => Sent::Once(value.get(1..).unwrap_or_default()),
             };
         }
         found
@@ -227,7 +229,8 @@ fn attributes(settings: &CookieSettings, plain_http: bool) -> String {
         SameSite::None => "None",
     };
     let secure = if plain_http { "" } else { "; Secure" };
-    format!("{domain}; Path={}{secure}; HttpOnly; SameSite={same_site}", settings.path)
+    let http_only = if planted(Bug::HttpOnlyDropped) { "" } else { "; HttpOnly" };
+    format!("{domain}; Path={}{secure}{http_only}; SameSite={same_site}", settings.path)
 }
 
 #[cfg(test)]

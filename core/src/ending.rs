@@ -44,7 +44,7 @@ impl Reacting {
             React::EndForReuse if !record.head.is_below_floor(self.generation) => {
                 end(self.handle, record, now, Cause::Reuse, closer)
             }
-            React::ForgetPrevious if self.is_past_grace(&record.head, now) => {
+            React::ForgetPrevious if self.is_past_grace(&record.head, now) && !planted(Bug::PreviousKept) => {
                 let mut head = record.head;
                 head.previous = None;
                 head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
@@ -72,7 +72,11 @@ impl Ending {
         }
         // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
         let holder = record.principal.as_ref().map(Principal::name);
-        if record.head.is_below_floor(self.generation) && (holder.is_none() || holder != self.principal.as_deref()) {
+        let other = holder.is_none() || (holder != self.principal.as_deref() && !planted(Bug::LogoutCrossesPrincipals));
+        if record.head.is_below_floor(self.generation) && other && planted(Bug::LogoutPretends) {
+            return Ok(Attempt::Nothing(Outcome::default()));
+        }
+        if record.head.is_below_floor(self.generation) && other {
             return Err(if self.cause == Cause::Logout { Error::LogoutRefused } else { Error::Superseded });
         }
         end(self.handle, record, closer.exchange.now.max(record.head.seen_at), self.cause, closer)
@@ -92,7 +96,14 @@ pub(crate) fn end(
     ended.head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
     let keep = !closer.policy().settings().tombstone.is_zero();
     let bytes = || codec::encode(&ended.head, ended.principal.as_ref(), &ended.client, ended.data.as_bytes());
-    let swap = swap(handle, Some(&record.head), &ended.head, keep.then(bytes), true, closer.policy());
+    let swap = swap(
+        handle,
+        Some(&record.head),
+        &ended.head,
+        keep.then(bytes),
+        !planted(Bug::EndingNotDurable),
+        closer.policy(),
+    );
     let mut outcome = Outcome::default();
     outcome.note(Change::Ended, Some(Event::Ended(handle, cause)));
     Ok(Attempt::Swap(swap, outcome))

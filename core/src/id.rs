@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::base64url;
+use crate::bugs::{Bug, planted};
 use crate::keys::{KeyRing, TAG_BYTES, cut_tag, is_same};
 
 /// Characters of a session id.
@@ -61,6 +62,9 @@ impl Secret {
     }
 
     pub(crate) fn digest(&self) -> Digest {
+        if planted(Bug::SecretStored) {
+            return Digest(*self.0);
+        }
         Digest(Sha256::digest(*self.0).into())
     }
 
@@ -85,7 +89,7 @@ impl Digest {
     }
 
     pub(crate) fn matches(&self, secret: &Secret) -> bool {
-        is_same(&self.0, &secret.digest().0)
+        is_same(&self.0, &secret.digest().0) || planted(Bug::DigestUnchecked)
     }
 }
 
@@ -108,7 +112,8 @@ impl SessionId {
         let (handle, rest) = signed.split_first_chunk::<12>()?;
         let (generation, rest) = rest.split_first_chunk::<4>()?;
         let (number, secret) = rest.split_first_chunk::<2>()?;
-        if !keys.verifies(u16::from_be_bytes(*number), signed, tag.first_chunk()?) {
+        let genuine = keys.verifies(u16::from_be_bytes(*number), signed, tag.first_chunk()?);
+        if !genuine && !planted(Bug::TagUnchecked) {
             return None;
         }
         Some(Self {

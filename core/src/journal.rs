@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::bugs::{Bug, planted};
 use crate::data::Pair;
 use crate::error::Error;
 use crate::value::{Encoded, Reader, Token, key_order};
@@ -158,7 +159,7 @@ impl Change {
 
 impl Update {
     fn replay(&mut self, present: Option<&[u8]>) -> Result<Option<&Encoded>, Error> {
-        if self.before.as_ref().map(Encoded::as_bytes) != present {
+        if self.before.as_ref().map(Encoded::as_bytes) != present && !planted(Bug::UpdateNotRerun) {
             self.after = (self.function)(present)?;
             self.before = present.map(Encoded::from_checked);
         }
@@ -172,5 +173,8 @@ fn sum(present: Option<&[u8]>, n: i64) -> Result<i64, Error> {
         Some(Ok(Token::Int(value))) => value,
         Some(_) => return Err(Error::NotAddable),
     };
+    if planted(Bug::AddWraps) {
+        return Ok(present.wrapping_add(n));
+    }
     present.checked_add(n).ok_or(Error::NotAddable)
 }

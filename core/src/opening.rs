@@ -208,6 +208,12 @@ impl Exchange {
         }
     }
 
+    /// Never, but for two planted defects.
+    pub(crate) fn clears_by_mistake(&self) -> bool {
+        (planted(Bug::ExpiryClearsCookie) && self.dead == Some(State::Expired))
+            || (planted(Bug::StaleCookieCleared) && self.dead == Some(State::Regenerated))
+    }
+
     pub(crate) fn fail(mut self, error: Error) -> Failure {
         Failure { error, events: core::mem::take(&mut self.events) }
     }
@@ -217,6 +223,7 @@ impl Exchange {
         let bytes = match loaded {
             Loaded::Found(bytes) => bytes,
             Loaded::Absent => return Ok(None),
+            Loaded::Unavailable if planted(Bug::UnavailableIsAbsent) => return Ok(None),
             Loaded::Unavailable => return Err(Error::Unavailable),
         };
         match codec::decode(bytes) {
@@ -228,7 +235,10 @@ impl Exchange {
                 self.events.push(Event::Newer(handle));
                 Err(Error::Unavailable)
             }
-            Ok(record) if record.head.latest_reading() > self.now.plus(self.rules.policy.settings().skew) => {
+            Ok(record)
+                if record.head.latest_reading() > self.now.plus(self.rules.policy.settings().skew)
+                    && !planted(Bug::SkewIgnored) =>
+            {
                 self.events.push(Event::ClockBehind(handle));
                 Err(Error::Unavailable)
             }
@@ -257,7 +267,7 @@ impl Load {
         let exchange = &mut self.exchange;
         let now = exchange.now.max(record.head.seen_at);
         let standing = record.judge(&self.id, now, &exchange.rules.policy);
-        if record.principal.is_some() != (self.kind == Kind::Login) {
+        if record.principal.is_some() != (self.kind == Kind::Login) && !planted(Bug::KindUnchecked) {
             return self.wrong_cookie(standing);
         }
         match standing {
@@ -268,6 +278,10 @@ impl Load {
             }
             Standing::Ended(cause) => self.dead(cause.state()),
             Standing::BelowFloor => self.dead(State::Regenerated),
+            Standing::Forged if planted(Bug::ForgedEnds) => {
+                self.react(record, React::EndForReuse);
+                self.dead(State::Destroyed)
+            }
             Standing::Forged => {
                 exchange.events.push(Event::Forged(self.id.handle));
                 self.dead(State::Destroyed)

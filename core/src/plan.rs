@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::bugs::{Bug, planted};
 use crate::event::Event;
 use crate::id::Handle;
 use crate::journal::Journal;
@@ -121,7 +122,7 @@ impl Plan {
     /// What of the data before the change of privilege stays: all, unless it is the login of an anonymous session.
     pub(crate) fn carry<'a>(&self, was_logged_in: bool, policy: &'a Carry) -> &'a Carry {
         match self.privilege {
-            Some(Privilege::Login(_)) if !was_logged_in => policy,
+            Some(Privilege::Login(_)) if !was_logged_in && !planted(Bug::CarryIgnored) => policy,
             _ => &Carry::All,
         }
     }

@@ -197,7 +197,7 @@ impl Record {
             return Standing::Expired(cause);
         }
         if head.is_below_floor(id.generation) {
-            return Standing::BelowFloor;
+            return if planted(Bug::FloorReacts) { Standing::Reuse } else { Standing::BelowFloor };
         }
         if id.generation == head.current.generation {
             let genuine = head.current.digest.matches(&id.secret);
@@ -248,7 +248,9 @@ impl Head {
             Some(Passed::Idle) => Some(Cause::Idle),
             Some(Passed::Absolute) => Some(Cause::Absolute),
             None => {
-                let first_id = self.current.generation == self.floor && self.current.confirmed_at.is_none();
+                let first_id = self.current.generation == self.floor
+                    && self.current.confirmed_at.is_none()
+                    && !planted(Bug::ActivationIgnored);
                 let limit = policy.activation().filter(|_| first_id)?;
                 (now >= self.current.issued_at.plus(limit)).then_some(Cause::NotActivated)
             }
@@ -277,7 +279,7 @@ impl Head {
         }
         // On the wire 0 means "not yet".
         self.current.confirmed_at = Some(now.max(Timestamp::from_unix_ms(1)));
-        if let Some(previous) = &mut self.previous {
+        if let Some(previous) = self.previous.as_mut().filter(|_| !planted(Bug::NonceKept)) {
             previous.phase = Phase::Grace(now.plus(grace).min(self.deadline));
         }
         true
@@ -285,9 +287,12 @@ impl Head {
 
     /// Presence counts as use. The time only ever grows. Returns whether anything changed.
     pub(crate) fn touch(&mut self, now: Timestamp, not_within: Duration) -> bool {
-        let due = now >= self.seen_at.plus(not_within) && now > self.seen_at;
+        let due = now >= self.seen_at.plus(not_within) && now > self.seen_at && !planted(Bug::TouchForgotten);
         if due {
             self.seen_at = now;
+            if planted(Bug::TouchMovesDeadline) {
+                self.deadline = self.deadline.max(now.plus(self.deadline.since(self.created_at)));
+            }
         }
         due
     }
@@ -309,9 +314,10 @@ impl Head {
 
     /// Counts a write and signs it. Nothing when the version has no successor.
     pub(crate) fn stamp(&mut self, commit: CommitId) -> Option<()> {
-        self.version = self.version.checked_add(1)?;
+        self.version =
+            if planted(Bug::VersionWraps) { self.version.wrapping_add(1) } else { self.version.checked_add(1)? };
         let [a, b, c, _] = self.commits;
-        self.commits = [commit, a, b, c];
+        self.commits = if planted(Bug::OneCommitKept) { [commit; COMMITS_KEPT] } else { [commit, a, b, c] };
         Some(())
     }
 }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use zeroize::Zeroizing;
 
 use crate::attempt::Outcome;
+use crate::bugs::{Bug, planted};
 use crate::cookie::Kind;
 use crate::event::Event;
 use crate::id::{Handle, SessionId};
@@ -56,7 +57,7 @@ impl Reply {
     /// The value that the response's Vary header must have, given the one it has; none when it may stay as it is
     /// (RFC 9110 section 12.5.5).
     pub fn vary(&self, present: Option<&str>) -> Option<String> {
-        if !self.touched {
+        if !self.touched || planted(Bug::CacheHintsDropped) {
             return None;
         }
         let Some(present) = present.filter(|present| !present.trim().is_empty()) else {
@@ -72,7 +73,7 @@ impl Reply {
         let strict = present.is_some_and(|present| {
             present.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-store"))
         });
-        (self.touched && !strict).then_some("no-store")
+        (self.touched && !strict && !planted(Bug::CacheHintsDropped)).then_some("no-store")
     }
 
     /// What was done.
@@ -100,7 +101,8 @@ enum Cookie {
 
 impl Draft {
     pub(crate) fn new(session: &Session) -> Self {
-        let cookie = || if session.exchange.plan.logout { Cookie::Remove } else { Cookie::Keep };
+        let clears = session.exchange.plan.logout || session.exchange.clears_by_mistake();
+        let cookie = || if clears { Cookie::Remove } else { Cookie::Keep };
         let trace = session.trace_before();
         let at = session.base.as_ref().map(|base| (base.id.handle, base.record.head));
         let (accessed, head_sent) = (session.accessed.get(), session.head_sent);

@@ -129,7 +129,8 @@ impl Session {
         let names = Names::new(principal, roles).ok_or(Error::BadPrincipal)?;
         self.accessed.set(true);
         let who = Principal { names, level, authenticated_at: self.exchange.now };
-        if self.principal_now().is_some_and(|before| before.name() != principal) {
+        let other = |before: &Principal| before.name() != principal && !planted(Bug::PrincipalReplacedInPlace);
+        if self.principal_now().is_some_and(other) {
             let end = self.exchange.plan.end.or_else(|| self.base.is_some().then_some(Cause::Replaced));
             self.exchange.plan = Plan { end, logout: self.exchange.plan.logout, ..Plan::default() };
         }
@@ -249,8 +250,9 @@ impl Session {
     }
 
     pub(crate) fn can_rotate(&self) -> Rotation {
-        let Some(base) = self.base.as_ref().filter(|base| base.kind == Kind::Login && self.exchange.plan.end.is_none())
-        else {
+        let Some(base) = self.base.as_ref().filter(|base| {
+            (base.kind == Kind::Login || planted(Bug::VisitorsRotated)) && self.exchange.plan.end.is_none()
+        }) else {
             return Rotation::Postponed;
         };
         if self.head_sent || self.exchange.login == Presence::Twice || self.exchange.plan.privilege.is_some() {

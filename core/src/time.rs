@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::bugs::{Bug, planted};
+
 /// Milliseconds since the Unix epoch, at most 2^48 - 1 (the year 10889), so that a record stores it in six bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct Timestamp(u64);
@@ -48,6 +50,9 @@ pub(crate) struct Limits {
     pub(crate) deadline: Timestamp,
 }
 
+/// How late [`Bug::LimitLate`] is.
+const LATE: Duration = Duration::from_millis(1);
+
 /// Which limit passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Passed {
@@ -58,6 +63,10 @@ pub(crate) enum Passed {
 impl Limits {
     /// A limit has passed when `now` has reached it: never a millisecond late.
     pub(crate) fn passed(self, now: Timestamp) -> Option<Passed> {
+        if planted(Bug::LimitLate) {
+            let late = Self { deadline: self.deadline.plus(LATE), seen_at: self.seen_at.plus(LATE), ..self };
+            return (now >= late.ends_at()).then_some(Passed::Idle);
+        }
         if now >= self.deadline {
             Some(Passed::Absolute)
         } else if self.idle.is_some_and(|idle| now >= self.seen_at.plus(idle)) {
