@@ -2,6 +2,7 @@
 //! exchanges advance one step at a time, the claims as invariants over it, and a search through all its schedules.
 
 pub mod browser;
+pub mod choices;
 pub mod invariants;
 pub mod ops;
 pub mod record;
