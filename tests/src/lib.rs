@@ -3,7 +3,10 @@
 
 pub mod browser;
 pub mod choices;
+pub mod duel;
+pub mod generate;
 pub mod invariants;
+pub mod model;
 pub mod ops;
 pub mod record;
 pub mod rng;
