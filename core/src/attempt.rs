@@ -238,12 +238,12 @@ impl Commit {
                 outcome.note(Change::LoggedIn, Some(Event::LoggedIn(handle)));
                 Principal { authenticated_at: now, ..principal.clone() }
             }
-            (Some(Privilege::Elevate(level)), Some(principal)) => {
+            (Some(Privilege::Elevate(elevated)), Some(principal)) => {
                 if planted(Bug::ElevateMovesDeadline) {
                     head.deadline = now.plus(settings.absolute);
                 }
                 outcome.note(Change::Elevated, Some(Event::Elevated(handle)));
-                Principal { level: *level, authenticated_at: now, ..principal.clone() }
+                Principal { level: elevated.level, authenticated_at: now, ..principal.clone() }
             }
             (Some(Privilege::Elevate(_)), None) => return Err(Error::Superseded),
         };

@@ -28,7 +28,7 @@ pub(crate) struct Plan {
 
 pub(crate) enum Privilege {
     Login(Principal),
-    Elevate(u8),
+    Elevate(Principal),
 }
 
 /// What strict mode holds others to.

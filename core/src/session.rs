@@ -153,8 +153,10 @@ impl Session {
         self.accessed.set(true);
         match (&mut self.exchange.plan.privilege, &self.base) {
             (Some(Privilege::Login(principal)), _) => principal.level = level,
-            (privilege, Some(base)) if base.record.principal.is_some() && self.exchange.plan.end.is_none() => {
-                *privilege = Some(Privilege::Elevate(level));
+            (privilege, Some(base)) if self.exchange.plan.end.is_none() => {
+                let before = base.record.principal.clone().ok_or(Error::NotLoggedIn)?;
+                *privilege =
+                    Some(Privilege::Elevate(Principal { level, authenticated_at: self.exchange.now, ..before }));
             }
             _ => return Err(Error::NotLoggedIn),
         }
@@ -326,8 +328,8 @@ impl Session {
 
     fn principal_now(&self) -> Option<&Principal> {
         match &self.exchange.plan.privilege {
-            Some(Privilege::Login(principal)) => Some(principal),
-            _ => self.live_base().and_then(|base| base.record.principal.as_ref()),
+            Some(Privilege::Login(principal) | Privilege::Elevate(principal)) => Some(principal),
+            None => self.live_base().and_then(|base| base.record.principal.as_ref()),
         }
     }
 
