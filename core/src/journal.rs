@@ -88,7 +88,7 @@ impl Journal {
     }
 
     /// Runs `function` on the `present` value of `key`, and keeps it for a replay.
-    // spec: WRITE-5 21e0
+    // spec: WRITE-5 6dbe
     pub(crate) fn update(&mut self, key: &str, present: Option<&[u8]>, mut function: UpdateFn) -> Result<(), Error> {
         let after = function(present)?;
         let before = present.map(Encoded::from_checked);
@@ -163,7 +163,7 @@ impl Change {
 }
 
 impl Update {
-    // spec: WRITE-5 21e0
+    // spec: WRITE-5 6dbe
     fn replay(&mut self, present: Option<&[u8]>) -> Result<Option<&Encoded>, Error> {
         if self.before.as_ref().map(Encoded::as_bytes) != present && !planted(Bug::UpdateNotRerun) {
             self.after = (self.function)(present)?;

@@ -117,7 +117,7 @@ impl Session {
 
     /// Replaces the value of `key` by `function` of it. After a conflict the function runs again on the fresh value, also
     /// after the handler has returned; it never makes a strict exchange conflict.
-    // spec: WRITE-5 21e0
+    // spec: WRITE-5 6dbe
     pub fn update(&mut self, key: &str, function: UpdateFn) -> Result<(), Error> {
         self.accessed.set(true);
         let present = self.look(key).map(Cow::into_owned);

@@ -618,7 +618,7 @@ fn a_strict_exchange_that_writes_no_data_is_not_refused() {
 }
 
 #[test]
-// spec: WRITE-4 1b2f, WRITE-5 21e0, WRITE-1 e9ba
+// spec: WRITE-4 1b2f, WRITE-5 6dbe, WRITE-1 e9ba
 fn an_update_runs_again_on_the_fresh_value_and_a_clear_spares_what_came_before_it_was_replayed_on() {
     let mut house = House::logged_in(settings());
     house.run(|session| set(session, "u", 1)).unwrap();
