@@ -14,5 +14,6 @@ pub mod scenarios;
 pub mod search;
 pub mod store;
 pub mod suite;
+pub mod values;
 pub mod walk;
 pub mod world;
