@@ -17,5 +17,6 @@ pub mod search;
 pub mod store;
 pub mod suite;
 pub mod traces;
+pub mod values;
 pub mod walk;
 pub mod world;
