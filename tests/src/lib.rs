@@ -10,5 +10,6 @@ pub mod scenarios;
 pub mod search;
 pub mod store;
 pub mod suite;
+pub mod targets;
 pub mod walk;
 pub mod world;
