@@ -16,6 +16,7 @@ pub mod scenarios;
 pub mod search;
 pub mod store;
 pub mod suite;
+pub mod targets;
 pub mod traces;
 pub mod values;
 pub mod walk;
