@@ -33,6 +33,7 @@ pub(crate) struct Ending {
 }
 
 impl Reacting {
+    // spec: ROT-7 52c0, TIME-5 3f66, TIME-8 8533, REUSE-1 3573, REUSE-2 b0f2
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
@@ -56,6 +57,7 @@ impl Reacting {
         }
     }
 
+    // spec: ROT-7 52c0
     fn is_past_grace(&self, head: &Head, now: Timestamp) -> bool {
         let is_previous = self.generation.checked_add(1) == Some(head.current.generation);
         is_previous && matches!(head.previous.map(|previous| previous.phase), Some(Phase::Grace(until)) if now >= until)
@@ -63,6 +65,7 @@ impl Reacting {
 }
 
 impl Ending {
+    // spec: END-1 9a4d, END-3 5139, END-7 dcc3
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
@@ -84,6 +87,7 @@ impl Ending {
 }
 
 /// The swap that ends a session: a tombstone, or removal when the policy wants none.
+// spec: END-2 b6ef, END-5 5fe9, STORE-6 aac8
 pub(crate) fn end(
     handle: Handle,
     record: &Record,

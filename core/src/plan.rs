@@ -28,7 +28,7 @@ pub(crate) struct Plan {
 
 pub(crate) enum Privilege {
     Login(Principal),
-    Elevate(u8),
+    Elevate(Principal),
 }
 
 /// What strict mode holds others to.
@@ -120,6 +120,7 @@ impl Change {
 
 impl Plan {
     /// What of the data before the change of privilege stays: all, unless it is the login of an anonymous session.
+    // spec: LOGIN-2 0c3e, LOGIN-8 6581
     pub(crate) fn carry<'a>(&self, was_logged_in: bool, policy: &'a Carry) -> &'a Carry {
         match self.privilege {
             Some(Privilege::Login(_)) if !was_logged_in && !planted(Bug::CarryIgnored) => policy,
@@ -128,11 +129,13 @@ impl Plan {
     }
 
     /// Whether anything but the housekeeping of an exchange is asked for.
+    // spec: WRITE-14 1f29
     pub(crate) fn is_empty(&self) -> bool {
         !self.writes() && self.end.is_none() && !self.rotate && !self.logout
     }
 
     /// Whether data, privilege or client details are to change.
+    // spec: WRITE-7 a0fe, WRITE-8 561b
     pub(crate) fn writes(&self) -> bool {
         !self.before.is_empty() || !self.after.is_empty() || self.privilege.is_some() || self.client.is_some()
     }
