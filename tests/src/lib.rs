@@ -16,5 +16,6 @@ pub mod scenarios;
 pub mod search;
 pub mod store;
 pub mod suite;
+pub mod traces;
 pub mod walk;
 pub mod world;

@@ -15,9 +15,11 @@ pub struct Front {
     pub deadline: u64,
     pub idle: u64,
     pub generation: u32,
+    pub issued: u64,
     pub confirmed: u64,
     pub floor: u32,
     pub previous: Previous,
+    pub ended: u64,
     pub cause: Option<u8>,
     pub principal: Option<String>,
     pub data_at: usize,
@@ -58,7 +60,8 @@ impl Front {
         input.1 += 32;
         let [created, seen, deadline, idle] = [input.number(6)?, input.number(6)?, input.number(6)?, input.number(6)?];
         let generation = input.number(4)? as u32;
-        input.1 += 32 + 6;
+        input.1 += 32;
+        let issued = input.number(6)?;
         let confirmed = input.number(6)?;
         let floor = input.number(4)? as u32;
         let kind = input.number(1)?;
@@ -73,12 +76,7 @@ impl Front {
                 Previous::Until(input.number(6)?)
             }
         };
-        let cause = if state == 2 {
-            input.number(6)?;
-            Some(input.number(1)? as u8)
-        } else {
-            None
-        };
+        let (ended, cause) = if state == 2 { (input.number(6)?, Some(input.number(1)? as u8)) } else { (0, None) };
         let principal = if input.number(1)? == 1 {
             input.1 += 7;
             let name = input.text()?;
@@ -99,9 +97,11 @@ impl Front {
             deadline,
             idle,
             generation,
+            issued,
             confirmed,
             floor,
             previous,
+            ended,
             cause,
             principal,
             data_at: input.1,
