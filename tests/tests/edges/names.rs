@@ -1,0 +1,169 @@
+//! What programs match on and people read: every name is stable, every message says what to do.
+
+use std::collections::BTreeSet;
+
+use coatroom_core::lifecycle::{Effect, Input};
+use coatroom_core::value::ValueError;
+use coatroom_core::{Cause, Change, CookieError, Error, Event, KeyError, Kind, Loaded, PolicyError, Remedy, State};
+
+use crate::forge::handle;
+
+#[test]
+fn every_error_has_its_code_its_status_and_a_sentence_of_its_own() {
+    use Remedy::{AskAgain, MendTheCall, RetryLater};
+    let table = [
+        (Error::Value(ValueError::TooDeep), "value", MendTheCall, 500),
+        (Error::BadPrincipal, "bad-principal", MendTheCall, 500),
+        (Error::NotLoggedIn, "not-logged-in", MendTheCall, 500),
+        (Error::HeadSent, "head-sent", MendTheCall, 500),
+        (Error::WrongStage, "wrong-stage", MendTheCall, 500),
+        (Error::NotAddable, "not-addable", AskAgain, 409),
+        (Error::UpdateRefused, "update-refused", AskAgain, 409),
+        (Error::TooLarge { bytes: 70_001, limit: 65_536 }, "too-large", AskAgain, 409),
+        (Error::Conflict, "conflict", AskAgain, 409),
+        (Error::Ended, "ended", AskAgain, 409),
+        (Error::Superseded, "superseded", AskAgain, 409),
+        (Error::LogoutRefused, "logout-refused", AskAgain, 409),
+        (Error::DuplicateCookie, "duplicate-cookie", AskAgain, 409),
+        (Error::Unavailable, "unavailable", RetryLater, 503),
+        (Error::Busy, "busy", RetryLater, 503),
+        (Error::Unknown, "unknown", RetryLater, 503),
+        (Error::NoRandomness, "no-randomness", RetryLater, 503),
+    ];
+    for (error, code, remedy, status) in table {
+        assert_eq!((error.code(), error.remedy(), error.status()), (code, remedy, status));
+    }
+    are_sentences(table.map(|(error, ..)| error.to_string()));
+    let text = Error::TooLarge { bytes: 70_001, limit: 65_536 }.to_string();
+    assert!(text.contains("70001") && text.contains("65536"), "{text}");
+    assert_eq!(Error::from(ValueError::TooDeep).to_string(), ValueError::TooDeep.to_string());
+}
+
+#[test]
+fn refusals_at_start_say_what_is_wrong_and_where() {
+    are_sentences([
+        KeyError::Empty.to_string(),
+        KeyError::Malformed { position: 3 }.to_string(),
+        KeyError::Short { position: 3 }.to_string(),
+        KeyError::Duplicate { position: 3 }.to_string(),
+        CookieError::Name.to_string(),
+        CookieError::SameName.to_string(),
+        CookieError::Prefix { expected: "__Host-" }.to_string(),
+        CookieError::Attribute.to_string(),
+        CookieError::InsecureSameSiteNone.to_string(),
+        CookieError::MaxAge.to_string(),
+        PolicyError::Span { field: "idle", rule: "less than `absolute`" }.to_string(),
+        PolicyError::NotOffered { choice: "`sealed`" }.to_string(),
+        PolicyError::Assurance { field: "idle" }.to_string(),
+        ValueError::NotFinite.to_string(),
+        ValueError::TooDeep.to_string(),
+        ValueError::NotCanonical.to_string(),
+    ]);
+    for position in [
+        KeyError::Malformed { position: 3 }.to_string(),
+        KeyError::Short { position: 3 }.to_string(),
+        KeyError::Duplicate { position: 3 }.to_string(),
+    ] {
+        assert!(position.contains("key 3 "), "{position}");
+    }
+    assert!(CookieError::Prefix { expected: "__Host-" }.to_string().contains("`__Host-`"));
+    assert_eq!(PolicyError::Span { field: "idle", rule: "short" }.to_string(), "`idle` must be short");
+    assert!(PolicyError::NotOffered { choice: "`sealed`" }.to_string().starts_with("`sealed` "));
+    assert!(PolicyError::Assurance { field: "idle" }.to_string().starts_with("`idle` "));
+    assert_eq!(PolicyError::Cookie(CookieError::MaxAge).to_string(), CookieError::MaxAge.to_string());
+}
+
+/// Each is a sentence, and no two are the same.
+fn are_sentences<const N: usize>(texts: [String; N]) {
+    assert!(texts.iter().all(|text| text.contains(' ') && text.len() > 20), "{texts:?}");
+    assert_eq!(texts.iter().collect::<BTreeSet<_>>().len(), N);
+}
+
+#[test]
+fn every_event_has_its_name_and_the_handle_of_its_session() {
+    let of_session = [
+        (Event::Created(handle()), "created"),
+        (Event::Presented(handle()), "presented"),
+        (Event::Rotated(handle()), "rotated"),
+        (Event::LoggedIn(handle()), "logged in"),
+        (Event::Elevated(handle()), "elevated"),
+        (Event::Ended(handle(), Cause::Logout), "ended"),
+        (Event::Reuse(handle()), "reuse"),
+        (Event::Forged(handle()), "forged id"),
+        (Event::WrongCookie(handle()), "wrong cookie"),
+        (Event::Damaged(handle()), "damaged record"),
+        (Event::Newer(handle()), "newer record"),
+        (Event::ClockBehind(handle()), "clock behind"),
+    ];
+    for (event, name) in of_session {
+        assert_eq!((event.name(), event.handle()), (name, Some(handle())));
+    }
+    for (event, name) in [(Event::Junk(Kind::Login), "junk id"), (Event::Duplicate(Kind::Visitor), "duplicate cookie")]
+    {
+        assert_eq!((event.name(), event.handle()), (name, None));
+    }
+}
+
+#[test]
+fn every_cause_and_every_change_has_its_name() {
+    let causes = [
+        (Cause::Logout, "logout", State::Destroyed),
+        (Cause::Idle, "idle", State::Expired),
+        (Cause::Absolute, "absolute", State::Expired),
+        (Cause::NotActivated, "not activated", State::Expired),
+        (Cause::Reuse, "reuse", State::Destroyed),
+        (Cause::Replaced, "replaced", State::Destroyed),
+    ];
+    for (cause, name, state) in causes {
+        assert_eq!((cause.name(), cause.state()), (name, state));
+    }
+    let changes = [
+        (Change::Created, "created"),
+        (Change::Data, "data"),
+        (Change::LoggedIn, "logged in"),
+        (Change::Elevated, "elevated"),
+        (Change::Rotated, "rotated"),
+        (Change::Confirmed, "confirmed"),
+        (Change::Touched, "touched"),
+        (Change::Ended, "ended"),
+    ];
+    for (change, name) in changes {
+        assert_eq!(change.name(), name);
+    }
+}
+
+#[test]
+fn the_twenty_cells_of_the_life_of_an_id_are_these() {
+    use Effect::{AnswerSuccessor, CarryData, EndSuccessor, None as Nothing, StartFresh};
+    use State::{Active, Created, Destroyed, Expired, Regenerated};
+    let rows = [
+        (Created, [(Active, Nothing), (Expired, Nothing), (Destroyed, Nothing), (Regenerated, CarryData)]),
+        (Active, [(Active, Nothing), (Expired, Nothing), (Destroyed, Nothing), (Regenerated, CarryData)]),
+        (Expired, [(Expired, Nothing), (Expired, Nothing), (Destroyed, Nothing), (Regenerated, StartFresh)]),
+        (Destroyed, [(Destroyed, Nothing), (Destroyed, Nothing), (Destroyed, Nothing), (Regenerated, StartFresh)]),
+        (
+            Regenerated,
+            [
+                (Regenerated, Nothing),
+                (Regenerated, Nothing),
+                (Regenerated, EndSuccessor),
+                (Regenerated, AnswerSuccessor),
+            ],
+        ),
+    ];
+    assert_eq!(rows.map(|(state, _)| state), State::ALL);
+    for (state, cells) in rows {
+        let table = Input::ALL.map(|input| (state.on(input).next, state.on(input).effect));
+        assert_eq!(table, cells, "{}", state.name());
+    }
+    assert_eq!(State::ALL.map(State::name), ["Created", "Active", "Expired", "Destroyed", "Regenerated"]);
+    assert_eq!(Input::ALL.map(Input::name), ["Present", "Elapse", "Destroy", "Regenerate"]);
+    assert_eq!(Nothing.words(), "");
+    are_sentences([CarryData, StartFresh, EndSuccessor, AnswerSuccessor].map(|effect| effect.words().to_owned()));
+}
+
+#[test]
+fn a_loaded_record_prints_its_size_and_nothing_of_itself() {
+    let loaded = [Loaded::Found(vec![171; 4]), Loaded::Absent, Loaded::Unavailable];
+    assert_eq!(loaded.map(|loaded| format!("{loaded:?}")), ["Found(4)", "Absent", "Unavailable"]);
+}
