@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// Whether nothing is left to write or to say: the usual read of a session with a confirmed id, or no session at all.
-    // spec: WRITE-14 1f29, TIME-9 4c66
+    // spec: WRITE-18 2fed
     fn is_settled(&self) -> bool {
         if !self.exchange.plan.is_empty() || !self.exchange.reactions.is_empty() {
             return false;

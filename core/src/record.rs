@@ -312,7 +312,7 @@ impl Head {
     }
 
     /// Replaces the id of the same principal; the old one stays usable until the client has shown the new one.
-    // spec: ROT-3 0963, ROT-8 2467
+    // spec: ROT-3 0963, ROT-8 2467, CLAIM-4 4783
     pub(crate) fn rotate(&mut self, next: &SessionId, nonce: Nonce, now: Timestamp) {
         self.previous = Some(Previous { digest: self.current.digest, phase: Phase::Pending(nonce) });
         self.current =
