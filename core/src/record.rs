@@ -244,7 +244,7 @@ impl Head {
     }
 
     /// Whether an id of this generation is from before the present login: dead for good.
-    // spec: LOGIN-1 3794, REUSE-2 b0f2, CLAIM-1 2a35
+    // spec: REUSE-2 b0f2, CLAIM-1 2a35
     pub(crate) fn is_below_floor(&self, generation: u32) -> bool {
         generation < self.floor && !planted(Bug::NoFloorCheck)
     }
