@@ -217,7 +217,7 @@ impl Commit {
     }
 
     /// Login and elevation: a fresh secret, and the floor rises to it.
-    // spec: LOGIN-1 3794, LOGIN-5 2b46, LOGIN-6 5d77, LOGIN-7 94f7, CLAIM-7 3c2e
+    // spec: LOGIN-1 3794, LOGIN-5 2b46, LOGIN-6 5d77, LOGIN-7 94f7, LOGIN-8 6581
     fn raise<'a>(
         &self,
         record: &'a Record,
@@ -280,7 +280,7 @@ impl Commit {
 
     /// The client may have missed the new id: any exchange that it opened with the old one says it again, the very same,
     /// unless this one took so long that the client may have moved on.
-    // spec: ROT-4 97ec, COOK-14 aa28, CLAIM-4 4783
+    // spec: ROT-4 97ec, COOK-14 aa28
     fn answer_again(&self, head: &Head, closer: &Closer) -> Option<(Kind, SessionId, Timestamp)> {
         let Phase::Pending(nonce) = head.previous?.phase else { return None };
         let took = closer.exchange.now.since(closer.opened_at);
@@ -333,7 +333,7 @@ impl Commit {
 
     /// Strict mode: whether another exchange changed a key that this one read or set. An exchange that writes nothing of
     /// its own has nothing to be refused: housekeeping merges.
-    // spec: WRITE-6 b7e4, WRITE-7 a0fe
+    // spec: WRITE-6 b7e4
     fn conflicts(&self, record: &Record) -> bool {
         let (ours, theirs) = (&self.base.record.data, &record.data);
         self.reads.strict
@@ -348,7 +348,7 @@ impl Commit {
 }
 
 /// A session that did not exist before. Nothing when there is nothing to keep in it.
-// spec: ID-4 9900, COOK-15 bf16, COOK-16 bfe5, COOK-18 0051, WRITE-13 2f77, LIFE-7 2908
+// spec: ID-4 9900, COOK-15 bf16, COOK-16 bfe5, COOK-17 b93e, COOK-18 0051, WRITE-13 2f77, LIFE-7 2908
 fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
     let exchange = &closer.exchange;
     let settings = closer.policy().settings();

@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// Whether nothing is left to write or to say: the usual read of a session with a confirmed id, or no session at all.
-    // spec: WRITE-14 1f29, TIME-9 4c66
+    // spec: WRITE-18 2fed
     fn is_settled(&self) -> bool {
         let nothing_due = self.exchange.reactions.is_empty() && !self.exchange.clears_by_mistake();
         if !self.exchange.plan.is_empty() || !nothing_due {
@@ -236,7 +236,7 @@ impl Closer {
     }
 
     /// Whether so many writes came in between that an attempt of unknown outcome can no longer be recognised.
-    // spec: WRITE-11 73cf
+    // spec: WRITE-11 5aef
     fn lost_track(&self, current: Option<&Record>) -> bool {
         let kept = u64::try_from(COMMITS_KEPT).unwrap_or(u64::MAX);
         self.uncertain_since
@@ -270,7 +270,7 @@ impl Save {
     }
 
     /// The outcome of the swap is unknown, and a load of the same handle gave this.
-    // spec: WRITE-11 73cf
+    // spec: WRITE-11 5aef
     pub fn reloaded(mut self, loaded: Loaded) -> Closing {
         self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(2);
         self.closer.uncertain_since = self.closer.uncertain_since.or(self.work.task.version());
@@ -282,7 +282,7 @@ impl Save {
 
     /// Patience is over, or the store is out of reach: `error` unless an attempt of unknown outcome makes it
     /// [`Error::Unknown`].
-    // spec: EVT-2 a367, WRITE-11 73cf
+    // spec: EVT-2 a367, WRITE-11 5aef
     pub fn gave_up(self, error: Error) -> Failure {
         let error = if self.closer.uncertain_since.is_some() { Error::Unknown } else { error };
         let Closer { mut exchange, mut draft, .. } = *self.closer;
@@ -301,7 +301,7 @@ impl Save {
         self.closer.go_on()
     }
 
-    // spec: WRITE-2 c432, WRITE-10 195a, WRITE-11 73cf, WRITE-12 8880, WRITE-13 2f77, CLAIM-3 4985
+    // spec: WRITE-2 c432, WRITE-10 195a, WRITE-11 5aef, WRITE-12 8880, WRITE-13 2f77, CLAIM-3 4985
     fn settle(mut self, loaded: Loaded) -> Closing {
         if let Task::Create(_) = self.work.task {
             // A refused or unknown create may be somebody's, or half ours: never again under that handle.

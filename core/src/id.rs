@@ -92,7 +92,7 @@ impl Digest {
         &self.0
     }
 
-    // spec: ID-5 2023, ID-6 0632
+    // spec: ID-5 2023
     pub(crate) fn matches(&self, secret: &Secret) -> bool {
         is_same(&self.0, &secret.digest().0) || planted(Bug::DigestUnchecked)
     }

@@ -129,7 +129,7 @@ impl Plan {
     }
 
     /// Whether anything but the housekeeping of an exchange is asked for.
-    // spec: WRITE-14 1f29
+    // spec: WRITE-17 01cf, WRITE-18 2fed
     pub(crate) fn is_empty(&self) -> bool {
         !self.writes() && self.end.is_none() && !self.rotate && !self.logout
     }

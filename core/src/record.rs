@@ -244,7 +244,7 @@ impl Head {
     }
 
     /// Whether an id of this generation is from before the present login: dead for good.
-    // spec: LOGIN-1 3794, REUSE-2 b0f2, CLAIM-1 2a35
+    // spec: REUSE-2 b0f2, CLAIM-1 2a35
     pub(crate) fn is_below_floor(&self, generation: u32) -> bool {
         generation < self.floor && !planted(Bug::NoFloorCheck)
     }
@@ -317,7 +317,7 @@ impl Head {
     }
 
     /// Replaces the id of the same principal; the old one stays usable until the client has shown the new one.
-    // spec: ROT-3 0963, ROT-8 2467
+    // spec: ROT-3 0963, ROT-8 2467, CLAIM-4 4783
     pub(crate) fn rotate(&mut self, next: &SessionId, nonce: Nonce, now: Timestamp) {
         self.previous = Some(Previous { digest: self.current.digest, phase: Phase::Pending(nonce) });
         self.current =

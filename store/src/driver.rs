@@ -171,7 +171,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Only what is stored can tell whether a swap took place.
-    // spec: WRITE-11 73cf, STORE-8 8f18
+    // spec: WRITE-11 5aef, STORE-8 8f18
     async fn reload(&self, save: Save, trial: &Trial) -> Closing {
         loop {
             let loaded = self.store.load(save.swap().handle).await;

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Kind, Rotation, Session, Settings, Stamp, Swap, Timestamp};
+use coatroom_core::{Event, Kind, Rotation, Session, Settings, Stamp, Swap, Timestamp};
 use coatroom_tests::browser::read_line;
 use coatroom_tests::house::House;
 use rand_core::{TryCryptoRng, TryRng};
@@ -124,19 +124,58 @@ fn a_record_that_contradicts_itself_is_damaged() {
     exchange(&mut house, 1, |session| session.login("alice", &["admin", "user"], 1).unwrap());
     let handle = house.id(Kind::Login).handle;
     let whole = house.store.get(handle).unwrap().to_vec();
-    let is_live = |house: &House| house.open().session().unwrap().is_live();
-    assert!(is_live(&house));
-    // One byte after the other: state, floor, kind of previous id, presence of a principal, a role out of order, data.
+    let mut is_damaged = |record: Vec<u8>| {
+        house.store.records.insert(handle, record.into());
+        let trace = house.open().session().unwrap().trace();
+        assert_eq!(trace.handle.is_none(), trace.events == [Event::Damaged(handle)]);
+        trace.handle.is_none()
+    };
+    assert!(!is_damaged(whole.clone()));
+    let change = |changes: &[(usize, u8)]| {
+        let mut changed = whole.clone();
+        changes.iter().for_each(|&(place, byte)| changed[place] = byte);
+        changed
+    };
+    // State, floor, kind of previous id, presence of a principal, a role out of order, an indefinite map, a cut-off value.
     let at = |text: &[u8]| whole.windows(text.len()).position(|window| window == text).unwrap();
     let changes = [(1, 0), (1, 2), (1, 3), (114, 9), (118, 1), (118, 3), (119, 0), (119, 2), (at(b"admin"), b'z')];
     for (place, byte) in changes.into_iter().chain([(whole.len() - 4, 0xbf), (whole.len() - 1, 0x18)]) {
-        let mut changed = whole.clone();
-        changed[place] = byte;
-        house.store.records.insert(handle, changed.into());
-        assert!(!is_live(&house), "byte {place} as {byte}");
+        assert!(is_damaged(change(&[(place, byte)])), "byte {place} as {byte}");
     }
-    let mut longer = whole;
-    longer.push(0);
-    house.store.records.insert(handle, longer.into());
-    assert!(!is_live(&house));
+    // With a previous id: pending or in its grace, the current one confirmed or not, at the floor or above it.
+    for (kind, length) in [(1, 48), (2, 38)] {
+        for (confirmed, floor) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let mut with = change(&[(113, confirmed), (117, floor), (118, kind)]);
+            with.splice(119..119, vec![7; length]);
+            let may_be = floor == 0 && (kind == 1) == (confirmed == 0);
+            assert_eq!(is_damaged(with), !may_be, "{kind} {confirmed} {floor}");
+        }
+    }
+    // Ended, with roles and data; and a byte too many.
+    let mut ended = change(&[(1, 2)]);
+    ended.splice(119..119, [0; 7]);
+    assert!(is_damaged(ended));
+    assert!(is_damaged([&whole[..], &[0]].concat()));
+}
+
+#[test]
+// spec: REC-3 e864, REC-4 ee90, CLAIM-9 72e0
+fn no_part_of_a_record_is_one_whatever_lengths_it_claims() {
+    let mut house = House::new(Settings::default());
+    exchange(&mut house, 0, |session| session.set("a", vec![7; 40]).unwrap());
+    let handle = house.id(Kind::Visitor).handle;
+    let whole = house.store.get(handle).unwrap().to_vec();
+    assert!(house.open().session().unwrap().is_live());
+    let claims = (120..124).map(|place| {
+        let mut changed = whole.clone();
+        changed[place] = 0xff;
+        changed
+    });
+    let many = [&whole[..124], &[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]].concat();
+    let parts = (0..whole.len()).map(|length| whole[..length].to_vec());
+    for part in parts.chain(claims).chain([many]) {
+        house.store.records.insert(handle, part.into());
+        let mut staged = house.open();
+        assert_eq!(staged.session().unwrap().trace().events, [Event::Damaged(handle)]);
+    }
 }

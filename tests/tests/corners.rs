@@ -73,8 +73,10 @@ fn max_age_is_what_is_left_of_the_absolute_limit_and_never_zero() {
 
 #[test]
 // spec: COOK-19 3df9
-fn reading_and_writing_with_a_known_id_set_no_cookie() {
-    let mut house = House::logged_in(settings());
+fn a_cookie_is_set_for_an_id_that_is_issued_and_not_for_reading_and_writing_with_a_known_one() {
+    let mut house = House::new(settings());
+    assert_eq!(house.run(|session| login(session, "alice")).unwrap().cookies.len(), 1);
+    assert!(house.run(|_| ()).unwrap().cookies.is_empty());
     assert!(house.run(|session| drop(session.get("a"))).unwrap().cookies.is_empty());
     assert!(house.run(|session| set(session, "a", 1)).unwrap().cookies.is_empty());
 }
@@ -228,18 +230,28 @@ fn a_refused_id_is_no_use_of_its_session() {
 
 #[test]
 // spec: REUSE-2 b0f2
-fn a_reaction_to_a_copy_is_dropped_once_a_login_raised_the_floor_above_it() {
-    let mut house = House::logged_in(settings());
-    let old = house.browser.clone();
-    house.run(|session| assert_eq!(session.rotate(), Rotation::Rotated)).unwrap();
-    house.run(|_| ()).unwrap();
-    house.now += 10_000;
-    let thief = house.open_with(&old.header());
-    house.run(|session| login(session, "alice")).unwrap();
-    let now = house.now;
-    let thief = house.close_at(thief, now);
-    house.drive(thief).unwrap();
-    assert_eq!(house.user().as_deref(), Some("alice"));
+fn an_id_below_the_floor_is_refused_without_a_reaction_also_if_a_login_came_in_between() {
+    for logs_in in [false, true] {
+        let mut house = House::logged_in(settings());
+        let old = house.browser.clone();
+        house.run(|session| assert_eq!(session.rotate(), Rotation::Rotated)).unwrap();
+        house.run(|_| ()).unwrap();
+        house.now += 10_000;
+        let thief = house.open_with(&old.header());
+        if logs_in {
+            house.run(|session| login(session, "alice")).unwrap();
+        }
+        let thief = house.close(thief);
+        house.drive(thief).unwrap();
+        assert_eq!(house.user().is_some(), logs_in);
+
+        let record = house.store.records.clone();
+        let new = std::mem::replace(&mut house.browser, old);
+        assert_eq!(house.user(), None);
+        house.run(|_| ()).unwrap();
+        assert_eq!(house.store.records, record);
+        house.browser = new;
+    }
 }
 
 // Writes.
@@ -397,6 +409,11 @@ fn a_login_by_the_same_principal_keeps_data_and_handle_whatever_is_carried_from_
     let after = house.id(Kind::Login);
     assert_eq!((after.handle, after.generation), (before.handle, before.generation + 1));
     assert_eq!(house.value(Kind::Login, "a"), Some(Value::Int(1)));
+
+    house.browser = Browser::default();
+    house.run(|session| set(session, "a", 1)).unwrap();
+    house.run(|session| login(session, "alice")).unwrap();
+    assert_eq!(house.value(Kind::Login, "a"), None);
 }
 
 #[test]
@@ -462,7 +479,9 @@ fn a_logout_that_finds_nothing_to_end_is_acknowledged() {
         let mut house = House::logged_in(Settings { tombstone, ..settings() });
         let mut late = house.open();
         late.session().unwrap().logout();
+        let left = house.browser.clone();
         house.run(Session::logout).unwrap();
+        assert_eq!(house.open_with(&left.header()).session().unwrap().state(), Some(State::Destroyed));
         assert_eq!(house.finish(late).unwrap().cookies.len(), 2);
         assert_eq!(house.run(Session::logout).unwrap().cookies.len(), 2, "nobody was there");
     }

@@ -690,7 +690,7 @@ fn adding(house: &mut House, applied: bool) -> (Save, Staged) {
 }
 
 #[test]
-// spec: WRITE-10 195a, WRITE-11 73cf, REC-7 821f
+// spec: WRITE-10 195a, WRITE-11 5aef, REC-7 821f
 fn an_unknown_outcome_is_recognised_through_four_later_writes_and_then_given_up() {
     for (others, expected) in [(0, None), (3, None), (4, Some(Error::Unknown))] {
         for heard in [false, true] {
@@ -714,7 +714,7 @@ fn an_unknown_outcome_is_recognised_through_four_later_writes_and_then_given_up(
 }
 
 #[test]
-// spec: WRITE-11 73cf
+// spec: WRITE-11 5aef
 fn a_write_that_was_lost_is_sent_again_and_one_that_nobody_can_tell_is_unknown() {
     let mut house = House::logged_in(settings());
     let (save, _) = adding(&mut house, false);
@@ -780,7 +780,7 @@ fn a_settled_doubt_about_one_record_is_no_doubt_about_the_next() {
 }
 
 #[test]
-// spec: END-5 5fe9, WRITE-11 73cf
+// spec: END-5 5fe9, WRITE-11 5aef
 fn an_ending_goes_on_until_the_store_answers_and_a_removal_is_an_ending() {
     for tombstone in [Duration::ZERO, Duration::from_secs(60)] {
         let mut house = House::logged_in(Settings { tombstone, ..settings() });
