@@ -11,5 +11,6 @@ pub mod search;
 pub mod store;
 pub mod suite;
 pub mod traces;
+pub mod traces_walk;
 pub mod walk;
 pub mod world;
