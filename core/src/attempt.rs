@@ -81,6 +81,7 @@ impl Task {
     }
 
     /// The tasks of a plan, in order.
+    // spec: LOGIN-3 2223, END-1 9a4d
     pub(crate) fn of_plan(base: Option<Base>, plan: Plan, reads: Reads) -> Vec<Self> {
         match (base, plan.end) {
             (None, _) => vec![Self::Create(Box::new(plan))],
@@ -96,6 +97,7 @@ impl Task {
     }
 
     /// The store holds something else than believed.
+    // spec: WRITE-2 c432, CLAIM-3 4985
     pub(crate) fn meets(&mut self, record: Option<Box<Record>>) {
         match self {
             Self::React(task) => task.current = record,
@@ -135,6 +137,7 @@ impl Commit {
         }
     }
 
+    // spec: WRITE-8 561b
     fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current() else { return Ok(self.refused(Standing::Ended(Cause::Logout))) };
         let now = closer.exchange.now.max(record.head.seen_at);
@@ -161,6 +164,7 @@ impl Commit {
         attempt
     }
 
+    // spec: WRITE-2 c432, WRITE-7 a0fe, WRITE-14 1f29, WRITE-15 bde4, STORE-6 aac8, TIME-4 c482
     fn write(
         &self,
         (before, after): (&mut Journal, &mut Journal),
@@ -189,7 +193,7 @@ impl Commit {
         }
         let principal = self.raise(record, &mut head, &mut outcome, now, closer)?;
         self.rotate(standing, &mut head, &mut outcome, now, closer);
-        durable |= outcome.id.is_some();
+        durable |= outcome.id.is_some() && !planted(Bug::IdsNotDurable);
         if outcome.changes.is_empty() {
             if head.touch(now, policy.touch(head.idle)) {
                 outcome.note(Change::Touched, None);
@@ -213,6 +217,7 @@ impl Commit {
     }
 
     /// Login and elevation: a fresh secret, and the floor rises to it.
+    // spec: LOGIN-1 3794, LOGIN-5 2b46, LOGIN-6 5d77, LOGIN-7 94f7, CLAIM-7 3c2e
     fn raise<'a>(
         &self,
         record: &'a Record,
@@ -226,14 +231,19 @@ impl Commit {
         let principal = match (&self.plan.privilege, &record.principal) {
             (None, principal) => return Ok(principal.as_ref().map(Cow::Borrowed)),
             (Some(Privilege::Login(principal)), _) => {
-                head.deadline = now.plus(settings.absolute);
+                if !planted(Bug::LoginKeepsDeadline) {
+                    head.deadline = now.plus(settings.absolute);
+                }
                 head.idle = settings.idle;
                 outcome.note(Change::LoggedIn, Some(Event::LoggedIn(handle)));
                 Principal { authenticated_at: now, ..principal.clone() }
             }
-            (Some(Privilege::Elevate(level)), Some(principal)) => {
+            (Some(Privilege::Elevate(elevated)), Some(principal)) => {
+                if planted(Bug::ElevateMovesDeadline) {
+                    head.deadline = now.plus(settings.absolute);
+                }
                 outcome.note(Change::Elevated, Some(Event::Elevated(handle)));
-                Principal { level: *level, authenticated_at: now, ..principal.clone() }
+                Principal { level: elevated.level, authenticated_at: now, ..principal.clone() }
             }
             (Some(Privilege::Elevate(_)), None) => return Err(Error::Superseded),
         };
@@ -248,9 +258,11 @@ impl Commit {
     }
 
     /// Rotation: only an id that was confirmed before this exchange opened, and is still the current one.
+    // spec: ROT-1 5391, ROT-2 8346, ROT-9 f305
     fn rotate(&self, standing: Standing, head: &mut Head, outcome: &mut Outcome, now: Timestamp, closer: &Closer) {
-        let confirmed_before =
-            self.base.standing == Standing::Current && self.base.record.head.current.confirmed_at.is_some();
+        let opened = self.base.record.head.current;
+        let confirmed_before = self.base.standing == Standing::Current
+            && (opened.confirmed_at.is_some() || planted(Bug::RotateUnconfirmed));
         let current = standing == Standing::Current || (planted(Bug::RotateTwice) && standing == Standing::Pending);
         if !self.plan.rotate || self.plan.privilege.is_some() || !current || !confirmed_before {
             return;
@@ -268,16 +280,19 @@ impl Commit {
 
     /// The client may have missed the new id: any exchange that it opened with the old one says it again, the very same,
     /// unless this one took so long that the client may have moved on.
+    // spec: ROT-4 97ec, COOK-14 aa28, CLAIM-4 4783
     fn answer_again(&self, head: &Head, closer: &Closer) -> Option<(Kind, SessionId, Timestamp)> {
         let Phase::Pending(nonce) = head.previous?.phase else { return None };
         let took = closer.exchange.now.since(closer.opened_at);
         let next = self.base.id.successor(&nonce)?;
         let same = next.generation == head.current.generation && head.current.digest.matches(&next.secret);
-        (same && took <= closer.policy().settings().grace).then_some((Kind::Login, next, head.deadline))
+        let prompt = took <= closer.policy().settings().grace || planted(Bug::AnswerLate);
+        (same && prompt).then_some((Kind::Login, next, head.deadline))
     }
 
     /// A limit has passed since the exchange was opened, going by a record that others may have used or renewed since. So
     /// the end is written on that very record, and a conflict is judged anew.
+    // spec: TIME-9 4c66
     fn end_if_unused(&mut self, now: Timestamp, cause: Cause, closer: &Closer) -> Result<Attempt, Error> {
         let attempt = end(self.base.id.handle, &self.base.record, now, cause, closer)?;
         let mut ended = self.base.record.clone();
@@ -288,6 +303,7 @@ impl Commit {
     }
 
     /// The id is no longer admitted. A login starts afresh and inherits nothing; other writes are refused.
+    // spec: LOGIN-4 e450, WRITE-8 561b, ROT-7 52c0, REUSE-3 8d76
     fn refused(&mut self, standing: Standing) -> Attempt {
         let error = match standing {
             Standing::BelowFloor | Standing::Reuse => Error::Superseded,
@@ -305,7 +321,10 @@ impl Commit {
             tasks.push(Task::React(Reacting { handle, generation, what, current: Some(Box::new(record.clone())) }));
         }
         if matches!(self.plan.privilege, Some(Privilege::Login(_))) {
-            let plan = Plan { before: Journal::default(), ..core::mem::take(&mut self.plan) };
+            let mut plan = core::mem::take(&mut self.plan);
+            if !planted(Bug::FreshLoginInherits) {
+                plan.before = Journal::default();
+            }
             tasks.push(Task::Create(Box::new(plan)));
             return Attempt::Instead(tasks, None);
         }
@@ -314,9 +333,11 @@ impl Commit {
 
     /// Strict mode: whether another exchange changed a key that this one read or set. An exchange that writes nothing of
     /// its own has nothing to be refused: housekeeping merges.
+    // spec: WRITE-6 b7e4, WRITE-7 a0fe
     fn conflicts(&self, record: &Record) -> bool {
         let (ours, theirs) = (&self.base.record.data, &record.data);
         self.reads.strict
+            && !planted(Bug::StrictIgnored)
             && self.plan.writes()
             && if self.reads.all {
                 ours.as_bytes() != theirs.as_bytes()
@@ -327,6 +348,7 @@ impl Commit {
 }
 
 /// A session that did not exist before. Nothing when there is nothing to keep in it.
+// spec: ID-4 9900, COOK-15 bf16, COOK-16 bfe5, COOK-18 0051, WRITE-13 2f77, LIFE-7 2908
 fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
     let exchange = &closer.exchange;
     let settings = closer.policy().settings();
@@ -342,7 +364,7 @@ fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
         if data.as_ref() == empty.as_bytes() && plan.client.is_none() {
             return Ok(Attempt::Nothing(Outcome::default()));
         }
-        if exchange.superseded {
+        if exchange.superseded && !planted(Bug::SupersededStartsAfresh) {
             return Err(Error::Superseded);
         }
     }
@@ -364,6 +386,7 @@ fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
     Ok(Attempt::Swap(swap, outcome))
 }
 
+// spec: TIME-3 cd01, TIME-12 144d, REC-7 821f
 fn first_head(id: &SessionId, closer: &Closer) -> Head {
     let now = closer.exchange.now;
     let settings = closer.policy().settings();
@@ -385,6 +408,7 @@ fn first_head(id: &SessionId, closer: &Closer) -> Head {
     }
 }
 
+// spec: STORE-1 4bc6, STORE-7 250a
 pub(crate) fn swap(
     handle: Handle,
     expected: Option<&Head>,
@@ -396,12 +420,14 @@ pub(crate) fn swap(
     let settings = policy.settings();
     let garbage_at = match head.end {
         Some(end) => end.at.plus(settings.tombstone),
+        None if planted(Bug::SweptEarly) => head.seen_at,
         None => head.limits().ends_at().plus(settings.skew),
     };
     Swap { handle, expected: expected.map(Stamp::of_head), new, durable, garbage_at }
 }
 
 /// The data after both journals, with what the policy carries across the change of privilege between them.
+// spec: LOGIN-2 0c3e, WRITE-1 e9ba, CLAIM-3 4985
 fn replay<'a>(
     before: &mut Journal,
     after: &mut Journal,
@@ -416,7 +442,8 @@ fn replay<'a>(
     Ok(Cow::Owned(data::encode(&after.replay(pairs)?)))
 }
 
+// spec: REC-9 78b2
 fn check_size(record: &[u8], policy: &Policy) -> Result<(), Error> {
     let (bytes, limit) = (record.len(), policy.settings().size);
-    if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
+    if bytes > limit && !planted(Bug::SizeUnchecked) { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
 }

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 /// The text of `bytes`.
+// spec: ID-1 bd5d, ID-7 ac74
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
     for chunk in bytes.chunks(3) {
@@ -21,6 +22,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 }
 
 /// The bytes of `text`, or nothing when it has a foreign character, an impossible length or set bits after the last byte.
+// spec: KEY-1 d259
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len().div_ceil(4).saturating_mul(3));
     let mut wrong = 0;
@@ -45,6 +47,7 @@ pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The fixed-size form of [`decode`] for whole groups: `text` must have exactly `CHARS` characters, `4 / 3` of `BYTES`.
+// spec: ID-1 bd5d, ID-3 a335
 pub(crate) fn decode_exact<const CHARS: usize, const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
     const { assert!(CHARS.is_multiple_of(4) && CHARS / 4 * 3 == BYTES, "whole groups") };
     let text: &[u8; CHARS] = text.try_into().ok()?;
@@ -107,6 +110,7 @@ mod tests {
     }
 
     #[test]
+    // spec: KEY-1 d259, ID-3 a335
     fn every_length_makes_the_round_trip_and_only_the_canonical_text_is_accepted() {
         for length in 0..80_u8 {
             let bytes: Vec<u8> = (0..length).map(|n| n.wrapping_mul(151)).collect();

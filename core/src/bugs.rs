@@ -1,13 +1,63 @@
 //! Defects planted on purpose, to show that the checkers in `tests/` find them. A build has them only under
 //! `--cfg coatroom_bugs`; in every other build `planted` is the constant `false` and nothing of them is left.
 
-/// A defect that a test can switch on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bug {
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A defect that a test can switch on.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Bug {
+            $($(#[$doc])* $name,)*
+        }
+
+        #[cfg(coatroom_bugs)]
+        impl Bug {
+            /// All of them.
+            pub const ALL: [Self; [$(stringify!($name)),*].len()] = [$(Self::$name),*];
+        }
+    };
+}
+
+bugs! {
     /// Login keeps the id that the client had before.
     KeepOldId,
     /// Ids from before the login are judged as if there were no floor.
     NoFloorCheck,
+    /// An id from before the login counts as reuse, so a planter can end the victim's session.
+    FloorReacts,
+    /// A login is opened by the visitor cookie, and the other way round.
+    KindUnchecked,
+    /// Visitors and logins share one cookie.
+    OneCookie,
+    /// Of a cookie that comes twice, the last one counts.
+    DoubledNameCounts,
+    /// An id counts without a genuine tag, and random cookies reach the store.
+    TagUnchecked,
+    /// Any secret opens the session of its handle.
+    DigestUnchecked,
+    /// An id that was never issued ends the session.
+    ForgedEnds,
+    /// The store holds the secret in place of its digest.
+    SecretStored,
+    /// Scripts can read the cookies.
+    HttpOnlyDropped,
+    /// Responses of a session may be kept by shared caches.
+    CacheHintsDropped,
+    /// The cookie of an expired session is cleared.
+    ExpiryClearsCookie,
+    /// The cookie of a replaced id is cleared, which may be the newer one by then.
+    StaleCookieCleared,
+    /// A write by a replaced login id goes to a fresh visitor session.
+    SupersededStartsAfresh,
+    /// A login does not move the absolute limit.
+    LoginKeepsDeadline,
+    /// An elevation moves the absolute limit.
+    ElevateMovesDeadline,
+    /// All anonymous data survives a login, whatever the policy says.
+    CarryIgnored,
+    /// A login that had to start afresh takes along what was set before it.
+    FreshLoginInherits,
+    /// A login as somebody else goes on with the session of the one before.
+    PrincipalReplacedInPlace,
     /// The grace of a replaced id outlasts the session's absolute limit.
     GraceBeyondDeadline,
     /// The grace of a replaced id never ends.
@@ -18,16 +68,26 @@ pub enum Bug {
     RotateTwice,
     /// A rotation follows the last one at once.
     RotateWithoutRest,
+    /// An id rotates that was not confirmed when the exchange was opened.
+    RotateUnconfirmed,
+    /// Visitors' ids rotate.
+    VisitorsRotated,
+    /// Once the new id is confirmed, the old one can still derive it.
+    NonceKept,
+    /// A rotation is answered again however long the exchange took.
+    AnswerLate,
+    /// A replaced id that was refused stays in the record.
+    PreviousKept,
     /// A logout by a replaced id in grace leaves its successor alone.
     LogoutSparesSuccessor,
-    /// Visitors and logins share one cookie.
-    OneCookie,
-    /// A write of unknown outcome is repeated without asking whether it took place.
-    BlindRepeat,
-    /// On a conflict the data is written back as it was read.
-    WriteBackWhole,
+    /// A logout ends the session that somebody else logged in to since.
+    LogoutCrossesPrincipals,
+    /// A logout that was refused looks like one that was done.
+    LogoutPretends,
     /// A copied id is refused and nothing more.
     ReuseIgnored,
+    /// A limit passes a millisecond late.
+    LimitLate,
     /// A limit that passed is not written down.
     ExpiryForgotten,
     /// What a dead id calls for is dropped when the exchange is refused.
@@ -36,29 +96,46 @@ pub enum Bug {
     StaleExpiry,
     /// A commit is judged by the time at which its exchange was opened.
     CommitByOpening,
-}
-
-#[cfg(coatroom_bugs)]
-impl Bug {
-    /// All of them.
-    pub const ALL: [Self; 16] = [
-        Self::KeepOldId,
-        Self::NoFloorCheck,
-        Self::GraceBeyondDeadline,
-        Self::GraceForever,
-        Self::RotationMovesDeadline,
-        Self::RotateTwice,
-        Self::RotateWithoutRest,
-        Self::LogoutSparesSuccessor,
-        Self::OneCookie,
-        Self::BlindRepeat,
-        Self::WriteBackWhole,
-        Self::ReuseIgnored,
-        Self::ExpiryForgotten,
-        Self::ReactionDropped,
-        Self::StaleExpiry,
-        Self::CommitByOpening,
-    ];
+    /// A record from the future is used.
+    SkewIgnored,
+    /// A session whose first id is never presented lives on.
+    ActivationIgnored,
+    /// Presence does not count as use.
+    TouchForgotten,
+    /// Presence moves the absolute limit.
+    TouchMovesDeadline,
+    /// A live session counts as garbage.
+    SweptEarly,
+    /// A write of unknown outcome is repeated without asking whether it took place.
+    BlindRepeat,
+    /// A record remembers one commit instead of four.
+    OneCommitKept,
+    /// A create that was refused or unknown is tried again under its handle.
+    CreateAgain,
+    /// On a conflict the data is written back as it was read.
+    WriteBackWhole,
+    /// Strict exchanges merge.
+    StrictIgnored,
+    /// After a conflict an update stands as it was computed.
+    UpdateNotRerun,
+    /// A sum that is too large wraps around.
+    AddWraps,
+    /// A record may have any size.
+    SizeUnchecked,
+    /// Stores compare the version alone.
+    VersionOnly,
+    /// The version of a record wraps around.
+    VersionWraps,
+    /// A record of a newer format reads as absent.
+    NewerIsAbsent,
+    /// A store that does not answer reads as absent.
+    UnavailableIsAbsent,
+    /// A login or rotation is acknowledged before it is safe.
+    IdsNotDurable,
+    /// An ending is acknowledged before it is safe.
+    EndingNotDurable,
+    /// Numbers are read in longer forms than the shortest.
+    LooseCbor,
 }
 
 #[cfg(coatroom_bugs)]

@@ -5,6 +5,7 @@ use core::cmp::Ordering;
 
 use minicbor::{Decoder, Encoder};
 
+use crate::bugs::{Bug, planted};
 use crate::value::{ValueError, key_order};
 
 /// One step of reading: a whole scalar, or the head of a list or map whose items follow.
@@ -48,6 +49,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next map key, which must sort after `last`; `last` becomes this key.
+    // spec: VAL-2 59d7
     pub fn key(&mut self, last: &mut Option<&'a str>) -> Result<&'a str, ValueError> {
         let Token::Text(key) = self.token()? else { return Err(ValueError::NotCanonical) };
         match last.replace(key) {
@@ -57,6 +59,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks and passes over one value with at most `depth` levels of nesting.
+    // spec: VAL-3 915a, VAL-4 8576
     pub fn skip(&mut self, depth: usize) -> Result<(), ValueError> {
         match self.token()? {
             Token::List(items) => {
@@ -87,6 +90,7 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    // spec: VAL-1 3a73, VAL-2 59d7
     fn next(&mut self) -> Option<Token<'a>> {
         let start = self.rest;
         let (&initial, rest) = start.split_first()?;
@@ -111,6 +115,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The argument of a head (RFC 8949 section 3), in its shortest form or not at all.
+    // spec: VAL-2 59d7
     fn argument(&mut self, additional: u8) -> Option<u64> {
         let (argument, least) = match additional {
             0..=0x17 => return Some(u64::from(additional)),
@@ -120,10 +125,11 @@ impl<'a> Reader<'a> {
             0x1b => (u64::from_be_bytes(self.array()?), 0x1_0000_0000),
             _ => return None,
         };
-        (argument >= least).then_some(argument)
+        (argument >= least || planted(Bug::LooseCbor)).then_some(argument)
     }
 
     /// A finite float whose encoding, which begins at `start`, is the shortest that keeps it.
+    // spec: VAL-1 3a73, VAL-2 59d7
     fn float(&mut self, start: &'a [u8]) -> Option<Token<'a>> {
         let mut decoder = Decoder::new(start);
         let value = match start.first()? {
@@ -141,6 +147,7 @@ impl<'a> Reader<'a> {
         Some(*array)
     }
 
+    // spec: VAL-5 4807
     fn take(&mut self, length: u64) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
         self.rest = rest;
@@ -173,6 +180,7 @@ impl Writer {
     }
 
     /// A finite float, in the shortest form that keeps it.
+    // spec: VAL-1 3a73, VAL-2 59d7
     pub fn float(&mut self, value: f64) -> Result<(), ValueError> {
         if !value.is_finite() {
             return Err(ValueError::NotFinite);
@@ -228,6 +236,7 @@ fn count(length: usize) -> u64 {
 }
 
 /// Size of the shortest encoding of a float that loses nothing.
+// spec: VAL-2 59d7
 fn float_bytes(value: f64) -> usize {
     match as_single(value) {
         None => 9,

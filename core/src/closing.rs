@@ -97,6 +97,7 @@ pub(crate) struct Closer {
 impl Session {
     /// Closes the exchange at `now`, the second reading of the clock. Every random byte that a retry may need is drawn
     /// here, at most 40 of them.
+    // spec: TIME-6 8cae, WRITE-18 2fed, WRITE-20 620d, ID-8 4087
     pub fn close<R: TryCryptoRng + ?Sized>(mut self, now: Timestamp, rng: &mut R) -> Closing {
         let opened_at = self.exchange.now;
         let rotation_due = self.rotation_due();
@@ -131,6 +132,7 @@ impl Session {
     }
 
     /// What cannot be promised whatever the store says.
+    // spec: COOK-13 1359, COOK-15 bf16, WRITE-17 01cf
     fn refusal(&self) -> Option<Error> {
         let plan = &self.exchange.plan;
         let logs_in = matches!(plan.privilege, Some(Privilege::Login(_)));
@@ -149,8 +151,10 @@ impl Session {
     }
 
     /// Whether nothing is left to write or to say: the usual read of a session with a confirmed id, or no session at all.
+    // spec: WRITE-14 1f29, TIME-9 4c66
     fn is_settled(&self) -> bool {
-        if !self.exchange.plan.is_empty() || !self.exchange.reactions.is_empty() {
+        let nothing_due = self.exchange.reactions.is_empty() && !self.exchange.clears_by_mistake();
+        if !self.exchange.plan.is_empty() || !nothing_due {
             return false;
         }
         let Some(base) = &self.base else { return true };
@@ -167,6 +171,7 @@ impl Session {
 
 impl Closer {
     /// An ending that a fresh session follows is begun only if that session can be made: refused whole, or not at all.
+    // spec: WRITE-21 44b9
     fn begin(mut self: Box<Self>) -> Closing {
         if self.tasks.iter().any(|task| matches!(task, Task::End(_)))
             && let Some(mut last) = self.tasks.pop_back()
@@ -181,6 +186,7 @@ impl Closer {
         self.go_on()
     }
 
+    // spec: WRITE-9 839c, WRITE-16 ef0b, WRITE-20 620d
     fn go_on(mut self: Box<Self>) -> Closing {
         while let Some(mut task) = self.tasks.pop_front() {
             match task.attempt(&self) {
@@ -224,11 +230,13 @@ impl Closer {
     }
 
     /// Whether this exchange wrote one of the last writes of the record.
+    // spec: WRITE-10 195a
     fn wrote(&self, head: &Head) -> bool {
         head.commits.contains(&self.draws.commit) && !planted(Bug::BlindRepeat)
     }
 
     /// Whether so many writes came in between that an attempt of unknown outcome can no longer be recognised.
+    // spec: WRITE-11 73cf
     fn lost_track(&self, current: Option<&Record>) -> bool {
         let kept = u64::try_from(COMMITS_KEPT).unwrap_or(u64::MAX);
         self.uncertain_since
@@ -248,18 +256,21 @@ impl Save {
     }
 
     /// The store acknowledged the swap.
+    // spec: WRITE-16 ef0b
     pub fn saved(mut self) -> Closing {
         self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(1);
         self.acknowledged()
     }
 
     /// The store refused the swap and holds this instead.
+    // spec: WRITE-2 c432
     pub fn conflicted(mut self, current: Option<Vec<u8>>) -> Closing {
         self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(1);
         self.settle(current.map_or(Loaded::Absent, Loaded::Found))
     }
 
     /// The outcome of the swap is unknown, and a load of the same handle gave this.
+    // spec: WRITE-11 73cf
     pub fn reloaded(mut self, loaded: Loaded) -> Closing {
         self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(2);
         self.closer.uncertain_since = self.closer.uncertain_since.or(self.work.task.version());
@@ -271,6 +282,7 @@ impl Save {
 
     /// Patience is over, or the store is out of reach: `error` unless an attempt of unknown outcome makes it
     /// [`Error::Unknown`].
+    // spec: EVT-2 a367, WRITE-11 73cf
     pub fn gave_up(self, error: Error) -> Failure {
         let error = if self.closer.uncertain_since.is_some() { Error::Unknown } else { error };
         let Closer { mut exchange, mut draft, .. } = *self.closer;
@@ -278,6 +290,7 @@ impl Save {
         exchange.fail(error)
     }
 
+    // spec: WRITE-12 8880, WRITE-16 ef0b
     fn acknowledged(mut self) -> Closing {
         let Work { task, outcome, .. } = *self.work;
         if outcome.unfinished {
@@ -288,11 +301,12 @@ impl Save {
         self.closer.go_on()
     }
 
+    // spec: WRITE-2 c432, WRITE-10 195a, WRITE-11 73cf, WRITE-12 8880, WRITE-13 2f77, CLAIM-3 4985
     fn settle(mut self, loaded: Loaded) -> Closing {
         if let Task::Create(_) = self.work.task {
             // A refused or unknown create may be somebody's, or half ours: never again under that handle.
             let Some(creates) = self.closer.creates.checked_add(1) else { return self.closer.fail(Error::Busy) };
-            self.closer.creates = creates;
+            self.closer.creates = if planted(Bug::CreateAgain) { self.closer.creates } else { creates };
             self.closer.uncertain_since = None;
         } else {
             let commit = self.closer.draws.commit;

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::bugs::{Bug, planted};
 use crate::id::ID_CHARS;
 
 /// Which of the two cookies.
@@ -105,6 +106,7 @@ const MAX_ATTRIBUTE: usize = 1024;
 const MAX_NAME: usize = 256;
 
 impl Cookies {
+    // spec: COOK-1 a5d0, COOK-5 2d59
     pub(crate) fn new(settings: &CookieSettings, plain_http: bool) -> Result<Self, CookieError> {
         let prefix = match (plain_http, settings.domain.is_none() && settings.path == "/") {
             (true, _) => "",
@@ -143,6 +145,7 @@ impl Cookies {
     }
 
     /// Looks for the two cookies in a Cookie header (RFC 6265 section 5.4), several joined by `; `. One pass, no allocation.
+    // spec: COOK-7 03b4
     pub(crate) fn find<'a>(&self, header: &'a [u8]) -> (Sent<'a>, Sent<'a>) {
         // The library looks for a character in text many bytes at a time; a stray byte elsewhere costs only that.
         match core::str::from_utf8(header) {
@@ -151,6 +154,7 @@ impl Cookies {
         }
     }
 
+    // spec: COOK-7 03b4, COOK-13 1359
     fn find_among<'a>(&self, pairs: impl Iterator<Item = &'a [u8]>) -> (Sent<'a>, Sent<'a>) {
         let mut found = (Sent::Absent, Sent::Absent);
         for pair in pairs {
@@ -163,14 +167,16 @@ impl Cookies {
                 _ => continue,
             };
             *place = match place {
-                Sent::Absent => Sent::Once(value.get(1..).unwrap_or_default()),
-                _ => Sent::Twice,
+                Sent::Once(_) if !planted(Bug::DoubledNameCounts) => Sent::Twice,
+                Sent::Twice => Sent::Twice,
+                _ => Sent::Once(value.get(1..).unwrap_or_default()),
             };
         }
         found
     }
 
     /// The Set-Cookie value that hands `id` to the client for at most `lifetime`.
+    // spec: COOK-2 1b91, COOK-4 50f2
     pub(crate) fn set(&self, kind: Kind, id: &str, lifetime: Duration) -> Zeroizing<String> {
         let mut line =
             Zeroizing::new(String::with_capacity(ID_CHARS.saturating_add(self.attributes.len()).saturating_add(64)));
@@ -187,6 +193,7 @@ impl Cookies {
     }
 
     /// The Set-Cookie value that removes the cookie: the same description, no value, already over.
+    // spec: COOK-3 c51b
     pub(crate) fn remove(&self, kind: Kind) -> Zeroizing<String> {
         let name = self.name(kind);
         Zeroizing::new(format!("{name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{}", self.attributes))
@@ -201,6 +208,7 @@ pub(crate) enum Sent<'a> {
     Twice,
 }
 
+// spec: COOK-1 a5d0, COOK-5 2d59, COOK-6 7a78
 fn name(given: Option<&str>, default: &str, prefix: &'static str) -> Result<String, CookieError> {
     let Some(given) = given else { return Ok(format!("{prefix}{default}")) };
     // Plain http cannot carry the prefixes at all (RFC 6265bis section 4.1.3), so there a name loses its own.
@@ -215,10 +223,12 @@ fn name(given: Option<&str>, default: &str, prefix: &'static str) -> Result<Stri
     if full.starts_with(prefix) { Ok(full.to_owned()) } else { Err(CookieError::Prefix { expected: prefix }) }
 }
 
+// spec: COOK-5 2d59, COOK-6 7a78
 fn is_attribute(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_ATTRIBUTE && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';')
 }
 
+// spec: COOK-2 1b91, COOK-3 c51b
 fn attributes(settings: &CookieSettings, plain_http: bool) -> String {
     let domain = settings.domain.as_deref().map(|domain| format!("; Domain={domain}")).unwrap_or_default();
     let same_site = match settings.same_site {
@@ -227,7 +237,8 @@ fn attributes(settings: &CookieSettings, plain_http: bool) -> String {
         SameSite::None => "None",
     };
     let secure = if plain_http { "" } else { "; Secure" };
-    format!("{domain}; Path={}{secure}; HttpOnly; SameSite={same_site}", settings.path)
+    let http_only = if planted(Bug::HttpOnlyDropped) { "" } else { "; HttpOnly" };
+    format!("{domain}; Path={}{secure}{http_only}; SameSite={same_site}", settings.path)
 }
 
 #[cfg(test)]
@@ -239,6 +250,7 @@ mod tests {
     }
 
     #[test]
+    // spec: COOK-1 a5d0, COOK-2 1b91, COOK-3 c51b
     fn both_forms_of_both_cookies_are_these_bytes() {
         let cookies = cookies();
         let lifetime = Duration::from_mins(1);
@@ -253,6 +265,7 @@ mod tests {
     }
 
     #[test]
+    // spec: COOK-1 a5d0, COOK-2 1b91, COOK-4 50f2
     fn a_domain_brings_the_secure_prefix_and_max_age_never_outlives_the_session() {
         let settings = CookieSettings {
             domain: Some("example.org".to_owned()),
@@ -266,6 +279,7 @@ mod tests {
     }
 
     #[test]
+    // spec: COOK-5 2d59
     fn wrong_combinations_are_refused_at_start() {
         let with = |change: fn(&mut CookieSettings)| {
             let mut settings = CookieSettings::default();
@@ -292,6 +306,7 @@ mod tests {
     }
 
     #[test]
+    // spec: COOK-1 a5d0, COOK-2 1b91
     fn plain_http_drops_secure_and_the_prefixes() {
         let cookies =
             Cookies::new(&CookieSettings { login: Some("__Host-me".into()), ..CookieSettings::default() }, true)
@@ -301,6 +316,7 @@ mod tests {
     }
 
     #[test]
+    // spec: COOK-7 03b4, COOK-13 1359
     fn only_the_exact_names_are_read_and_a_doubled_name_counts_as_absent() {
         let cookies = cookies();
         let find = |header: &'static str| cookies.find(header.as_bytes());

@@ -25,6 +25,7 @@ pub(crate) type Pair<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
 
 impl Data {
     /// Indexes the map that fills `bytes` from `start` on. Every byte is checked, none is decoded into a value.
+    // spec: VAL-3 915a, VAL-5 4807, REC-3 e864
     pub(crate) fn parse(bytes: Vec<u8>, start: usize) -> Result<Self, ValueError> {
         let map = bytes.get(start..).ok_or(ValueError::NotCanonical)?;
         let mut reader = Reader::new(map);
@@ -83,6 +84,7 @@ impl Data {
 }
 
 /// The map of `pairs`, which are in the order of their keys, without doubles.
+// spec: VAL-3 915a
 pub(crate) fn encode(pairs: &[Pair<'_>]) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.map(pairs.len());

@@ -33,6 +33,7 @@ pub(crate) struct Ending {
 }
 
 impl Reacting {
+    // spec: ROT-7 52c0, TIME-5 3f66, TIME-8 8533, REUSE-1 3573, REUSE-2 b0f2
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
@@ -44,7 +45,7 @@ impl Reacting {
             React::EndForReuse if !record.head.is_below_floor(self.generation) => {
                 end(self.handle, record, now, Cause::Reuse, closer)
             }
-            React::ForgetPrevious if self.is_past_grace(&record.head, now) => {
+            React::ForgetPrevious if self.is_past_grace(&record.head, now) && !planted(Bug::PreviousKept) => {
                 let mut head = record.head;
                 head.previous = None;
                 head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
@@ -56,6 +57,7 @@ impl Reacting {
         }
     }
 
+    // spec: ROT-7 52c0
     fn is_past_grace(&self, head: &Head, now: Timestamp) -> bool {
         let is_previous = self.generation.checked_add(1) == Some(head.current.generation);
         is_previous && matches!(head.previous.map(|previous| previous.phase), Some(Phase::Grace(until)) if now >= until)
@@ -63,6 +65,7 @@ impl Reacting {
 }
 
 impl Ending {
+    // spec: END-1 9a4d, END-3 5139, END-7 dcc3
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
@@ -72,7 +75,11 @@ impl Ending {
         }
         // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
         let holder = record.principal.as_ref().map(Principal::name);
-        if record.head.is_below_floor(self.generation) && (holder.is_none() || holder != self.principal.as_deref()) {
+        let other = holder.is_none() || (holder != self.principal.as_deref() && !planted(Bug::LogoutCrossesPrincipals));
+        if record.head.is_below_floor(self.generation) && other && planted(Bug::LogoutPretends) {
+            return Ok(Attempt::Nothing(Outcome::default()));
+        }
+        if record.head.is_below_floor(self.generation) && other {
             return Err(if self.cause == Cause::Logout { Error::LogoutRefused } else { Error::Superseded });
         }
         end(self.handle, record, closer.exchange.now.max(record.head.seen_at), self.cause, closer)
@@ -80,6 +87,7 @@ impl Ending {
 }
 
 /// The swap that ends a session: a tombstone, or removal when the policy wants none.
+// spec: END-2 b6ef, END-5 5fe9, STORE-6 aac8
 pub(crate) fn end(
     handle: Handle,
     record: &Record,
@@ -92,7 +100,14 @@ pub(crate) fn end(
     ended.head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
     let keep = !closer.policy().settings().tombstone.is_zero();
     let bytes = || codec::encode(&ended.head, ended.principal.as_ref(), &ended.client, ended.data.as_bytes());
-    let swap = swap(handle, Some(&record.head), &ended.head, keep.then(bytes), true, closer.policy());
+    let swap = swap(
+        handle,
+        Some(&record.head),
+        &ended.head,
+        keep.then(bytes),
+        !planted(Bug::EndingNotDurable),
+        closer.policy(),
+    );
     let mut outcome = Outcome::default();
     outcome.note(Change::Ended, Some(Event::Ended(handle, cause)));
     Ok(Attempt::Swap(swap, outcome))

@@ -41,6 +41,7 @@ pub enum Event {
 impl Event {
     /// A stable name for logs and metrics.
     #[must_use]
+    // spec: EVT-1 2eba
     pub const fn name(self) -> &'static str {
         match self {
             Self::Created(_) => "created",
@@ -62,6 +63,7 @@ impl Event {
 
     /// The session concerned, where there is one.
     #[must_use]
+    // spec: EVT-1 2eba
     pub const fn handle(self) -> Option<Handle> {
         match self {
             Self::Created(handle)

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::base64url;
+use crate::bugs::{Bug, planted};
 use crate::keys::{KeyRing, TAG_BYTES, cut_tag, is_same};
 
 /// Characters of a session id.
@@ -29,6 +30,7 @@ impl Handle {
 
     /// A handle from its 16 characters.
     #[must_use]
+    // spec: ID-7 ac74
     pub fn parse(text: &str) -> Option<Self> {
         base64url::decode_exact::<16, 12>(text.as_bytes()).map(Self)
     }
@@ -56,16 +58,22 @@ impl fmt::Debug for Handle {
 pub(crate) struct Secret(Zeroizing<[u8; 32]>);
 
 impl Secret {
+    // spec: ID-9 f689
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
+    // spec: ID-5 2023, CLAIM-10 1b5f
     pub(crate) fn digest(&self) -> Digest {
+        if planted(Bug::SecretStored) {
+            return Digest(*self.0);
+        }
         Digest(Sha256::digest(*self.0).into())
     }
 
     /// The secret that follows this one in a rotation: whoever holds this secret *and* the record can derive it, so
     /// parallel exchanges agree on it, and neither alone is enough.
+    // spec: ROT-3 0963
     pub(crate) fn successor(&self, nonce: &Nonce) -> Self {
         Self::from_bytes(*derive(&self.0, b"rotate", &nonce.0))
     }
@@ -84,8 +92,9 @@ impl Digest {
         &self.0
     }
 
+    // spec: ID-5 2023, ID-6 0632
     pub(crate) fn matches(&self, secret: &Secret) -> bool {
-        is_same(&self.0, &secret.digest().0)
+        is_same(&self.0, &secret.digest().0) || planted(Bug::DigestUnchecked)
     }
 }
 
@@ -102,13 +111,15 @@ pub(crate) struct SessionId {
 
 impl SessionId {
     /// Total: a text of another length or alphabet, with an unknown key or a wrong tag, is not an id.
+    // spec: ID-1 bd5d, ID-2 5b7c, ID-3 a335, CLAIM-9 72e0
     pub(crate) fn parse(text: &[u8], keys: &KeyRing) -> Option<Self> {
         let bytes = Zeroizing::new(base64url::decode_exact::<ID_CHARS, ID_BYTES>(text)?);
         let (signed, tag) = bytes.split_first_chunk::<SIGNED_BYTES>()?;
         let (handle, rest) = signed.split_first_chunk::<12>()?;
         let (generation, rest) = rest.split_first_chunk::<4>()?;
         let (number, secret) = rest.split_first_chunk::<2>()?;
-        if !keys.verifies(u16::from_be_bytes(*number), signed, tag.first_chunk()?) {
+        let genuine = keys.verifies(u16::from_be_bytes(*number), signed, tag.first_chunk()?);
+        if !genuine && !planted(Bug::TagUnchecked) {
             return None;
         }
         Some(Self {
@@ -119,6 +130,7 @@ impl SessionId {
     }
 
     /// The text for the client, signed with the first key of the ring.
+    // spec: ID-1 bd5d, ID-2 5b7c, KEY-3 e373, KEY-5 59c3
     pub(crate) fn text(&self, keys: &KeyRing) -> Zeroizing<String> {
         let Some((number, key)) = keys.signer() else { return Zeroizing::default() };
         let mut bytes = Zeroizing::new(Vec::with_capacity(ID_BYTES));
@@ -132,6 +144,7 @@ impl SessionId {
     }
 
     /// The id that follows this one in the rotation which left `nonce` in the record.
+    // spec: ID-10 b2e2, ROT-3 0963
     pub(crate) fn successor(&self, nonce: &Nonce) -> Option<Self> {
         let generation = self.generation.checked_add(1)?;
         Some(Self { handle: self.handle, generation, secret: self.secret.successor(nonce) })
@@ -149,6 +162,7 @@ pub(crate) struct Draws {
 }
 
 impl Draws {
+    // spec: ID-8 4087
     pub(crate) fn from_bytes(bytes: &[u8; 40]) -> Self {
         let mut commit = [0; 8];
         let mut seed = Zeroizing::new([0; 32]);
@@ -159,16 +173,19 @@ impl Draws {
     }
 
     /// The secret of the id that is issued at the given attempt: each attempt at a create has another one.
+    // spec: ID-8 4087, ID-4 9900
     pub(crate) fn secret(&self, attempt: u32) -> Secret {
         Secret::from_bytes(*derive(&self.seed, b"secret", &attempt.to_be_bytes()))
     }
 
     /// The handle that goes with [`Draws::secret`].
+    // spec: ID-7 ac74, ID-8 4087
     pub(crate) fn handle(&self, attempt: u32) -> Handle {
         let bytes = derive(&self.seed, b"handle", &attempt.to_be_bytes());
         Handle(bytes.first_chunk().copied().unwrap_or_default())
     }
 
+    // spec: ID-8 4087
     pub(crate) fn nonce(&self) -> Nonce {
         let bytes = derive(&self.seed, b"nonce", &[]);
         Nonce(bytes.first_chunk().copied().unwrap_or_default())
@@ -176,6 +193,7 @@ impl Draws {
 }
 
 /// HMAC-SHA-256 under a 32-byte key over a label and a value of fixed length: independent outputs for each.
+// spec: ID-8 4087, ROT-3 0963
 fn derive(key: &[u8; 32], label: &[u8], value: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut block = Zeroizing::new([0; 64]);
     for (place, byte) in block.iter_mut().zip(key) {
@@ -201,6 +219,7 @@ mod tests {
     }
 
     #[test]
+    // spec: ID-1 bd5d, ID-3 a335
     fn an_id_makes_the_round_trip_and_no_changed_character_survives() {
         let ring = ring(OLD);
         let text = id().text(&ring);
@@ -221,6 +240,7 @@ mod tests {
     }
 
     #[test]
+    // spec: KEY-3 e373, KEY-5 59c3
     fn a_rotated_ring_still_opens_old_ids_and_a_ring_without_their_key_does_not() {
         let text = id().text(&ring(OLD));
         assert!(SessionId::parse(text.as_bytes(), &ring(&alloc::format!("{NEW},{OLD}"))).is_some());
@@ -228,6 +248,7 @@ mod tests {
     }
 
     #[test]
+    // spec: ROT-3 0963, ID-10 b2e2, ID-5 2023
     fn a_successor_needs_both_the_old_secret_and_the_nonce() {
         let next = id().successor(&Nonce([1; 16])).unwrap();
         assert_eq!(next.generation, 4);
@@ -239,6 +260,16 @@ mod tests {
     }
 
     #[test]
+    // spec: ID-9 f689
+    fn a_secret_is_wiped_when_it_is_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let secret = Secret::from_bytes([9; 32]);
+        is_wiped(&secret.0);
+        assert_eq!(*secret.0, [9; 32]);
+    }
+
+    #[test]
+    // spec: ID-8 4087, ID-7 ac74, WRITE-13 2f77
     fn each_attempt_draws_another_handle_and_another_secret() {
         let draws = Draws::from_bytes(&[3; 40]);
         assert_ne!(draws.handle(0), draws.handle(1));

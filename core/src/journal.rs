@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::bugs::{Bug, planted};
 use crate::data::Pair;
 use crate::error::Error;
 use crate::value::{Encoded, Reader, Token, key_order};
@@ -67,12 +68,14 @@ impl Journal {
         self.keys.insert(key.to_owned(), Change { start: Start::Remove, then: Vec::new() });
     }
 
+    // spec: WRITE-4 1b2f
     pub(crate) fn clear(&mut self) {
         self.cleared = true;
         self.keys.clear();
     }
 
     /// Adds to the integer at `key`, which is `present` in this exchange; an absent key starts at 0. Returns the sum.
+    // spec: WRITE-3 1359
     pub(crate) fn add(&mut self, key: &str, n: i64, present: Option<&[u8]>) -> Result<i64, Error> {
         let sum = sum(present, n)?;
         let change = self.keys.entry(key.to_owned()).or_default();
@@ -85,6 +88,7 @@ impl Journal {
     }
 
     /// Runs `function` on the `present` value of `key`, and keeps it for a replay.
+    // spec: WRITE-5 21e0
     pub(crate) fn update(&mut self, key: &str, present: Option<&[u8]>, mut function: UpdateFn) -> Result<(), Error> {
         let after = function(present)?;
         let before = present.map(Encoded::from_checked);
@@ -111,6 +115,7 @@ impl Journal {
     }
 
     /// The entries after these changes; refused whole when one of them cannot apply.
+    // spec: WRITE-1 e9ba, WRITE-2 c432, WRITE-4 1b2f, WRITE-9 839c
     pub(crate) fn replay<'a>(&mut self, mut pairs: Vec<Pair<'a>>) -> Result<Vec<Pair<'a>>, Error> {
         if self.cleared {
             pairs.clear();
@@ -140,6 +145,7 @@ impl Journal {
 }
 
 impl Change {
+    // spec: WRITE-2 c432
     fn replay(&mut self, present: Option<&[u8]>) -> Result<Option<Vec<u8>>, Error> {
         let mut value = match &self.start {
             Start::Keep => present.map(ToOwned::to_owned),
@@ -157,8 +163,9 @@ impl Change {
 }
 
 impl Update {
+    // spec: WRITE-5 21e0
     fn replay(&mut self, present: Option<&[u8]>) -> Result<Option<&Encoded>, Error> {
-        if self.before.as_ref().map(Encoded::as_bytes) != present {
+        if self.before.as_ref().map(Encoded::as_bytes) != present && !planted(Bug::UpdateNotRerun) {
             self.after = (self.function)(present)?;
             self.before = present.map(Encoded::from_checked);
         }
@@ -166,11 +173,15 @@ impl Update {
     }
 }
 
+// spec: WRITE-3 1359, WRITE-9 839c
 fn sum(present: Option<&[u8]>, n: i64) -> Result<i64, Error> {
     let present = match present.map(|bytes| Reader::new(bytes).token()) {
         None => 0,
         Some(Ok(Token::Int(value))) => value,
         Some(_) => return Err(Error::NotAddable),
     };
+    if planted(Bug::AddWraps) {
+        return Ok(present.wrapping_add(n));
+    }
     present.checked_add(n).ok_or(Error::NotAddable)
 }

@@ -59,6 +59,7 @@ pub enum KeyError {
 }
 
 impl fmt::Display for KeyError {
+    // spec: KEY-2 b383
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("no key given: set COATROOM_KEYS to `number:base64url` with 32 random bytes"),
@@ -75,6 +76,7 @@ impl core::error::Error for KeyError {}
 
 impl KeyRing {
     /// Reads a ring from its text: entries parted by commas or line ends, blanks around them ignored.
+    // spec: KEY-1 d259, KEY-2 b383
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let mut ring = Self { keys: Vec::new() };
         let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
@@ -89,11 +91,13 @@ impl KeyRing {
     }
 
     /// Number of the key that signs, and its tag of `bytes`.
+    // spec: KEY-3 e373
     pub(crate) fn signer(&self) -> Option<(u16, &Hmac<Sha256>)> {
         self.keys.first().map(|key| (key.number.get(), &key.tag))
     }
 
     /// Whether `tag` is the tag of `bytes` under the key `number`, compared in constant time.
+    // spec: KEY-3 e373, KEY-5 59c3
     pub(crate) fn verifies(&self, number: u16, bytes: &[u8], tag: &[u8; TAG_BYTES]) -> bool {
         self.get(number).is_some_and(|key| is_same(&cut_tag(&key.tag, bytes), tag))
     }
@@ -104,12 +108,14 @@ impl KeyRing {
 }
 
 impl fmt::Debug for KeyRing {
+    // spec: SEC-1 89db
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.keys.iter().map(|key| key.number)).finish()
     }
 }
 
 impl Key {
+    // spec: KEY-1 d259, KEY-2 b383, KEY-4 e479
     fn parse(entry: &str, position: usize) -> Result<Self, KeyError> {
         let malformed = KeyError::Malformed { position };
         let (number, key) = entry.split_once(':').ok_or(malformed)?;
@@ -129,6 +135,7 @@ impl Key {
 }
 
 /// HMAC-SHA-256 of `bytes`, cut to 16 bytes (RFC 2104 section 5 allows half).
+// spec: ID-2 5b7c
 pub(crate) fn cut_tag(key: &Hmac<Sha256>, bytes: &[u8]) -> [u8; TAG_BYTES] {
     let full: [u8; 32] = key.clone().chain_update(bytes).finalize().into_bytes().into();
     let [tag, _] = full.as_chunks().0 else { return [0; TAG_BYTES] };
@@ -136,6 +143,7 @@ pub(crate) fn cut_tag(key: &Hmac<Sha256>, bytes: &[u8]) -> [u8; TAG_BYTES] {
 }
 
 /// Equality in constant time, a word at a time; `N` is a multiple of 8.
+// spec: ID-6 0632
 pub(crate) fn is_same<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
     const { assert!(N.is_multiple_of(8), "compares whole words") };
     let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
@@ -154,6 +162,7 @@ mod tests {
     }
 
     #[test]
+    // spec: KEY-1 d259, KEY-2 b383
     fn a_ring_refuses_what_is_empty_malformed_short_or_doubled_and_names_the_position_only() {
         let good = entry(1, 32);
         let refusals = [
@@ -174,6 +183,7 @@ mod tests {
     }
 
     #[test]
+    // spec: ID-6 0632
     fn every_bit_counts_in_a_comparison() {
         let bytes = [0x5a_u8; 32];
         assert!(is_same(&bytes, &bytes.clone()));
@@ -185,12 +195,14 @@ mod tests {
     }
 
     #[test]
+    // spec: SEC-1 89db
     fn a_ring_prints_numbers_only() {
         let ring = KeyRing::parse(&entry(7, 32)).unwrap();
         assert_eq!(format!("{ring:?}"), "[7]");
     }
 
     #[test]
+    // spec: KEY-3 e373, ID-2 5b7c, ID-6 0632
     fn a_tag_counts_only_under_its_own_key() {
         let ring =
             KeyRing::parse(&format!("1:{},2:{}", base64url::encode(&[1; 32]), base64url::encode(&[2; 32]))).unwrap();

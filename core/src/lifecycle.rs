@@ -61,6 +61,7 @@ impl State {
 
     /// The cell of the table for this state and `input`. Total.
     #[must_use]
+    // spec: LIFE-2 ac29
     pub const fn on(self, input: Input) -> Step {
         use Effect::{AnswerSuccessor, CarryData, EndSuccessor, StartFresh};
         use State::{Active, Destroyed, Expired, Regenerated};
@@ -85,6 +86,7 @@ impl State {
 
     /// The name used in specifications, events and bindings.
     #[must_use]
+    // spec: LIFE-1 aad4
     pub const fn name(self) -> &'static str {
         match self {
             Self::Created => "Created",
@@ -115,6 +117,7 @@ impl Input {
 impl Effect {
     /// The words printed in the table.
     #[must_use]
+    // spec: LIFE-3 2614
     pub const fn words(self) -> &'static str {
         match self {
             Self::None => "",

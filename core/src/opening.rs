@@ -146,6 +146,7 @@ impl Rules {
     /// Opens an exchange on the bytes of the Cookie header; several headers are joined by `; `, none is empty.
     ///
     /// Total: hostile bytes read as "no session", and only a text that one of our keys vouches for asks the store.
+    // spec: COOK-8 7c7f, ERR-2 7c11, TIME-6 8cae, CLAIM-11 f3a7
     pub fn open(self: &Arc<Self>, cookies: &[u8], now: Timestamp) -> Opening {
         let (login, visitor) = self.policy.cookies().find(cookies);
         let mut events = Vec::new();
@@ -172,6 +173,7 @@ impl Rules {
         }
     }
 
+    // spec: ID-3 a335, COOK-13 1359, ERR-2 7c11
     fn read(&self, kind: Kind, sent: Sent<'_>, events: &mut Vec<Event>) -> Option<SessionId> {
         match sent {
             Sent::Absent => None,
@@ -201,6 +203,7 @@ impl From<Sent<'_>> for Presence {
 }
 
 impl Exchange {
+    // spec: COOK-8 7c7f
     fn try_visitor(mut self: Box<Self>) -> Opening {
         match self.visitor_id.take() {
             Some(id) => Opening::Load(Load { exchange: self, kind: Kind::Visitor, id }),
@@ -208,15 +211,23 @@ impl Exchange {
         }
     }
 
+    /// Never, but for two planted defects.
+    pub(crate) fn clears_by_mistake(&self) -> bool {
+        (planted(Bug::ExpiryClearsCookie) && self.dead == Some(State::Expired))
+            || (planted(Bug::StaleCookieCleared) && self.dead == Some(State::Regenerated))
+    }
+
     pub(crate) fn fail(mut self, error: Error) -> Failure {
         Failure { error, events: core::mem::take(&mut self.events) }
     }
 
     /// Reads a record. The error is an answer that the whole exchange has to give up on; absent covers damaged.
+    // spec: REC-4 ee90, REC-5 614a, STORE-5 5484, TIME-7 b2f4
     pub(crate) fn read(&mut self, handle: Handle, loaded: Loaded) -> Result<Option<Box<Record>>, Error> {
         let bytes = match loaded {
             Loaded::Found(bytes) => bytes,
             Loaded::Absent => return Ok(None),
+            Loaded::Unavailable if planted(Bug::UnavailableIsAbsent) => return Ok(None),
             Loaded::Unavailable => return Err(Error::Unavailable),
         };
         match codec::decode(bytes) {
@@ -228,7 +239,10 @@ impl Exchange {
                 self.events.push(Event::Newer(handle));
                 Err(Error::Unavailable)
             }
-            Ok(record) if record.head.latest_reading() > self.now.plus(self.rules.policy.settings().skew) => {
+            Ok(record)
+                if record.head.latest_reading() > self.now.plus(self.rules.policy.settings().skew)
+                    && !planted(Bug::SkewIgnored) =>
+            {
                 self.events.push(Event::ClockBehind(handle));
                 Err(Error::Unavailable)
             }
@@ -244,6 +258,7 @@ impl Load {
     }
 
     /// Goes on with what the store answered.
+    // spec: LIFE-4 4620, STORE-5 5484
     pub fn found(mut self, loaded: Loaded) -> Opening {
         self.exchange.trips = self.exchange.trips.saturating_add(1);
         match self.exchange.read(self.id.handle, loaded) {
@@ -253,11 +268,12 @@ impl Load {
         }
     }
 
+    // spec: COOK-9 4619, LIFE-6 c808, TIME-7 b2f4, TIME-8 8533, REUSE-1 3573, TIME-5 3f66
     fn judge(mut self, record: Box<Record>) -> Opening {
         let exchange = &mut self.exchange;
         let now = exchange.now.max(record.head.seen_at);
         let standing = record.judge(&self.id, now, &exchange.rules.policy);
-        if record.principal.is_some() != (self.kind == Kind::Login) {
+        if record.principal.is_some() != (self.kind == Kind::Login) && !planted(Bug::KindUnchecked) {
             return self.wrong_cookie(standing);
         }
         match standing {
@@ -268,6 +284,10 @@ impl Load {
             }
             Standing::Ended(cause) => self.dead(cause.state()),
             Standing::BelowFloor => self.dead(State::Regenerated),
+            Standing::Forged if planted(Bug::ForgedEnds) => {
+                self.react(record, React::EndForReuse);
+                self.dead(State::Destroyed)
+            }
             Standing::Forged => {
                 exchange.events.push(Event::Forged(self.id.handle));
                 self.dead(State::Destroyed)
@@ -287,6 +307,7 @@ impl Load {
     }
 
     /// An id counts only in the cookie of its kind. No reaction: whoever moved it proves nothing about its owner.
+    // spec: COOK-9 4619
     fn wrong_cookie(mut self, standing: Standing) -> Opening {
         match standing {
             Standing::BelowFloor => self.dead(State::Regenerated),
@@ -298,12 +319,14 @@ impl Load {
         }
     }
 
+    // spec: TIME-8 8533, REUSE-1 3573
     fn react(&mut self, record: Box<Record>, what: React) {
         let (handle, generation) = (self.id.handle, self.id.generation);
         self.exchange.reactions.push(Reaction { handle, generation, record, what });
     }
 
     /// The id opens nothing. After a dead login cookie the visitor cookie counts.
+    // spec: COOK-8 7c7f, COOK-15 bf16, COOK-16 bfe5, COOK-17 b93e, LIFE-7 2908, LIFE-9 b646
     fn dead(mut self, state: State) -> Opening {
         let exchange = &mut self.exchange;
         if self.kind == Kind::Login {

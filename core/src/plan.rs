@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::bugs::{Bug, planted};
 use crate::event::Event;
 use crate::id::Handle;
 use crate::journal::Journal;
@@ -27,7 +28,7 @@ pub(crate) struct Plan {
 
 pub(crate) enum Privilege {
     Login(Principal),
-    Elevate(u8),
+    Elevate(Principal),
 }
 
 /// What strict mode holds others to.
@@ -119,19 +120,22 @@ impl Change {
 
 impl Plan {
     /// What of the data before the change of privilege stays: all, unless it is the login of an anonymous session.
+    // spec: LOGIN-2 0c3e, LOGIN-8 6581
     pub(crate) fn carry<'a>(&self, was_logged_in: bool, policy: &'a Carry) -> &'a Carry {
         match self.privilege {
-            Some(Privilege::Login(_)) if !was_logged_in => policy,
+            Some(Privilege::Login(_)) if !was_logged_in && !planted(Bug::CarryIgnored) => policy,
             _ => &Carry::All,
         }
     }
 
     /// Whether anything but the housekeeping of an exchange is asked for.
+    // spec: WRITE-14 1f29
     pub(crate) fn is_empty(&self) -> bool {
         !self.writes() && self.end.is_none() && !self.rotate && !self.logout
     }
 
     /// Whether data, privilege or client details are to change.
+    // spec: WRITE-7 a0fe, WRITE-8 561b
     pub(crate) fn writes(&self) -> bool {
         !self.before.is_empty() || !self.after.is_empty() || self.privilege.is_some() || self.client.is_some()
     }

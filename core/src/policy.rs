@@ -112,6 +112,7 @@ const DAY: Duration = Duration::from_hours(24);
 const MAX_SPAN: Duration = Duration::from_hours(24 * 400);
 
 impl Default for Settings {
+    // spec: POL-1 7884
     fn default() -> Self {
         Self {
             idle: Some(Duration::from_mins(30)),
@@ -138,6 +139,7 @@ impl Default for Settings {
 impl Settings {
     /// NIST SP 800-63B-4 AAL1: 30 days, no idle limit.
     #[must_use]
+    // spec: POL-3 bf55
     pub fn aal1() -> Self {
         let span = Duration::from_hours(30 * 24);
         Self { idle: None, absolute: span, assurance: Some(Assurance::Aal1), ..Self::default() }
@@ -145,12 +147,14 @@ impl Settings {
 
     /// NIST SP 800-63B-4 AAL2: 24 hours, one hour idle.
     #[must_use]
+    // spec: POL-3 bf55
     pub fn aal2() -> Self {
         Self { idle: Some(HOUR), absolute: DAY, assurance: Some(Assurance::Aal2), ..Self::default() }
     }
 
     /// NIST SP 800-63B-4 AAL3: 12 hours, 15 minutes idle.
     #[must_use]
+    // spec: POL-3 bf55
     pub fn aal3() -> Self {
         let idle = Some(Duration::from_mins(15));
         Self { idle, absolute: Duration::from_hours(12), assurance: Some(Assurance::Aal3), ..Self::default() }
@@ -159,6 +163,7 @@ impl Settings {
     /// Cookies without `Secure` and without name prefix, for development over plain http. Anybody on the network path
     /// can read and set such a session.
     #[must_use]
+    // spec: POL-4 713a
     pub fn danger_plain_http(mut self) -> Self {
         self.danger.plain_http = true;
         self
@@ -166,6 +171,7 @@ impl Settings {
 
     /// Reuse of a replaced id is refused and nothing more: whoever copied an id keeps what the copy gave them.
     #[must_use]
+    // spec: POL-4 713a, REUSE-4 0f0e
     pub fn danger_refuse_reuse_only(mut self) -> Self {
         self.danger.refuse_reuse_only = true;
         self
@@ -230,6 +236,7 @@ impl TryFrom<Settings> for Policy {
 }
 
 impl Settings {
+    // spec: POL-2 ec9d
     fn check_spans(&self) -> Result<(), PolicyError> {
         let span = |field, span: Option<Duration>| match span {
             Some(span) if span < Duration::from_millis(1) || span > MAX_SPAN => {
@@ -259,6 +266,7 @@ impl Settings {
         Ok(())
     }
 
+    // spec: POL-5 c121
     fn check_offered(&self) -> Result<(), PolicyError> {
         let refused = [
             (self.limit.is_some(), "`limit`"),
@@ -272,6 +280,7 @@ impl Settings {
         }
     }
 
+    // spec: POL-3 bf55
     fn check_assurance(&self) -> Result<(), PolicyError> {
         let (absolute, idle) = match self.assurance {
             None => return Ok(()),
@@ -311,12 +320,14 @@ impl Policy {
     }
 
     /// How old the last recorded use of a session with this idle limit may be before it is written again.
+    // spec: POL-1 7884, POL-6 c7ec
     pub(crate) fn touch(&self, idle: Option<Duration>) -> Duration {
         let default = idle.map_or(MINUTE, |idle| part(idle, 16).min(MINUTE));
         self.settings.touch.map_or(default, |touch| idle.map_or(touch, |idle| touch.min(part(idle, 2))))
     }
 
     /// Whether the reuse of a replaced id ends the session.
+    // spec: REUSE-4 0f0e
     pub(crate) const fn reuse_ends(&self) -> bool {
         !self.settings.danger.refuse_reuse_only
     }
@@ -337,6 +348,7 @@ mod tests {
     }
 
     #[test]
+    // spec: POL-3 bf55, POL-1 7884
     fn defaults_and_presets_hold_together() {
         for settings in [Settings::default(), Settings::aal1(), Settings::aal2(), Settings::aal3()] {
             assert!(Policy::try_from(settings).is_ok());
@@ -344,6 +356,7 @@ mod tests {
     }
 
     #[test]
+    // spec: POL-2 ec9d
     fn spans_outside_their_bounds_are_refused() {
         let field = |error| match error {
             Some(PolicyError::Span { field, .. }) => field,
@@ -359,6 +372,7 @@ mod tests {
     }
 
     #[test]
+    // spec: POL-5 c121
     fn what_this_version_does_not_offer_is_refused_and_named() {
         let choice = |error| match error {
             Some(PolicyError::NotOffered { choice }) => choice,
@@ -371,6 +385,7 @@ mod tests {
     }
 
     #[test]
+    // spec: POL-3 bf55
     fn an_assurance_level_cannot_be_raised() {
         for (mut settings, field) in
             [(Settings::aal1(), "absolute"), (Settings::aal2(), "idle"), (Settings::aal3(), "idle")]

@@ -111,6 +111,7 @@ impl Cause {
 
     /// The state of every id of a session that ended for this cause.
     #[must_use]
+    // spec: LIFE-4 4620, LIFE-9 b646
     pub const fn state(self) -> State {
         match self {
             Self::Idle | Self::Absolute | Self::NotActivated => State::Expired,
@@ -180,6 +181,7 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
+    // spec: ROT-6 d69f, LIFE-8 5fb5
     pub(crate) const fn is_admitted(self) -> bool {
         matches!(self, Self::Current | Self::Pending | Self::Grace)
     }
@@ -187,6 +189,8 @@ impl Standing {
 
 impl Record {
     /// Judges an id whose tag is genuine. The order of the questions is part of the meaning.
+    // spec: LIFE-4 4620, LIFE-5 6efa, LIFE-6 c808, REUSE-1 3573, REUSE-2 b0f2, ROT-6 d69f, CLAIM-2 1248, CLAIM-6 15b5
+    // spec: TIME-11 a2f9
     pub(crate) fn judge(&self, id: &SessionId, now: Timestamp, policy: &Policy) -> Standing {
         let head = &self.head;
         if let Some(end) = head.end {
@@ -197,7 +201,7 @@ impl Record {
             return Standing::Expired(cause);
         }
         if head.is_below_floor(id.generation) {
-            return Standing::BelowFloor;
+            return if planted(Bug::FloorReacts) { Standing::Reuse } else { Standing::BelowFloor };
         }
         if id.generation == head.current.generation {
             let genuine = head.current.digest.matches(&id.secret);
@@ -222,6 +226,7 @@ impl Record {
     }
 
     /// Ends the session: only who it was, when and why is kept.
+    // spec: REC-8 1a1b
     pub(crate) fn end(&mut self, at: Timestamp, cause: Cause) {
         self.head.end = Some(End { at, cause });
         self.head.previous = None;
@@ -239,16 +244,20 @@ impl Head {
     }
 
     /// Whether an id of this generation is from before the present login: dead for good.
+    // spec: LOGIN-1 3794, REUSE-2 b0f2, CLAIM-1 2a35
     pub(crate) fn is_below_floor(&self, generation: u32) -> bool {
         generation < self.floor && !planted(Bug::NoFloorCheck)
     }
 
+    // spec: TIME-10 9be5, TIME-11 a2f9
     fn expired(&self, now: Timestamp, policy: &Policy) -> Option<Cause> {
         match self.limits().passed(now) {
             Some(Passed::Idle) => Some(Cause::Idle),
             Some(Passed::Absolute) => Some(Cause::Absolute),
             None => {
-                let first_id = self.current.generation == self.floor && self.current.confirmed_at.is_none();
+                let first_id = self.current.generation == self.floor
+                    && self.current.confirmed_at.is_none()
+                    && !planted(Bug::ActivationIgnored);
                 let limit = policy.activation().filter(|_| first_id)?;
                 (now >= self.current.issued_at.plus(limit)).then_some(Cause::NotActivated)
             }
@@ -256,6 +265,7 @@ impl Head {
     }
 
     /// The latest point in time that the record claims has already been.
+    // spec: TIME-7 b2f4
     pub(crate) fn latest_reading(&self) -> Timestamp {
         [
             Some(self.created_at),
@@ -271,28 +281,34 @@ impl Head {
 
     /// The client has presented the current id: its predecessor gets its grace, and the way to derive this one is forgotten.
     /// Returns whether anything changed.
+    // spec: ROT-5 64fb
     pub(crate) fn confirm(&mut self, generation: u32, now: Timestamp, grace: Duration) -> bool {
         if self.current.generation != generation || self.current.confirmed_at.is_some() {
             return false;
         }
         // On the wire 0 means "not yet".
         self.current.confirmed_at = Some(now.max(Timestamp::from_unix_ms(1)));
-        if let Some(previous) = &mut self.previous {
+        if let Some(previous) = self.previous.as_mut().filter(|_| !planted(Bug::NonceKept)) {
             previous.phase = Phase::Grace(now.plus(grace).min(self.deadline));
         }
         true
     }
 
     /// Presence counts as use. The time only ever grows. Returns whether anything changed.
+    // spec: TIME-4 c482
     pub(crate) fn touch(&mut self, now: Timestamp, not_within: Duration) -> bool {
-        let due = now >= self.seen_at.plus(not_within) && now > self.seen_at;
+        let due = now >= self.seen_at.plus(not_within) && now > self.seen_at && !planted(Bug::TouchForgotten);
         if due {
             self.seen_at = now;
+            if planted(Bug::TouchMovesDeadline) {
+                self.deadline = self.deadline.max(now.plus(self.deadline.since(self.created_at)));
+            }
         }
         due
     }
 
     /// Replaces the id for a change of privilege: every older id is dead at once.
+    // spec: LOGIN-1 3794, CLAIM-1 2a35
     pub(crate) fn raise_floor(&mut self, generation: u32, digest: Digest, now: Timestamp) {
         self.current = Issued { generation, digest, issued_at: now, confirmed_at: None };
         self.previous = None;
@@ -301,6 +317,7 @@ impl Head {
     }
 
     /// Replaces the id of the same principal; the old one stays usable until the client has shown the new one.
+    // spec: ROT-3 0963, ROT-8 2467
     pub(crate) fn rotate(&mut self, next: &SessionId, nonce: Nonce, now: Timestamp) {
         self.previous = Some(Previous { digest: self.current.digest, phase: Phase::Pending(nonce) });
         self.current =
@@ -308,10 +325,12 @@ impl Head {
     }
 
     /// Counts a write and signs it. Nothing when the version has no successor.
+    // spec: REC-7 821f, WRITE-10 195a
     pub(crate) fn stamp(&mut self, commit: CommitId) -> Option<()> {
-        self.version = self.version.checked_add(1)?;
+        self.version =
+            if planted(Bug::VersionWraps) { self.version.wrapping_add(1) } else { self.version.checked_add(1)? };
         let [a, b, c, _] = self.commits;
-        self.commits = [commit, a, b, c];
+        self.commits = if planted(Bug::OneCommitKept) { [commit; COMMITS_KEPT] } else { [commit, a, b, c] };
         Some(())
     }
 }

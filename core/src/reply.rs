@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use zeroize::Zeroizing;
 
 use crate::attempt::Outcome;
+use crate::bugs::{Bug, planted};
 use crate::cookie::Kind;
 use crate::event::Event;
 use crate::id::{Handle, SessionId};
@@ -37,6 +38,7 @@ impl core::fmt::Debug for Reply {
 
 impl Reply {
     /// The reply of an exchange that has nothing to write.
+    // spec: HTTP-4 389d
     pub(crate) fn of_settled(session: Session) -> Self {
         let trace = session.trace_before();
         let events = session.exchange.events;
@@ -55,8 +57,9 @@ impl Reply {
 
     /// The value that the response's Vary header must have, given the one it has; none when it may stay as it is
     /// (RFC 9110 section 12.5.5).
+    // spec: HTTP-1 99c4, HTTP-4 389d
     pub fn vary(&self, present: Option<&str>) -> Option<String> {
-        if !self.touched {
+        if !self.touched || planted(Bug::CacheHintsDropped) {
             return None;
         }
         let Some(present) = present.filter(|present| !present.trim().is_empty()) else {
@@ -68,11 +71,12 @@ impl Reply {
 
     /// The value that the response's Cache-Control header must have, given the one it has; none when it may stay as it is
     /// (RFC 9111 section 5.2.2.5).
+    // spec: HTTP-1 99c4, HTTP-4 389d
     pub fn cache_control(&self, present: Option<&str>) -> Option<&'static str> {
         let strict = present.is_some_and(|present| {
             present.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-store"))
         });
-        (self.touched && !strict).then_some("no-store")
+        (self.touched && !strict && !planted(Bug::CacheHintsDropped)).then_some("no-store")
     }
 
     /// What was done.
@@ -99,8 +103,10 @@ enum Cookie {
 }
 
 impl Draft {
+    // spec: COOK-11 b110, COOK-12 3d06
     pub(crate) fn new(session: &Session) -> Self {
-        let cookie = || if session.exchange.plan.logout { Cookie::Remove } else { Cookie::Keep };
+        let clears = session.exchange.plan.logout || session.exchange.clears_by_mistake();
+        let cookie = || if clears { Cookie::Remove } else { Cookie::Keep };
         let trace = session.trace_before();
         let at = session.base.as_ref().map(|base| (base.id.handle, base.record.head));
         let (accessed, head_sent) = (session.accessed.get(), session.head_sent);
@@ -108,6 +114,7 @@ impl Draft {
     }
 
     /// Adds what an acknowledged or needless write leads to.
+    // spec: COOK-19 3df9, EVT-2 a367
     pub(crate) fn take(&mut self, outcome: Outcome) {
         self.events.extend(outcome.events);
         self.trace.written.extend(outcome.changes);
@@ -119,6 +126,7 @@ impl Draft {
         }
     }
 
+    // spec: COOK-10 2607, COOK-13 1359, CLAIM-5 e4c7
     pub(crate) fn finish(mut self, exchange: &mut Exchange) -> Reply {
         let logged_in = self.trace.written.contains(&Change::LoggedIn);
         if logged_in && exchange.visitor != Presence::Absent && !matches!(self.visitor, Cookie::Set(..)) {
@@ -145,6 +153,7 @@ impl Draft {
 }
 
 impl Cookie {
+    // spec: COOK-4 50f2, COOK-12 3d06
     fn line(&self, kind: Kind, exchange: &Exchange) -> Option<Zeroizing<String>> {
         let cookies = exchange.rules.policy().cookies();
         match self {

@@ -30,6 +30,7 @@ pub struct Session {
 }
 
 impl fmt::Debug for Session {
+    // spec: SEC-1 89db
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let handle = self.base.as_ref().map(|base| base.id.handle);
         f.debug_struct("Session")
@@ -50,12 +51,14 @@ impl Session {
     }
 
     /// The encoded value of `key`, for bindings that build their own objects.
+    // spec: VAL-3 915a
     pub fn get_encoded(&mut self, key: &str) -> Option<Cow<'_, [u8]>> {
         self.read(key);
         self.look(key)
     }
 
     /// All keys, in the order of their encodings.
+    // spec: WRITE-6 b7e4
     pub fn keys(&mut self) -> Vec<String> {
         self.accessed.set(true);
         self.exchange.reads.all |= self.exchange.reads.strict;
@@ -77,6 +80,7 @@ impl Session {
     }
 
     /// Sets `key` to an already encoded value.
+    // spec: WRITE-1 e9ba, REC-9 78b2
     pub fn set_encoded(&mut self, key: &str, value: Encoded) -> Result<(), Error> {
         let limit = self.exchange.rules.policy().settings().size;
         let bytes = key.len().saturating_add(value.as_bytes().len());
@@ -95,6 +99,7 @@ impl Session {
     }
 
     /// Removes every key present when the exchange is written.
+    // spec: WRITE-4 1b2f
     pub fn clear(&mut self) {
         self.accessed.set(true);
         self.exchange.reads.all |= self.exchange.reads.strict;
@@ -103,6 +108,7 @@ impl Session {
 
     /// Adds `n` to the integer at `key`, which starts at 0. Sums with the additions of other exchanges, and never
     /// conflicts. Returns the sum as this exchange sees it.
+    // spec: WRITE-3 1359, WRITE-6 b7e4
     pub fn add(&mut self, key: &str, n: i64) -> Result<i64, Error> {
         self.accessed.set(true);
         let present = self.look(key).map(Cow::into_owned);
@@ -111,6 +117,7 @@ impl Session {
 
     /// Replaces the value of `key` by `function` of it. After a conflict the function runs again on the fresh value, also
     /// after the handler has returned; it never makes a strict exchange conflict.
+    // spec: WRITE-5 21e0
     pub fn update(&mut self, key: &str, function: UpdateFn) -> Result<(), Error> {
         self.accessed.set(true);
         let present = self.look(key).map(Cow::into_owned);
@@ -119,17 +126,20 @@ impl Session {
 
     /// Refuses the commit of this exchange if a key that it read or set was changed by another in between.
     /// Counts for what is read and set from here on.
+    // spec: WRITE-6 b7e4
     pub fn strict(&mut self) {
         self.exchange.reads.strict = true;
     }
 
     /// Logs `principal` in: a fresh secret, and every older id of the session is dead at once, for reads and for writes in
     /// flight. Anonymous data is carried as the policy says; after somebody else, a fresh session starts.
+    // spec: LOGIN-3 2223, REC-10 e1a2, LOGIN-7 94f7
     pub fn login<R: AsRef<str>>(&mut self, principal: &str, roles: &[R], level: u8) -> Result<(), Error> {
         let names = Names::new(principal, roles).ok_or(Error::BadPrincipal)?;
         self.accessed.set(true);
         let who = Principal { names, level, authenticated_at: self.exchange.now };
-        if self.principal_now().is_some_and(|before| before.name() != principal) {
+        let other = |before: &Principal| before.name() != principal && !planted(Bug::PrincipalReplacedInPlace);
+        if self.principal_now().is_some_and(other) {
             let end = self.exchange.plan.end.or_else(|| self.base.is_some().then_some(Cause::Replaced));
             self.exchange.plan = Plan { end, logout: self.exchange.plan.logout, ..Plan::default() };
         }
@@ -138,12 +148,15 @@ impl Session {
     }
 
     /// Changes the level of authentication: a fresh secret as for a login, but no limit moves.
+    // spec: LOGIN-6 5d77, LIFE-8 5fb5
     pub fn elevate(&mut self, level: u8) -> Result<(), Error> {
         self.accessed.set(true);
         match (&mut self.exchange.plan.privilege, &self.base) {
             (Some(Privilege::Login(principal)), _) => principal.level = level,
-            (privilege, Some(base)) if base.record.principal.is_some() && self.exchange.plan.end.is_none() => {
-                *privilege = Some(Privilege::Elevate(level));
+            (privilege, Some(base)) if self.exchange.plan.end.is_none() => {
+                let before = base.record.principal.clone().ok_or(Error::NotLoggedIn)?;
+                *privilege =
+                    Some(Privilege::Elevate(Principal { level, authenticated_at: self.exchange.now, ..before }));
             }
             _ => return Err(Error::NotLoggedIn),
         }
@@ -151,6 +164,7 @@ impl Session {
     }
 
     /// Ends the session and removes both cookies. What is set afterwards goes to a fresh session.
+    // spec: END-6 a23d, COOK-11 b110
     pub fn logout(&mut self) {
         self.accessed.set(true);
         let end = self.base.is_some().then_some(Cause::Logout);
@@ -158,6 +172,7 @@ impl Session {
     }
 
     /// Asks for a new id for the same principal.
+    // spec: ROT-2 8346
     pub fn rotate(&mut self) -> Rotation {
         self.accessed.set(true);
         let rotation = self.can_rotate();
@@ -166,6 +181,7 @@ impl Session {
     }
 
     /// Notes what a list of devices shows of this client.
+    // spec: REC-10 e1a2
     pub fn set_client(&mut self, client: Client) -> Result<(), Error> {
         let fits = |text: &str| u16::try_from(text.len()).is_ok();
         if !fits(&client.label) || !fits(&client.address) {
@@ -183,6 +199,7 @@ impl Session {
     }
 
     /// Nothing when somebody with this role is logged in.
+    // spec: LOGIN-9 c39d
     pub fn require_role(&mut self, role: &str) -> Result<(), Denied> {
         let principal = self.principal().ok_or(Denied::NotLoggedIn)?;
         let held = principal.roles().any(|held| held == role);
@@ -201,6 +218,7 @@ impl Session {
         self.presented_state()
     }
 
+    // spec: LIFE-9 b646
     fn presented_state(&self) -> Option<State> {
         let presented = |base: &Base| match base.standing {
             Standing::Pending | Standing::Grace => State::Regenerated,
@@ -239,18 +257,22 @@ impl Session {
     }
 
     /// The response head is gone: no cookie can be set any more, so rotation waits, and any other write is an error.
+    // spec: WRITE-17 01cf
     pub fn head_sent(&mut self) {
         self.head_sent = true;
     }
 
     /// Forgets every change asked for: the response is an error and acknowledges nothing.
+    // spec: WRITE-19 dc98
     pub fn discard(&mut self) {
         self.exchange.plan = Plan::default();
     }
 
+    // spec: ROT-1 5391, ROT-2 8346, ROT-9 f305
     pub(crate) fn can_rotate(&self) -> Rotation {
-        let Some(base) = self.base.as_ref().filter(|base| base.kind == Kind::Login && self.exchange.plan.end.is_none())
-        else {
+        let Some(base) = self.base.as_ref().filter(|base| {
+            (base.kind == Kind::Login || planted(Bug::VisitorsRotated)) && self.exchange.plan.end.is_none()
+        }) else {
             return Rotation::Postponed;
         };
         if self.head_sent || self.exchange.login == Presence::Twice || self.exchange.plan.privilege.is_some() {
@@ -270,6 +292,7 @@ impl Session {
         }
     }
 
+    // spec: ROT-1 5391
     pub(crate) fn rotation_due(&self) -> bool {
         let every = self.exchange.rules.policy().settings().rotate_every;
         let due = |every| {
@@ -305,17 +328,19 @@ impl Session {
 
     fn principal_now(&self) -> Option<&Principal> {
         match &self.exchange.plan.privilege {
-            Some(Privilege::Login(principal)) => Some(principal),
-            _ => self.live_base().and_then(|base| base.record.principal.as_ref()),
+            Some(Privilege::Login(principal) | Privilege::Elevate(principal)) => Some(principal),
+            None => self.live_base().and_then(|base| base.record.principal.as_ref()),
         }
     }
 
+    // spec: LOGIN-2 0c3e, LOGIN-4 e450
     fn journal(&mut self) -> &mut Journal {
         // An elevation carries everything, so only a login parts what came before from what follows.
         let logs_in = matches!(self.exchange.plan.privilege, Some(Privilege::Login(_)));
         if logs_in { &mut self.exchange.plan.after } else { &mut self.exchange.plan.before }
     }
 
+    // spec: WRITE-6 b7e4
     fn read(&mut self, key: &str) {
         self.accessed.set(true);
         if self.exchange.reads.strict && !self.exchange.reads.keys.contains(key) {

@@ -87,6 +87,7 @@ impl Staged {
     }
 
     /// The session, while the handler runs.
+    // spec: ERR-3 8717
     pub const fn session(&mut self) -> Result<&mut Session, Error> {
         match &mut self.0 {
             Stage::Open(session) => Ok(session),
@@ -180,6 +181,7 @@ impl Staged {
         }
     }
 
+    // spec: ERR-3 8717
     fn step(&mut self, step: impl FnOnce(Stage) -> Result<Self, Stage>) -> Result<(), Error> {
         match step(core::mem::replace(&mut self.0, Stage::Away)) {
             Ok(next) => {

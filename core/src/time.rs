@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::bugs::{Bug, planted};
+
 /// Milliseconds since the Unix epoch, at most 2^48 - 1 (the year 10889), so that a record stores it in six bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct Timestamp(u64);
@@ -12,6 +14,7 @@ impl Timestamp {
 
     /// A clock reading in milliseconds since the Unix epoch; larger values become [`Timestamp::MAX`].
     #[must_use]
+    // spec: TIME-1 cd5f
     pub const fn from_unix_ms(ms: u64) -> Self {
         if ms > Self::MAX.0 { Self::MAX } else { Self(ms) }
     }
@@ -24,6 +27,7 @@ impl Timestamp {
 
     /// This time plus `span`, saturating: a limit so far away never passes.
     #[must_use]
+    // spec: TIME-1 cd5f
     pub fn plus(self, span: Duration) -> Self {
         Self::from_unix_ms(self.0.saturating_add(millis(span)))
     }
@@ -48,6 +52,9 @@ pub(crate) struct Limits {
     pub(crate) deadline: Timestamp,
 }
 
+/// How late [`Bug::LimitLate`] is.
+const LATE: Duration = Duration::from_millis(1);
+
 /// Which limit passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Passed {
@@ -57,7 +64,12 @@ pub(crate) enum Passed {
 
 impl Limits {
     /// A limit has passed when `now` has reached it: never a millisecond late.
+    // spec: TIME-2 8846, TIME-3 cd01, CLAIM-7 3c2e
     pub(crate) fn passed(self, now: Timestamp) -> Option<Passed> {
+        if planted(Bug::LimitLate) {
+            let late = Self { deadline: self.deadline.plus(LATE), seen_at: self.seen_at.plus(LATE), ..self };
+            return (now >= late.ends_at()).then_some(Passed::Idle);
+        }
         if now >= self.deadline {
             Some(Passed::Absolute)
         } else if self.idle.is_some_and(|idle| now >= self.seen_at.plus(idle)) {
@@ -68,6 +80,7 @@ impl Limits {
     }
 
     /// When the earlier of the two limits passes if nothing happens.
+    // spec: STORE-7 250a
     pub(crate) fn ends_at(self) -> Timestamp {
         self.idle.map_or(self.deadline, |idle| self.seen_at.plus(idle).min(self.deadline))
     }

@@ -66,6 +66,7 @@ pub struct Encoded(Vec<u8>);
 
 impl Encoded {
     /// Accepts bytes that are exactly one value in its only encoding.
+    // spec: VAL-2 59d7, VAL-3 915a
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ValueError> {
         let mut reader = Reader::new(&bytes);
         reader.skip(MAX_DEPTH)?;
@@ -105,6 +106,7 @@ impl Value {
         if reader.is_at_end() { Ok(value) } else { Err(ValueError::NotCanonical) }
     }
 
+    // spec: VAL-1 3a73, VAL-4 8576
     fn write(&self, writer: &mut Writer, depth: usize) -> Result<(), ValueError> {
         match self {
             Self::Null => writer.null(),
@@ -132,6 +134,7 @@ impl Value {
         Ok(())
     }
 
+    // spec: VAL-1 3a73, VAL-4 8576, VAL-5 4807
     fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Self, ValueError> {
         Ok(match reader.token()? {
             Token::Null => Self::Null,
@@ -175,6 +178,7 @@ value_from!(bool => Bool, i64 => Int, i32 => Int, u32 => Int, f64 => Float, &str
 
 /// The order of map keys: of their encodings, so shorter keys come first.
 #[must_use]
+// spec: VAL-2 59d7
 pub fn key_order(a: &str, b: &str) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
@@ -186,6 +190,7 @@ mod tests {
 
     /// Appendix A of RFC 8949, as far as it lies in our model.
     #[test]
+    // spec: VAL-1 3a73, VAL-2 59d7
     fn values_encode_as_the_examples_of_rfc_8949_do() {
         let examples: [(Value, &[u8]); 16] = [
             (Value::Int(0), &[0x00]),
@@ -212,6 +217,7 @@ mod tests {
     }
 
     #[test]
+    // spec: VAL-1 3a73, VAL-2 59d7, VAL-3 915a
     fn any_other_encoding_is_refused() {
         let refused: [&[u8]; 20] = [
             &[],
@@ -242,6 +248,7 @@ mod tests {
     }
 
     #[test]
+    // spec: VAL-2 59d7, VAL-4 8576
     fn shorter_keys_sort_first_and_nesting_has_a_limit() {
         let map = Value::Map([("aa".to_owned(), Value::Null), ("b".to_owned(), Value::Null)].into());
         assert_eq!(map.encode().unwrap().as_bytes(), &[0xa2, 0x61, b'b', 0xf6, 0x62, b'a', b'a', 0xf6]);
@@ -255,6 +262,7 @@ mod tests {
     }
 
     #[test]
+    // spec: VAL-5 4807
     fn a_list_that_claims_more_than_it_has_is_refused_at_once() {
         let claims = [0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
         assert_eq!(Value::decode(&claims), Err(ValueError::NotCanonical));

@@ -29,6 +29,7 @@ const ONE_KEY: usize = 1 + 2 + 1;
 const EMPTY_MAP: usize = 1;
 
 #[test]
+// spec: REC-6 3547, ROT-1 5391
 fn an_anonymous_session_never_has_more_than_the_front() -> Outcome<()> {
     let mut world = World::new()?;
     world.exchange(|session| session.set("k", 1_i64).unwrap())?;
@@ -41,6 +42,7 @@ fn an_anonymous_session_never_has_more_than_the_front() -> Outcome<()> {
 }
 
 #[test]
+// spec: REC-6 3547, REC-8 1a1b
 fn a_login_pays_for_a_previous_id_only_after_a_rotation() -> Outcome<()> {
     let logged_in = FRONT + ALICE + NO_CLIENT + ONE_KEY;
     let mut world = World::new()?;

@@ -22,6 +22,7 @@ pub(crate) fn decode(py: Python<'_>, bytes: &[u8]) -> PyResult<Py<PyAny>> {
     read(py, &mut Reader::new(bytes)).map(Bound::unbind)
 }
 
+// spec: VAL-6 2b34, VAL-1 3a73
 fn write(object: &Bound<'_, PyAny>, writer: &mut Writer, depth: usize) -> PyResult<()> {
     let py = object.py();
     if let Ok(text) = object.cast::<PyString>() {
@@ -91,6 +92,7 @@ fn unsupported(py: Python<'_>, what: &str) -> PyErr {
 }
 
 /// The bytes come out of a record that was checked when it was read, so no nesting here exceeds the limit.
+// spec: VAL-6 2b34
 fn read<'py>(py: Python<'py>, reader: &mut Reader<'_>) -> PyResult<Bound<'py, PyAny>> {
     let token = reader.token().map_err(|error| from_core(py, Error::Value(error)))?;
     Ok(match token {

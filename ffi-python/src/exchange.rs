@@ -97,6 +97,7 @@ impl Exchange {
     }
 
     /// Sets a key whose value was handed out before, if the object has changed since.
+    // spec: WRITE-15 bde4
     fn set_if_changed(&self, py: Python<'_>, key: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let value = encode(value)?;
         self.with(py, |session| {

@@ -189,6 +189,7 @@ def client(request: pytest.FixtureRequest, app: App) -> Client:
     return lambda *args: make(app)(*args)
 
 
+# spec: HTTP-1 99c4, HTTP-2 2616, COOK-2 1b91, COOK-3 c51b
 def test_the_headers_of_a_whole_life_are_exactly_these(client: Client, browser: Browser) -> None:
     visitor = client("/set")
     (line,) = visitor.all("set-cookie")
@@ -212,6 +213,7 @@ def test_the_headers_of_a_whole_life_are_exactly_these(client: Client, browser: 
     assert logout.all("set-cookie") == [f"__Host-id{REMOVAL}", f"__Host-visitor{REMOVAL}"]
 
 
+# spec: HTTP-4 389d
 def test_a_response_that_has_nothing_to_do_with_the_session_stays_as_it_is(app: App, clock: Any) -> None:
     for make in (make_flask, make_starlette):
         plain = App(app.sessions)
@@ -220,6 +222,7 @@ def test_a_response_that_has_nothing_to_do_with_the_session_stays_as_it_is(app: 
         assert (reply.all("vary"), reply.all("cache-control"), reply.all("set-cookie")) == (["Accept"], [], [])
 
 
+# spec: HTTP-3 779a, ERR-1 802a, WRITE-16 ef0b
 def test_a_refused_commit_is_409_in_place_of_the_response(app: App, client: Client, browser: Browser) -> None:
     browser.take(client("/login").all("set-cookie"))
     header = browser.header
@@ -237,6 +240,7 @@ def test_a_refused_commit_is_409_in_place_of_the_response(app: App, client: Clie
     assert reply.all("content-length") == [str(len(reply.body))]
 
 
+# spec: HTTP-3 779a, STORE-5 5484
 def test_a_store_that_cannot_answer_is_503_with_retry_after(tmp_path: Path, clock: Any, browser: Browser) -> None:
     for name, make in MAKERS.items():
         path = tmp_path / f"{name}.db"
@@ -269,6 +273,7 @@ def test_what_the_handler_lets_through_becomes_401_and_403_and_writes_nothing(
     assert dict(app.sessions.open(browser.header)) == {}
 
 
+# spec: WRITE-19 dc98
 def test_an_error_response_acknowledges_nothing(app: App, client: Client, browser: Browser) -> None:
     browser.take(client("/login").all("set-cookie"))
     assert client("/fail", browser.header).status == 500
@@ -366,6 +371,7 @@ def test_a_streamed_response_has_its_cookie_and_the_session_is_closed_by_then(se
     assert len(seen) == 1
 
 
+# spec: HTTP-5 842b, WRITE-17 01cf
 def test_a_websocket_reads_the_session_of_its_handshake_and_cannot_write(
     sessions: coatroom.Sessions, browser: Browser
 ) -> None:
@@ -443,6 +449,7 @@ def test_an_event_loop_is_never_blocked_for_long_by_durable_commits(tmp_path: Pa
     assert turns > 100, "the loop turned while the commit waited"
 
 
+# spec: SEC-1 89db
 def test_an_answer_of_ours_is_logged_without_an_id(
     app: App, client: Client, browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -476,6 +483,7 @@ def test_an_error_page_in_place_of_an_unsent_head_keeps_the_cookies_of_what_was_
     assert [name for name, _ in heads[-1][1]].count("Set-Cookie") == 1
 
 
+# spec: WRITE-20 620d
 def test_a_change_that_cannot_be_stored_does_not_spare_a_copied_id(
     sessions: coatroom.Sessions, browser: Browser, clock: Any
 ) -> None:

@@ -56,6 +56,7 @@ def written(sessions: coatroom.Sessions, browser: Browser, work: Callable[[coatr
         {"b": 1, "aa": 2, "": 3},
     ],
 )
+# spec: VAL-6 2b34, VAL-1 3a73
 def test_a_value_comes_back_as_it_was_and_keeps_its_type(
     sessions: coatroom.Sessions, browser: Browser, value: object
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_value_comes_back_as_it_was_and_keeps_its_type(
     assert repr(back) == repr(value) or isinstance(value, dict)
 
 
+# spec: VAL-6 2b34
 def test_a_tuple_comes_back_as_a_list_and_subclasses_as_plain_values(
     sessions: coatroom.Sessions, browser: Browser
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_tuple_comes_back_as_a_list_and_subclasses_as_plain_values(
         1j,
     ],
 )
+# spec: VAL-1 3a73, VAL-6 2b34
 def test_a_value_outside_the_data_model_raises_and_changes_nothing(
     sessions: coatroom.Sessions, browser: Browser, value: object
 ) -> None:
@@ -115,6 +118,7 @@ def test_a_value_that_contains_itself_raises(sessions: coatroom.Sessions) -> Non
         sessions.open(b"")["key"] = loop
 
 
+# spec: VAL-6 2b34
 def test_a_key_that_is_not_text_raises(sessions: coatroom.Sessions) -> None:
     session: Any = sessions.open(b"")
     with pytest.raises(TypeError):
@@ -144,6 +148,7 @@ def test_a_session_is_a_mutable_mapping(sessions: coatroom.Sessions) -> None:
     assert session.get("b", "none") == "none"
 
 
+# spec: WRITE-15 bde4, WRITE-14 1f29
 def test_a_change_inside_a_list_or_dict_is_noticed_and_reading_writes_nothing(
     sessions: coatroom.Sessions, browser: Browser
 ) -> None:
@@ -180,6 +185,7 @@ def test_an_object_handed_out_before_a_login_is_followed_after_it_if_the_login_c
     assert exchange(sessions, browser, dict) == {"cart": [1, 2, 3]}
 
 
+# spec: WRITE-15 bde4
 def test_setting_what_is_there_already_writes_nothing(sessions: coatroom.Sessions, browser: Browser) -> None:
     exchange(sessions, browser, lambda session: session.update(n=1))
     exchange(sessions, browser)
@@ -350,6 +356,7 @@ def test_many_threads_may_share_one_exchange_and_none_hangs(sessions: coatroom.S
     assert session["n"] == 1600
 
 
+# spec: SEC-1 89db
 def test_no_error_text_and_no_repr_holds_an_id(sessions: coatroom.Sessions, browser: Browser) -> None:
     exchange(sessions, browser, lambda session: session.login("alice"))
     secret = browser.cookies["__Host-id"][24:66]

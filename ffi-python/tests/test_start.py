@@ -26,11 +26,13 @@ def _no_keys_around(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+# spec: KEY-6 90a8
 def test_without_keys_nothing_starts() -> None:
     with pytest.raises(coatroom.ConfigError, match="COATROOM_KEYS"):
         coatroom.Sessions("memory")
 
 
+# spec: KEY-7 ffb4, KEY-2 b383
 def test_keys_come_from_the_argument_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{coatroom.Sessions.new_key(2)}\n{TEST_KEYS}\n")
@@ -69,6 +71,7 @@ def test_keys_come_from_the_argument_the_environment_or_a_file(tmp_path: Path, m
         ({"unknown": 1}, "`unknown`"),
     ],
 )
+# spec: POL-2 ec9d, POL-5 c121
 def test_settings_that_contradict_themselves_are_refused_and_named(settings: dict[str, object], words: str) -> None:
     with pytest.raises(coatroom.ConfigError, match=words):
         coatroom.Sessions("memory", TEST_KEYS, **settings)  # type: ignore[arg-type]
@@ -80,6 +83,7 @@ def test_a_store_that_is_not_known_is_refused() -> None:
             coatroom.Sessions(store, TEST_KEYS)
 
 
+# spec: KEY-6 90a8, POL-4 713a
 def test_development_mode_says_so_and_keeps_its_keys_in_a_private_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -205,6 +209,7 @@ def test_many_may_make_the_same_store_at_once(tmp_path: Path) -> None:
     assert [starter.returncode for starter in starters] == [0] * 8, outputs
 
 
+# spec: STORE-9 0682
 def test_visitors_who_never_return_do_not_fill_the_store() -> None:
     clock = ManualClock()
     sessions = coatroom.Sessions("memory", TEST_KEYS, clock=clock, tombstone=1)
@@ -216,6 +221,7 @@ def test_visitors_who_never_return_do_not_fill_the_store() -> None:
     assert sessions.sweep(10**6) < 1500
 
 
+# spec: CLAIM-10 1b5f, ID-5 2023
 def test_a_dump_of_the_store_holds_no_id(tmp_path: Path) -> None:
     sessions = coatroom.Sessions(f"sqlite:{tmp_path / 'sessions.db'}", TEST_KEYS)
     browser = Browser()

@@ -78,6 +78,7 @@ impl<S, H: Host> Driver<S, H> {
     }
 
     /// Closes an exchange as far as it goes without the store.
+    // spec: TIME-6 8cae
     pub fn start_closing(&self, session: Session) -> Closing {
         session.close(self.host.now(), &mut self.host.rng())
     }
@@ -101,6 +102,7 @@ struct Trial {
 
 impl<S: Store, H: Host> Driver<S, H> {
     /// Opens an exchange on the bytes of the Cookie header.
+    // spec: STORE-5 5484
     pub async fn open(&self, cookies: &[u8]) -> Result<Session, Refused> {
         let mut opening = self.rules.open(cookies, self.host.now());
         loop {
@@ -121,6 +123,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Goes on with a closing that was begun elsewhere.
+    // spec: STORE-4 194b, END-4 71db
     pub async fn finish(&self, mut closing: Closing) -> Result<Reply, Refused> {
         let mut trial: Option<Trial> = None;
         loop {
@@ -150,6 +153,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// The first conflicts are met at once with the record that came with them; later ones after a pause, on what is
     /// stored by then.
+    // spec: STORE-8 8f18
     async fn conflicted(&self, save: Save, current: Option<Vec<u8>>, trial: &mut Trial) -> Closing {
         trial.conflicts = trial.conflicts.saturating_add(1);
         if trial.conflicts <= EAGER_CONFLICTS {
@@ -167,6 +171,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Only what is stored can tell whether a swap took place.
+    // spec: WRITE-11 73cf, STORE-8 8f18
     async fn reload(&self, save: Save, trial: &Trial) -> Closing {
         loop {
             let loaded = self.store.load(save.swap().handle).await;
@@ -181,6 +186,7 @@ impl<S: Store, H: Host> Driver<S, H> {
         Trial { started: self.host.ticks(), conflicts: 0 }
     }
 
+    // spec: STORE-8 8f18, END-4 71db
     fn is_over(&self, save: &Save, trial: &Trial) -> bool {
         let patience = if save.is_ending() { PATIENCE_FOR_ENDINGS } else { PATIENCE };
         self.host.ticks().saturating_sub(trial.started) >= patience
@@ -246,6 +252,7 @@ impl<E: Engine, H: Host> Driver<E, H> {
     }
 
     /// Keeps an engine from growing without bound, a little at a time, after writes that are acknowledged.
+    // spec: STORE-9 0682
     fn sweep_if_due(&self) {
         if self.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_PER_SWEEP {
             self.writes.store(0, Ordering::Relaxed);

@@ -67,6 +67,7 @@ impl Engine for Memory {
         shard.get(&handle).map_or(Loaded::Absent, |kept| Loaded::Found(kept.record.to_vec()))
     }
 
+    // spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
     fn swap(&self, swap: &Swap, _: Wait) -> Option<Swapped> {
         let new = swap.new.as_deref().map(|record| Kept { record: record.into(), garbage_at: swap.garbage_at });
         let Some(mut shard) = self.shard_of(swap.handle) else { return Some(Swapped::Unavailable) };
@@ -94,6 +95,7 @@ impl Engine for Memory {
     }
 
     /// One shard at a time, in turn.
+    // spec: STORE-7 250a
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError> {
         let mut removed = 0_usize;
         for _ in 0..SHARDS {

@@ -141,6 +141,7 @@ impl Sqlite {
         found
     }
 
+    // spec: STORE-6 aac8
     fn write(&self, swap: &Swap, wait: Wait) -> Option<rusqlite::Result<Swapped>> {
         let Some(process) = self.process() else { return Some(Ok(Swapped::Unavailable)) };
         let _inside = process.gate.enter();
@@ -176,6 +177,7 @@ impl Engine for Sqlite {
         Some(self.write(swap, wait)?.unwrap_or_else(|error| outcome(&error)))
     }
 
+    // spec: STORE-7 250a
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError> {
         const SQL: &str = "DELETE FROM session WHERE rowid IN
             (SELECT rowid FROM session WHERE garbage_at <= ?1 ORDER BY garbage_at LIMIT ?2)";
@@ -319,6 +321,7 @@ struct Writers {
 }
 
 impl Writers {
+    // spec: STORE-6 aac8
     fn swap(&mut self, process: &Process, path: &Path, swap: &Swap) -> rusqlite::Result<Swapped> {
         let connection = if swap.durable { self.durable(process, path)? } else { self.relaxed(process, path)? };
         let done = execute(connection, swap);
@@ -367,6 +370,7 @@ fn forked() -> rusqlite::Error {
 }
 
 /// The whole of writing: there is no statement that writes without looking.
+// spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
 fn execute(connection: &Connection, swap: &Swap) -> rusqlite::Result<Swapped> {
     const CREATE: &str =
         "INSERT INTO session (handle, garbage_at, record) VALUES (?1, ?2, ?3) ON CONFLICT (handle) DO NOTHING";

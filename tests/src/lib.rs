@@ -2,7 +2,13 @@
 //! exchanges advance one step at a time, the claims as invariants over it, and a search through all its schedules.
 
 pub mod browser;
+pub mod choices;
+pub mod clauses;
+pub mod duel;
+pub mod generate;
+pub mod house;
 pub mod invariants;
+pub mod model;
 pub mod ops;
 pub mod record;
 pub mod rng;

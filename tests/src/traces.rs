@@ -132,7 +132,8 @@ pub struct Limits {
 
 impl Limits {
     pub fn read(line: &str) -> Option<Self> {
-        let words: Vec<i64> = line.strip_prefix("limits ")?.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let words: Vec<i64> =
+            line.strip_prefix("limits ")?.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
         let [idle, touch, absolute, skew, grace, rotate_every, carry, reuse, tombstone, a, b] = words[..] else {
             return None;
         };
@@ -255,8 +256,7 @@ impl Player {
             Step::Open(it) => matches!(phase(it), "sent" | "loading"),
             Step::OpenFails(it) => {
                 phase(it) == "loading"
-                    || phase(it) == "sent"
-                        && matches!(self.opening(&self.exchanges[it]).waiting(), Waiting::Load(_))
+                    || phase(it) == "sent" && matches!(self.opening(&self.exchanges[it]).waiting(), Waiting::Load(_))
             }
             Step::Close(it) => phase(it) == "open",
             Step::Swapped(it) | Step::Unheard(it) | Step::Lost(it) | Step::Delayed(it) => phase(it) == "saving",
@@ -358,9 +358,12 @@ impl Player {
             }
             Step::Deliver(it) => {
                 let exchange = &mut self.exchanges[it];
-                let lines = exchange.staged.as_ref().unwrap().reply().map(|reply| {
-                    reply.set_cookies().map(str::to_owned).collect::<Vec<_>>()
-                });
+                let lines = exchange
+                    .staged
+                    .as_ref()
+                    .unwrap()
+                    .reply()
+                    .map(|reply| reply.set_cookies().map(str::to_owned).collect::<Vec<_>>());
                 let browser = exchange.browser;
                 exchange.phase = "delivered";
                 lines.unwrap_or_default().iter().for_each(|line| self.browsers[browser].obey(line));
@@ -390,7 +393,16 @@ impl Player {
 
     fn send(&mut self, browser: usize, node: usize, ops: Vec<Op>, header: Option<String>) -> usize {
         let header = header.unwrap_or_else(|| self.browsers[browser].header());
-        self.exchanges.push(Exchange { browser, node, ops, header, staged: None, phase: "sent", swap: None, creates: 0 });
+        self.exchanges.push(Exchange {
+            browser,
+            node,
+            ops,
+            header,
+            staged: None,
+            phase: "sent",
+            swap: None,
+            creates: 0,
+        });
         self.exchanges.len() - 1
     }
 
@@ -460,10 +472,8 @@ impl Player {
 
     fn views(&mut self) -> Views {
         let records: Vec<_> = self.store.keys().copied().collect();
-        let store = records
-            .into_iter()
-            .map(|handle| (self.handles[&handle], self.front(self.load(handle).unwrap())))
-            .collect();
+        let store =
+            records.into_iter().map(|handle| (self.handles[&handle], self.front(self.load(handle).unwrap()))).collect();
         let browsers = self.browsers.clone();
         let seen = browsers.map(|browser| {
             [browser.login, browser.visitor].map(|text| text.map_or("[]".to_owned(), |text| self.id(&text)))
@@ -538,8 +548,11 @@ impl Player {
         let session = self.exchanges[it].staged.as_mut().unwrap().session().unwrap();
         let state = session.state().map_or("", State::name);
         let principal = session.principal().map_or(String::new(), |principal| principal.name().to_owned());
-        let values: BTreeMap<_, _> =
-            session.keys().into_iter().map(|key| (key.clone(), session.get(&key).expect("a key that is there"))).collect();
+        let values: BTreeMap<_, _> = session
+            .keys()
+            .into_iter()
+            .map(|key| (key.clone(), session.get(&key).expect("a key that is there")))
+            .collect();
         let handle = session.handle();
         let header = self.exchanges[it].header.clone();
         let id = handle.map_or("[]".to_owned(), |handle| {

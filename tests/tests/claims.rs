@@ -51,16 +51,19 @@ proptest! {
     #![proptest_config(cases(2_000))]
 
     #[test]
+    // spec: CLAIM-1 2a35
     fn a_planted_id_never_logs_in(moves in walk_of(anybody(), cloned(any_op), waits()), faults: bool) {
         walk(Before::Planted, &moves, faults, |_| ())?;
     }
 
     #[test]
+    // spec: CLAIM-2 1248, END-2 b6ef, LIFE-5 6efa
     fn a_dead_id_never_works_again(before in any_before(), moves in walk_of(anybody(), cloned(any_op), waits())) {
         walk(before, &moves, false, |_| ())?;
     }
 
     #[test]
+    // spec: CLAIM-3 4985, WRITE-1 e9ba, WRITE-2 c432, WRITE-3 1359
     fn an_acknowledged_write_is_there_once_until_written_over(
         before in any_before(),
         moves in walk_of(victim(), cloned(|| prop_oneof![
@@ -75,6 +78,7 @@ proptest! {
     }
 
     #[test]
+    // spec: CLAIM-4 4783
     fn a_rotation_never_logs_an_honest_client_out(
         before in prop::sample::select(vec![Before::LoggedIn, Before::JustLoggedIn, Before::Pending]),
         moves in walk_of(victim(), cloned(quiet_op), prop_oneof![4 => 0..6_000_u64, 1 => 20_000..25_000_u64]),
@@ -84,6 +88,7 @@ proptest! {
     }
 
     #[test]
+    // spec: CLAIM-5 e4c7, COOK-1 a5d0
     fn a_login_that_arrived_stays_whatever_anonymous_responses_come_later(
         before in prop::sample::select(vec![Before::Nobody, Before::Visitor, Before::Planted]),
         moves in walk_of(anybody(), cloned(|| prop_oneof![
@@ -100,6 +105,7 @@ proptest! {
     }
 
     #[test]
+    // spec: CLAIM-6 15b5
     fn a_copied_login_id_is_noticed_after_the_grace(
         before in prop::sample::select(vec![Before::Copied, Before::Grace]),
         moves in walk_of(anybody(), cloned(quiet_op), waits()),
@@ -108,6 +114,7 @@ proptest! {
     }
 
     #[test]
+    // spec: CLAIM-7 3c2e
     fn no_access_at_or_after_a_limit_and_only_a_login_moves_the_absolute_one(
         before in prop::sample::select(vec![Before::NearTheEnd, Before::PendingNearTheEnd, Before::Visitor]),
         moves in walk_of(victim(), cloned(any_op), waits()),
@@ -116,6 +123,7 @@ proptest! {
     }
 
     #[test]
+    // spec: CLAIM-11 f3a7
     fn same_inputs_lead_to_same_bytes(before in any_before(), moves in walk_of(anybody(), cloned(any_op), waits())) {
         let ends: Vec<_> = (0..2)
             .map(|_| {
@@ -189,12 +197,14 @@ proptest! {
     #![proptest_config(cases(2_000))]
 
     #[test]
+    // spec: CLAIM-9 72e0, ERR-2 7c11, COOK-7 03b4
     fn no_bytes_in_place_of_a_cookie_header_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let (loads, ..) = live_on(&Setup::of(settings()).rules, &bytes, &Loaded::Absent);
         prop_assert!(loads.is_empty());
     }
 
     #[test]
+    // spec: CLAIM-9 72e0, ID-3 a335, ERR-2 7c11
     fn no_text_in_place_of_an_id_asks_the_store(
         id in prop_oneof!["[A-Za-z0-9_-]{88}", "[ -~]{0,100}", "[A-Za-z0-9_=;, \"-]{80,96}"],
         other in "[ -~]{0,40}",
@@ -206,6 +216,7 @@ proptest! {
     }
 
     #[test]
+    // spec: ID-3 a335, ID-2 5b7c
     fn a_changed_bit_of_an_id_asks_no_store(bit in 0_usize..88 * 8) {
         let (world, header, _) = logged_in();
         let mut bytes = header.into_bytes();
@@ -216,6 +227,7 @@ proptest! {
     }
 
     #[test]
+    // spec: CLAIM-9 72e0, REC-3 e864, REC-4 ee90
     fn no_bytes_in_place_of_a_record_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..600), front in 0_usize..4) {
         let mut bytes = bytes;
         if let Some(first) = bytes.first_mut().filter(|_| front > 0) {
@@ -225,6 +237,7 @@ proptest! {
     }
 
     #[test]
+    // spec: CLAIM-9 72e0, REC-2 d46f, REC-3 e864, REC-4 ee90
     fn no_damage_to_a_record_does_harm(
         cut in prop::option::of(any::<prop::sample::Index>()),
         flips in prop::collection::vec((any::<prop::sample::Index>(), 0_u32..8), 0..4),
@@ -246,6 +259,7 @@ proptest! {
     }
 
     #[test]
+    // spec: VAL-3 915a, VAL-1 3a73, REC-1 eae1
     fn every_value_makes_the_round_trip_through_a_record(
         pairs in prop::collection::btree_map(".{0,12}", any_value(), 0..6),
     ) {
@@ -278,6 +292,7 @@ proptest! {
     }
 
     #[test]
+    // spec: VAL-2 59d7
     fn whatever_decodes_encodes_to_the_same_bytes(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let decoded = Value::decode(&bytes);
         prop_assert_eq!(decoded.is_ok(), Encoded::from_bytes(bytes.clone()).is_ok());
@@ -297,6 +312,7 @@ fn shows(text: &str, id_text: &str, id: &Id) -> bool {
 }
 
 #[test]
+// spec: CLAIM-10 1b5f, SEC-1 89db, ID-5 2023
 fn no_id_and_no_secret_shows_in_a_record_a_debug_output_an_event_or_an_error() {
     let mut world = Before::LoggedIn.world(|_| ()).unwrap();
     let mut texts = Vec::new();
@@ -342,6 +358,7 @@ fn no_id_and_no_secret_shows_in_a_record_a_debug_output_an_event_or_an_error() {
 }
 
 #[test]
+// spec: STORE-5 5484
 fn a_store_that_cannot_answer_is_never_taken_for_nobody() {
     let (world, header, _) = logged_in();
     let mut staged = Staged::from(world.setup.rules.open(header.as_bytes(), Timestamp::from_unix_ms(world.now)));

@@ -1,6 +1,5 @@
 //! Single rules of the lifecycle, each by one small story.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use coatroom_core::staged::Staged;
@@ -9,152 +8,19 @@ use coatroom_core::{
     Settings, State, Timestamp, Value,
 };
 use coatroom_tests::browser::{Browser, Id, read_line};
+use coatroom_tests::house::{House, error, login, set};
 use coatroom_tests::ops::adder;
-use coatroom_tests::record::{Front, Previous, data};
-use coatroom_tests::rng::{Dry, Fixed};
+use coatroom_tests::record::{Previous, data};
+use coatroom_tests::rng::Dry;
 use coatroom_tests::scenarios::settings;
-use coatroom_tests::store::Store;
 use coatroom_tests::world::{RING, START};
-
-/// A store, a browser and a clock, for exchanges one after the other or by hand.
-struct House {
-    rules: Arc<Rules>,
-    store: Store,
-    browser: Browser,
-    now: u64,
-    seed: u64,
-}
-
-/// What came of an exchange.
-struct Done {
-    cookies: Vec<String>,
-    written: Vec<Change>,
-    events: Vec<Event>,
-}
-
-type Outcome = Result<Done, Error>;
-
-impl House {
-    fn new(settings: Settings) -> Self {
-        Self::with_ring(settings, RING)
-    }
-
-    fn with_ring(settings: Settings, ring: &str) -> Self {
-        let rules = Rules::new(Policy::try_from(settings).unwrap(), KeyRing::parse(ring).unwrap());
-        Self { rules, store: Store::default(), browser: Browser::default(), now: START, seed: 0 }
-    }
-
-    fn open(&self) -> Staged {
-        self.open_with(&self.browser.header())
-    }
-
-    fn open_with(&self, header: &str) -> Staged {
-        self.open_at(header, self.now)
-    }
-
-    fn open_at(&self, header: &str, now: u64) -> Staged {
-        let mut staged = Staged::from(self.rules.open(header.as_bytes(), Timestamp::from_unix_ms(now)));
-        while let coatroom_core::staged::Waiting::Load(handle) = staged.waiting() {
-            staged.found(self.store.load(handle)).unwrap();
-        }
-        staged
-    }
-
-    /// Closes, writes, and lets the browser have the answer.
-    fn finish(&mut self, staged: Staged) -> Outcome {
-        let now = self.now;
-        let done = self.finish_at(staged, now)?;
-        done.cookies.iter().for_each(|line| self.browser.obey(line));
-        Ok(done)
-    }
-
-    fn finish_at(&mut self, staged: Staged, now: u64) -> Outcome {
-        let staged = self.close_at(staged, now);
-        self.drive(staged)
-    }
-
-    fn close_at(&mut self, mut staged: Staged, now: u64) -> Staged {
-        self.seed += 1;
-        staged.close(Timestamp::from_unix_ms(now), &mut Fixed::new(self.seed)).unwrap();
-        staged
-    }
-
-    fn close(&mut self, staged: Staged) -> Staged {
-        let now = self.now;
-        self.close_at(staged, now)
-    }
-
-    fn drive(&mut self, mut staged: Staged) -> Outcome {
-        while let Ok(swap) = staged.swap().cloned() {
-            match self.store.swap(&swap) {
-                Ok(()) => staged.saved().unwrap(),
-                Err(present) => staged.conflicted(present).unwrap(),
-            }
-        }
-        match staged.failure() {
-            Ok(failure) => Err(failure.error),
-            Err(_) => {
-                let reply = staged.reply().unwrap();
-                Ok(Done {
-                    cookies: reply.set_cookies().map(str::to_owned).collect(),
-                    written: reply.trace().written.clone(),
-                    events: reply.trace().events.clone(),
-                })
-            }
-        }
-    }
-
-    /// A whole exchange.
-    fn run(&mut self, handler: impl FnOnce(&mut Session)) -> Outcome {
-        let mut staged = self.open();
-        handler(staged.session().unwrap());
-        self.finish(staged)
-    }
-
-    fn id(&self, kind: Kind) -> Id {
-        Id::in_header(&self.browser.header(), kind).unwrap()
-    }
-
-    fn front(&self, kind: Kind) -> Front {
-        Front::read(self.store.get(self.id(kind).handle).unwrap()).unwrap()
-    }
-
-    fn value(&self, kind: Kind, key: &str) -> Option<Value> {
-        data(self.store.get(self.id(kind).handle).unwrap()).remove(key)
-    }
-
-    /// Somebody logged in, the id confirmed and old enough to rotate.
-    fn logged_in(settings: Settings) -> Self {
-        let mut house = Self::new(settings);
-        house.run(|session| login(session, "alice")).unwrap();
-        house.run(|_| ()).unwrap();
-        house.now += 20_000;
-        house
-    }
-
-    fn user(&self) -> Option<String> {
-        let mut staged = self.open();
-        staged.session().unwrap().principal().map(|principal| principal.name().to_owned())
-    }
-}
-
-fn login(session: &mut Session, name: &str) {
-    session.login(name, &["user"], 1).unwrap();
-}
-
-fn set(session: &mut Session, key: &str, value: i64) {
-    session.set(key, value).unwrap();
-}
-
-fn error(outcome: Outcome) -> Option<Error> {
-    outcome.err()
-}
 
 const NONE: &[Change] = &[];
 
 // Cookies and their selection.
 
 #[test]
+// spec: COOK-18 0051, WRITE-14 1f29
 fn a_session_that_was_never_written_is_neither_stored_nor_given_a_cookie() {
     let mut house = House::new(settings());
     let done = house.run(|session| drop(session.get("a"))).unwrap();
@@ -162,6 +28,7 @@ fn a_session_that_was_never_written_is_neither_stored_nor_given_a_cookie() {
 }
 
 #[test]
+// spec: COOK-8 7c7f
 fn the_login_cookie_is_looked_at_first_and_a_dead_one_falls_back_to_the_visitor() {
     let mut house = House::new(settings());
     house.run(|session| set(session, "a", 1)).unwrap();
@@ -177,6 +44,7 @@ fn the_login_cookie_is_looked_at_first_and_a_dead_one_falls_back_to_the_visitor(
 }
 
 #[test]
+// spec: COOK-9 4619
 fn an_id_counts_only_in_the_cookie_of_its_kind() {
     let mut house = House::logged_in(settings());
     let login = house.browser.login.clone().unwrap();
@@ -191,6 +59,7 @@ fn an_id_counts_only_in_the_cookie_of_its_kind() {
 }
 
 #[test]
+// spec: COOK-14 aa28, COOK-15 bf16, LIFE-4 4620
 fn a_write_by_a_regenerated_login_id_without_a_live_visitor_is_refused_and_with_one_it_goes_there() {
     let mut house = House::logged_in(settings());
     let old = house.browser.clone();
@@ -211,6 +80,7 @@ fn a_write_by_a_regenerated_login_id_without_a_live_visitor_is_refused_and_with_
 }
 
 #[test]
+// spec: COOK-12 3d06, COOK-16 bfe5, LIFE-5 6efa, END-2 b6ef
 fn an_ended_login_id_starts_a_fresh_visitor_session_and_clears_nothing() {
     let mut house = House::logged_in(settings());
     let old = house.browser.clone();
@@ -222,6 +92,7 @@ fn an_ended_login_id_starts_a_fresh_visitor_session_and_clears_nothing() {
 }
 
 #[test]
+// spec: COOK-13 1359
 fn a_name_that_comes_twice_counts_as_absent_and_is_not_set() {
     let mut house = House::logged_in(settings());
     let header = house.browser.header();
@@ -246,6 +117,7 @@ fn a_name_that_comes_twice_counts_as_absent_and_is_not_set() {
 }
 
 #[test]
+// spec: COOK-10 2607, COOK-11 b110, LOGIN-2 0c3e
 fn login_sets_the_login_cookie_and_removes_a_visitor_cookie_that_was_sent() {
     let mut house = House::new(settings());
     house.run(|session| set(session, "a", 1)).unwrap();
@@ -259,6 +131,7 @@ fn login_sets_the_login_cookie_and_removes_a_visitor_cookie_that_was_sent() {
 }
 
 #[test]
+// spec: COOK-12 3d06, TIME-8 8533, COOK-14 aa28
 fn only_a_logout_clears_a_cookie() {
     for (name, past) in [("idle", 100_000), ("absolute", 2_000_000)] {
         let mut house = House::logged_in(settings());
@@ -272,6 +145,7 @@ fn only_a_logout_clears_a_cookie() {
 // Limits.
 
 #[test]
+// spec: TIME-2 8846, TIME-11 a2f9, LIFE-4 4620
 fn the_idle_limit_ends_access_exactly_when_it_is_reached() {
     for (left, works) in [(1, true), (0, false)] {
         let mut house = House::new(settings());
@@ -284,6 +158,7 @@ fn the_idle_limit_ends_access_exactly_when_it_is_reached() {
 }
 
 #[test]
+// spec: TIME-3 cd01, TIME-11 a2f9, LOGIN-5 2b46, ROT-8 2467, LIFE-4 4620
 fn the_absolute_limit_ends_access_exactly_when_it_is_reached_and_only_a_full_login_moves_it() {
     let short = || Settings { idle: None, absolute: Duration::from_secs(30), ..settings() };
     for (left, works) in [(1, true), (0, false)] {
@@ -302,6 +177,7 @@ fn the_absolute_limit_ends_access_exactly_when_it_is_reached_and_only_a_full_log
 }
 
 #[test]
+// spec: TIME-6 8cae, WRITE-8 561b
 fn a_commit_is_judged_by_the_later_reading() {
     let mut house = House::new(settings());
     house.run(|session| login(session, "alice")).unwrap();
@@ -315,6 +191,7 @@ fn a_commit_is_judged_by_the_later_reading() {
 }
 
 #[test]
+// spec: TIME-8 8533, WRITE-20 620d, WRITE-17 01cf
 fn once_found_expired_the_end_is_written_whatever_a_conflict_shows_and_even_if_the_exchange_is_refused() {
     for head_sent in [false, true] {
         let mut house = House::new(settings());
@@ -339,6 +216,7 @@ fn once_found_expired_the_end_is_written_whatever_a_conflict_shows_and_even_if_t
 }
 
 #[test]
+// spec: TIME-9 4c66
 fn a_slow_exchange_does_not_end_a_session_that_others_used_or_renewed_meanwhile() {
     for renew in [false, true] {
         let mut house = House::logged_in(settings());
@@ -361,6 +239,7 @@ fn a_slow_exchange_does_not_end_a_session_that_others_used_or_renewed_meanwhile(
 }
 
 #[test]
+// spec: TIME-4 c482, WRITE-14 1f29
 fn presence_counts_as_use_but_is_written_only_when_due() {
     let mut house = House::logged_in(settings());
     assert_eq!(house.run(|_| ()).unwrap().written, [Change::Touched]);
@@ -372,6 +251,7 @@ fn presence_counts_as_use_but_is_written_only_when_due() {
 }
 
 #[test]
+// spec: TIME-10 9be5
 fn a_session_whose_first_id_is_never_presented_dies_when_activation_says_so() {
     let activation = || Settings { activation: Some(Duration::from_secs(5)), ..settings() };
     for (wait, works) in [(4_999, true), (5_000, false)] {
@@ -386,6 +266,7 @@ fn a_session_whose_first_id_is_never_presented_dies_when_activation_says_so() {
 }
 
 #[test]
+// spec: TIME-7 b2f4, TIME-4 c482
 fn a_clock_behind_the_record_is_raised_to_it_and_too_far_behind_is_unavailable() {
     let mut house = House::logged_in(settings());
     house.run(|_| ()).unwrap();
@@ -406,6 +287,7 @@ fn a_clock_behind_the_record_is_raised_to_it_and_too_far_behind_is_unavailable()
 // Rotation.
 
 #[test]
+// spec: ROT-4 97ec, ROT-5 64fb, ROT-9 f305, ROT-2 8346
 fn a_rotation_is_answered_the_same_by_all_until_it_is_confirmed() {
     let mut house = House::logged_in(settings());
     let old = house.browser.clone();
@@ -430,6 +312,7 @@ fn a_rotation_is_answered_the_same_by_all_until_it_is_confirmed() {
 }
 
 #[test]
+// spec: ROT-2 8346
 fn a_rotation_waits_for_two_graces_after_the_confirmation() {
     let mut house = House::new(settings());
     house.run(|session| login(session, "alice")).unwrap();
@@ -442,6 +325,7 @@ fn a_rotation_waits_for_two_graces_after_the_confirmation() {
 }
 
 #[test]
+// spec: ROT-4 97ec, COOK-14 aa28
 fn an_exchange_that_closes_more_than_a_grace_after_it_opened_answers_no_rotation() {
     for (took, told) in [(10_000, 1), (10_001, 0)] {
         let mut house = House::logged_in(settings());
@@ -466,6 +350,7 @@ fn rotate_and_confirm(house: &mut House) -> Browser {
 }
 
 #[test]
+// spec: ROT-6 d69f, REUSE-1 3573, COOK-14 aa28, COOK-12 3d06, LIFE-4 4620
 fn a_replaced_id_reads_and_writes_in_its_grace_and_is_reuse_from_then_on() {
     for (wait, works) in [(9_999, true), (10_000, false)] {
         let mut house = House::logged_in(settings());
@@ -489,6 +374,7 @@ fn a_replaced_id_reads_and_writes_in_its_grace_and_is_reuse_from_then_on() {
 }
 
 #[test]
+// spec: ROT-5 64fb
 fn the_grace_never_outlasts_the_session() {
     let mut house = House::logged_in(Settings { idle: None, absolute: Duration::from_secs(25), ..settings() });
     rotate_and_confirm(&mut house);
@@ -496,6 +382,7 @@ fn the_grace_never_outlasts_the_session() {
 }
 
 #[test]
+// spec: REUSE-1 3573, WRITE-20 620d, COOK-15 bf16
 fn reuse_ends_the_session_even_if_the_exchange_is_refused() {
     let mut house = House::logged_in(settings());
     let old = rotate_and_confirm(&mut house);
@@ -506,6 +393,7 @@ fn reuse_ends_the_session_even_if_the_exchange_is_refused() {
 }
 
 #[test]
+// spec: ROT-7 52c0, REUSE-4 0f0e, POL-4 713a
 fn where_reuse_is_merely_refused_the_previous_id_is_forgotten_so_no_clock_brings_it_back() {
     let mut house = House::logged_in(settings().danger_refuse_reuse_only());
     let old = rotate_and_confirm(&mut house);
@@ -520,6 +408,7 @@ fn where_reuse_is_merely_refused_the_previous_id_is_forgotten_so_no_clock_brings
 }
 
 #[test]
+// spec: REUSE-3 8d76, ROT-7 52c0, WRITE-8 561b
 fn an_id_whose_write_was_refused_past_its_grace_is_forgotten_by_every_clock() {
     let mut house = House::logged_in(settings());
     let old = rotate_and_confirm(&mut house);
@@ -534,6 +423,7 @@ fn an_id_whose_write_was_refused_past_its_grace_is_forgotten_by_every_clock() {
 }
 
 #[test]
+// spec: END-1 9a4d
 fn a_logout_by_an_id_in_grace_or_one_that_was_rotated_meanwhile_ends_the_session() {
     let mut house = House::logged_in(settings());
     let mut under_way = house.open();
@@ -556,6 +446,7 @@ fn a_logout_by_an_id_in_grace_or_one_that_was_rotated_meanwhile_ends_the_session
 // Privilege.
 
 #[test]
+// spec: END-3 5139
 fn a_logout_reaches_across_a_login_of_the_same_principal_and_of_nobody_else() {
     let mut house = House::logged_in(settings());
     let mut logout = house.open();
@@ -574,6 +465,7 @@ fn a_logout_reaches_across_a_login_of_the_same_principal_and_of_nobody_else() {
 }
 
 #[test]
+// spec: LOGIN-3 2223
 fn a_login_replaces_somebody_else_by_a_fresh_session() {
     let mut house = House::logged_in(settings());
     house.run(|session| set(session, "a", 1)).unwrap();
@@ -592,6 +484,7 @@ fn a_login_replaces_somebody_else_by_a_fresh_session() {
 }
 
 #[test]
+// spec: LOGIN-4 e450
 fn a_login_overtaken_by_another_starts_afresh_with_what_followed_it() {
     let mut house = House::new(settings());
     house.run(|session| set(session, "a", 1)).unwrap();
@@ -609,6 +502,7 @@ fn a_login_overtaken_by_another_starts_afresh_with_what_followed_it() {
 }
 
 #[test]
+// spec: LOGIN-4 e450, LOGIN-2 0c3e
 fn a_login_that_starts_afresh_takes_nothing_along_from_between_an_elevation_and_itself() {
     let mut house = House::logged_in(settings());
     let mut slow = house.open();
@@ -624,6 +518,7 @@ fn a_login_that_starts_afresh_takes_nothing_along_from_between_an_elevation_and_
 }
 
 #[test]
+// spec: WRITE-8 561b, LOGIN-1 3794
 fn a_write_from_before_a_login_is_refused_whole() {
     let mut house = House::new(settings());
     house.run(|session| set(session, "a", 1)).unwrap();
@@ -636,6 +531,7 @@ fn a_write_from_before_a_login_is_refused_whole() {
 }
 
 #[test]
+// spec: LOGIN-2 0c3e, WRITE-2 c432
 fn a_write_acknowledged_while_a_login_is_under_way_is_carried_with_the_rest() {
     for (carry, kept) in
         [(Carry::All, vec!["a", "b"]), (Carry::Keys(vec!["b".into()]), vec!["b"]), (Carry::Nothing, vec![])]
@@ -652,6 +548,7 @@ fn a_write_acknowledged_while_a_login_is_under_way_is_carried_with_the_rest() {
 }
 
 #[test]
+// spec: LOGIN-1 3794, LOGIN-5 2b46, LOGIN-6 5d77, LOGIN-9 c39d
 fn an_elevation_changes_the_id_and_no_limit_and_needs_somebody() {
     let mut house = House::logged_in(settings());
     let (old, deadline) = (house.browser.clone(), house.front(Kind::Login).deadline);
@@ -667,6 +564,7 @@ fn an_elevation_changes_the_id_and_no_limit_and_needs_somebody() {
 // Data.
 
 #[test]
+// spec: WRITE-6 b7e4
 fn strict_refuses_a_changed_key_that_was_read_or_set_and_nothing_else() {
     type Handler = fn(&mut Session);
     let strict: [(Handler, bool); 6] = [
@@ -692,6 +590,7 @@ fn strict_refuses_a_changed_key_that_was_read_or_set_and_nothing_else() {
 }
 
 #[test]
+// spec: WRITE-7 a0fe
 fn touch_confirmation_and_rotation_never_make_a_strict_write_fail() {
     let mut house = House::logged_in(Settings { concurrency: coatroom_core::Concurrency::Strict, ..settings() });
     house.run(|session| set(session, "a", 1)).unwrap();
@@ -707,6 +606,7 @@ fn touch_confirmation_and_rotation_never_make_a_strict_write_fail() {
 }
 
 #[test]
+// spec: WRITE-7 a0fe
 fn a_strict_exchange_that_writes_no_data_is_not_refused() {
     let mut house = House::logged_in(Settings { concurrency: coatroom_core::Concurrency::Strict, ..settings() });
     let mut slow = house.open();
@@ -718,6 +618,7 @@ fn a_strict_exchange_that_writes_no_data_is_not_refused() {
 }
 
 #[test]
+// spec: WRITE-4 1b2f, WRITE-5 21e0, WRITE-1 e9ba
 fn an_update_runs_again_on_the_fresh_value_and_a_clear_spares_what_came_before_it_was_replayed_on() {
     let mut house = House::logged_in(settings());
     house.run(|session| set(session, "u", 1)).unwrap();
@@ -737,6 +638,7 @@ fn an_update_runs_again_on_the_fresh_value_and_a_clear_spares_what_came_before_i
 }
 
 #[test]
+// spec: WRITE-3 1359, WRITE-9 839c
 fn a_replay_that_cannot_apply_is_refused_whole() {
     let mut house = House::logged_in(settings());
     let mut slow = house.open();
@@ -751,6 +653,7 @@ fn a_replay_that_cannot_apply_is_refused_whole() {
 }
 
 #[test]
+// spec: REC-9 78b2, WRITE-9 839c, WRITE-21 44b9
 fn a_record_over_its_size_limit_is_refused_whole() {
     let mut house = House::logged_in(Settings { size: 1024, ..settings() });
     let big = |session: &mut Session, key: &str| session.set(key, vec![0; 400]).unwrap();
@@ -787,6 +690,7 @@ fn adding(house: &mut House, applied: bool) -> (Save, Staged) {
 }
 
 #[test]
+// spec: WRITE-10 195a, WRITE-11 73cf, REC-7 821f
 fn an_unknown_outcome_is_recognised_through_four_later_writes_and_then_given_up() {
     for (others, expected) in [(0, None), (3, None), (4, Some(Error::Unknown))] {
         for heard in [false, true] {
@@ -810,6 +714,7 @@ fn an_unknown_outcome_is_recognised_through_four_later_writes_and_then_given_up(
 }
 
 #[test]
+// spec: WRITE-11 73cf
 fn a_write_that_was_lost_is_sent_again_and_one_that_nobody_can_tell_is_unknown() {
     let mut house = House::logged_in(settings());
     let (save, _) = adding(&mut house, false);
@@ -825,6 +730,7 @@ fn a_write_that_was_lost_is_sent_again_and_one_that_nobody_can_tell_is_unknown()
 }
 
 #[test]
+// spec: WRITE-10 195a
 fn the_commit_is_looked_for_before_the_floor() {
     let mut house = House::new(settings());
     house.run(|session| set(session, "a", 1)).unwrap();
@@ -835,6 +741,7 @@ fn the_commit_is_looked_for_before_the_floor() {
 }
 
 #[test]
+// spec: WRITE-13 2f77
 fn a_create_of_unknown_outcome_is_tried_again_only_under_another_handle_and_secret() {
     let mut house = House::new(settings());
     let (first, _) = adding(&mut house, true);
@@ -848,6 +755,7 @@ fn a_create_of_unknown_outcome_is_tried_again_only_under_another_handle_and_secr
 }
 
 #[test]
+// spec: WRITE-12 8880
 fn a_settled_doubt_about_one_record_is_no_doubt_about_the_next() {
     // The end of an expired login is of unknown outcome, and turns out to be somebody else's; then the visitor record is
     // so much further on that it could not be recognised.
@@ -872,6 +780,7 @@ fn a_settled_doubt_about_one_record_is_no_doubt_about_the_next() {
 }
 
 #[test]
+// spec: END-5 5fe9, WRITE-11 73cf
 fn an_ending_goes_on_until_the_store_answers_and_a_removal_is_an_ending() {
     for tombstone in [Duration::ZERO, Duration::from_secs(60)] {
         let mut house = House::logged_in(Settings { tombstone, ..settings() });
@@ -891,6 +800,7 @@ fn an_ending_goes_on_until_the_store_answers_and_a_removal_is_an_ending() {
 }
 
 #[test]
+// spec: REC-4 ee90, REC-5 614a
 fn a_damaged_record_met_on_a_conflict_is_not_written_over() {
     let mut house = House::logged_in(settings());
     let mut staged = house.open();
@@ -908,6 +818,7 @@ fn a_damaged_record_met_on_a_conflict_is_not_written_over() {
 }
 
 #[test]
+// spec: WRITE-18 2fed
 fn without_random_bytes_nothing_is_written_and_a_plain_read_needs_none() {
     let mut house = House::logged_in(settings());
     house.run(|_| ()).unwrap();
@@ -921,6 +832,7 @@ fn without_random_bytes_nothing_is_written_and_a_plain_read_needs_none() {
 }
 
 #[test]
+// spec: WRITE-17 01cf, ROT-1 5391
 fn after_the_head_is_gone_a_rotation_waits_and_a_write_is_an_error() {
     let mut house = House::logged_in(Settings { rotate_every: Some(Duration::from_secs(1)), ..settings() });
     let done = house.run(Session::head_sent).unwrap();
@@ -939,6 +851,7 @@ fn after_the_head_is_gone_a_rotation_waits_and_a_write_is_an_error() {
 const OTHER: &str = "2:YW5vdGhlciBvYnZpb3VzbHkgdW5zZWNyZXQgdGVzdCBrZXk";
 
 #[test]
+// spec: KEY-5 59c3, KEY-3 e373, ID-3 a335
 fn a_rotated_ring_logs_nobody_out_and_the_next_rotation_moves_to_its_first_key() {
     let mut house = House::logged_in(settings());
     let number = |house: &House| {
@@ -958,6 +871,7 @@ fn a_rotated_ring_logs_nobody_out_and_the_next_rotation_moves_to_its_first_key()
 }
 
 #[test]
+// spec: HTTP-1 99c4, HTTP-4 389d
 fn a_response_that_touched_the_session_varies_by_cookie_and_is_not_stored() {
     let mut house = House::new(settings());
     let mut reply = |touch: bool| {
@@ -990,6 +904,7 @@ fn a_response_that_touched_the_session_varies_by_cookie_and_is_not_stored() {
 }
 
 #[test]
+// spec: COOK-2 1b91, COOK-3 c51b
 fn cookie_lines_are_these_bytes() {
     let mut house = House::new(settings());
     let line = house.run(|session| set(session, "a", 1)).unwrap().cookies.remove(0);

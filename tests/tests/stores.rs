@@ -17,6 +17,7 @@ fn sqlite() -> (tempfile::TempDir, Sqlite) {
 }
 
 #[test]
+// spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632, STORE-7 250a
 fn memory_keeps_the_contract() {
     contract(&Memory::default());
     counting(Memory::default(), 8, 500);
@@ -24,6 +25,7 @@ fn memory_keeps_the_contract() {
 }
 
 #[test]
+// spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632, STORE-7 250a
 fn sqlite_keeps_the_contract() {
     let (_folder, engine) = sqlite();
     contract(&engine);
@@ -58,6 +60,7 @@ fn memory_does_not_grow_without_bound_under_visitors_who_never_return() {
 }
 
 #[test]
+// spec: STORE-6 aac8
 fn what_cannot_wait_goes_as_far_as_it_can_and_comes_back_whole() {
     let (_folder, engine) = sqlite();
     let driver = Driver::new(rules(), engine);
@@ -77,6 +80,7 @@ fn what_cannot_wait_goes_as_far_as_it_can_and_comes_back_whole() {
 }
 
 #[test]
+// spec: REC-4 ee90
 fn a_damaged_record_reads_as_absent_and_is_never_written_over() {
     let (folder, engine) = sqlite();
     let path = folder.path().join("sessions.db");
@@ -106,6 +110,7 @@ fn a_folder_or_a_text_is_no_store() {
 
 /// Writers that are killed in the middle of a write loop, while others go on: whatever was acknowledged is there.
 #[test]
+// spec: STORE-3 1632, WRITE-16 ef0b
 fn kill_9_of_a_writer_loses_no_acknowledged_write() {
     let (folder, engine) = sqlite();
     let path = folder.path().join("sessions.db");

@@ -28,6 +28,7 @@ class Answer:
 OnError: TypeAlias = "Callable[[CoatroomError], Answer]"
 
 
+# spec: ERR-1 802a, HTTP-3 779a
 def answer(error: CoatroomError) -> Answer:
     """The default: the error's status, its code and text as JSON; Retry-After with 503 (RFC 9110 section 15.6.4)."""
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
@@ -50,6 +51,7 @@ def abandon(session: Session) -> None:
         report(error)
 
 
+# spec: HTTP-1 99c4, HTTP-2 2616
 def session_headers(session: Session, headers: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a response that depends on the committed session."""
     merged = list(headers)

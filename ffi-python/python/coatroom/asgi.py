@@ -52,6 +52,7 @@ class CoatroomMiddleware:
         self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
         self.on_error = on_error
 
+    # spec: HTTP-5 842b
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind not in ("http", "websocket") or (self.skip and scope["path"].startswith(self.skip)):
@@ -108,6 +109,7 @@ class _Exchange:
             if not self.committed:
                 await self.abandon()
 
+    # spec: HTTP-2 2616, HTTP-3 779a, WRITE-16 ef0b
     async def hold(self, message: Message) -> None:
         if message["type"] == "http.response.start" and not self.committed:
             status = message["status"]
@@ -140,6 +142,7 @@ class _Exchange:
             report(error)
 
 
+# spec: HTTP-1 99c4, HTTP-2 2616
 def _session_headers(session: Session, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The headers of a response that depends on the committed session."""
     kept = []

@@ -95,6 +95,7 @@ class Coatroom(SessionInterface):
         cookies = request.environ.get("HTTP_COOKIE", "")
         return FlaskSession(self.sessions._native.open, cookies)
 
+    # spec: HTTP-2 2616, HTTP-3 779a, WRITE-16 ef0b
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         session = cast(FlaskSession, session)
         if session._opened is None:

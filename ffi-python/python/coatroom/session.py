@@ -194,6 +194,7 @@ class Session(MutableMapping[str, Any]):
         self._prepare(status)
         return self._exchange.close_without_waiting()
 
+    # spec: WRITE-19 dc98, WRITE-15 bde4
     def _prepare(self, status: int) -> None:
         if status >= 500:
             self._discard()

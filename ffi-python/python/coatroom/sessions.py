@@ -82,6 +82,7 @@ class Sessions:
     beside the store is made if no keys are given.
     """
 
+    # spec: POL-4 713a
     def __init__(
         self,
         store: str,
@@ -140,6 +141,7 @@ def _seconds(value: object) -> object:
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
+# spec: KEY-6 90a8, KEY-7 ffb4
 def _find_keys(keys: str | None, store: str, dev: bool, environ: Mapping[str, str]) -> str:
     if keys is not None:
         return keys
@@ -161,6 +163,7 @@ def _read_keys(path: Path) -> str:
         raise ConfigError(f"the key file cannot be read ({type(error).__name__}): check COATROOM_KEYS_FILE") from None
 
 
+# spec: KEY-6 90a8
 def _dev_keys(store: str) -> str:
     """The key file beside the store, made on first use and readable by its owner alone."""
     kind, _, name = store.partition(":")

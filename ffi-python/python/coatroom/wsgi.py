@@ -102,6 +102,7 @@ class _Exchange:
             return self.stand_in
         return _Body(first, chunks, body) if first or not isinstance(body, (list, tuple)) else body
 
+    # spec: HTTP-2 2616, HTTP-3 779a, WRITE-16 ef0b
     def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
         if self.committed:
             if self.stand_in is not None:
