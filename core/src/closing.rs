@@ -198,8 +198,8 @@ impl Closer {
                     self.draft.take(outcome);
                 }
                 Ok(Attempt::Instead(tasks, verdict)) => {
-                    // Only a record that moved on leads here, and a swap based on what it was cannot land any more.
-                    self.uncertain_since = None;
+                    // The doubt goes on while the same record is dealt with: it may not have moved on.
+                    self.uncertain_since = self.uncertain_since.filter(|_| matches!(tasks[..], [Task::React(_), ..]));
                     self.verdict = self.verdict.or(verdict);
                     tasks.into_iter().rev().for_each(|task| self.tasks.push_front(task));
                 }

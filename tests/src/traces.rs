@@ -441,6 +441,33 @@ impl Player {
         it
     }
 
+    /// How many exchanges there are.
+    pub fn len(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.exchanges.is_empty()
+    }
+
+    /// The exchanges that are under way.
+    pub fn busy(&self) -> Vec<usize> {
+        (0..self.len()).filter(|it| self.exchanges[*it].phase != "delivered").collect()
+    }
+
+    /// What an exchange does next if nothing goes wrong.
+    pub fn natural(&self, it: usize) -> Option<Step> {
+        Some(match self.exchanges[it].phase {
+            "sent" | "loading" => Step::Open(it),
+            "open" => Step::Close(it),
+            "saving" => Step::Swapped(it),
+            "uncertain" => Step::Reload(it),
+            "answered" => Step::Deliver(it),
+            _ => return None,
+        })
+    }
+
     // ---- What can be seen from outside
 
     fn views(&mut self) -> Views {

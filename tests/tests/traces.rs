@@ -1,6 +1,7 @@
 //! Traces of the model in `spec/model`, played on the shipped functions: each step must do what the model says.
 
 use coatroom_tests::traces::{Limits, Player, Step};
+use coatroom_tests::traces_walk::record;
 
 /// Plays one trace; how many steps it had, or where it differs.
 fn play(trace: &str) -> Result<usize, String> {
@@ -38,12 +39,22 @@ fn replay(text: &str) -> Result<(usize, usize), String> {
     Err(format!("{first}\n{} of {traces} traces differ", different.len()))
 }
 
+/// `spec/traces model` hands in more traces than are kept here.
 #[test]
-fn the_code_does_what_the_model_does() {
-    let path = std::env::var("COATROOM_TRACES").unwrap();
-    let text = std::fs::read_to_string(path).unwrap();
-    match replay(&text) {
-        Ok((traces, steps)) => println!("{traces} traces, {steps} steps"),
+fn what_the_model_does_the_code_does() {
+    let Some(path) = std::env::var_os("COATROOM_TRACES_PLAY") else { return };
+    match replay(&std::fs::read_to_string(path).unwrap()) {
+        Ok((traces, steps)) => println!("{traces} traces, {steps} steps, 0 differ"),
         Err(difference) => panic!("{difference}"),
     }
+}
+
+/// `spec/traces code` asks for traces to show to the model.
+#[test]
+fn what_the_code_does_is_written_down() {
+    let Ok(range) = std::env::var("COATROOM_TRACES_RECORD") else { return };
+    let (from, to) = range.split_once("..").unwrap();
+    let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());
+    let text: String = (from..to).map(record).collect();
+    std::fs::write(std::env::var_os("COATROOM_TRACES_OUT").unwrap(), text).unwrap();
 }
