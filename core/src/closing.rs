@@ -11,7 +11,7 @@ use rand_core::TryCryptoRng;
 
 use crate::attempt::{Attempt, Outcome, Task};
 use crate::bugs::{Bug, planted};
-use crate::codec::{self, Stamp};
+use crate::codec::Stamp;
 use crate::cookie::Kind;
 use crate::error::Error;
 use crate::id::{Draws, Handle};
@@ -198,8 +198,8 @@ impl Closer {
                     self.draft.take(outcome);
                 }
                 Ok(Attempt::Instead(tasks, verdict)) => {
-                    // The doubt goes on while the same record is dealt with: it may not have moved on.
-                    self.uncertain_since = self.uncertain_since.filter(|_| matches!(tasks[..], [Task::React(_), ..]));
+                    // Only a record that moved on leads here, and a swap based on what it was cannot land any more.
+                    self.uncertain_since = None;
                     self.verdict = self.verdict.or(verdict);
                     tasks.into_iter().rev().for_each(|task| self.tasks.push_front(task));
                 }
@@ -309,11 +309,7 @@ impl Save {
             self.closer.creates = if planted(Bug::CreateAgain) { self.closer.creates } else { creates };
             self.closer.uncertain_since = None;
         } else {
-            let commit = self.closer.draws.commit;
-            let ours = matches!(&loaded, Loaded::Found(record) if codec::keeps(record, commit));
             let current = match self.closer.exchange.read(self.work.swap.handle, loaded) {
-                // What took place is done, even if a clock ahead of ours has written there since.
-                Err(_) if ours && !planted(Bug::BlindRepeat) => return self.acknowledged(),
                 Err(error) => return Closing::Failed(self.gave_up(error)),
                 Ok(current) => current,
             };

@@ -31,7 +31,7 @@ use core::time::Duration;
 use crate::bugs::{Bug, planted};
 use crate::data::Data;
 use crate::id::{CommitId, Digest, Nonce};
-use crate::record::{COMMITS_KEPT, Cause, Client, End, Head, Issued, Phase, Previous, Principal, Record};
+use crate::record::{Cause, Client, End, Head, Issued, Phase, Previous, Principal, Record};
 use crate::time::{Timestamp, millis};
 
 const FORMAT: u8 = 1;
@@ -70,12 +70,6 @@ impl Stamp {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
-}
-
-/// Whether this commit is among the last that a record of this format keeps, whatever else it says.
-pub(crate) fn keeps(record: &[u8], commit: CommitId) -> bool {
-    let kept = record.get(STAMP_AT..).and_then(|rest| rest.get(8..)).unwrap_or_default();
-    record.first() == Some(&FORMAT) && kept.chunks_exact(8).take(COMMITS_KEPT).any(|kept| kept == commit.0)
 }
 
 /// Why bytes are not a record.
