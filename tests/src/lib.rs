@@ -2,12 +2,17 @@
 //! exchanges advance one step at a time, the claims as invariants over it, and a search through all its schedules.
 
 pub mod browser;
+pub mod exchange;
+pub mod families;
+pub mod fold;
 pub mod invariants;
 pub mod ops;
 pub mod record;
+pub mod reductions;
 pub mod rng;
 pub mod scenarios;
 pub mod search;
+pub mod shared;
 pub mod store;
 pub mod suite;
 pub mod walk;
