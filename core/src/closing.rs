@@ -296,7 +296,8 @@ impl Save {
             self.closer.uncertain_since = None;
         } else {
             let current = match self.closer.exchange.read(self.work.swap.handle, loaded) {
-                Err(error) => return self.closer.fail(error),
+                // An attempt of unknown outcome may have been written all the same.
+                Err(error) => return Closing::Failed(self.gave_up(error)),
                 Ok(current) => current,
             };
             if current.as_ref().is_some_and(|record| self.closer.wrote(&record.head)) {
