@@ -390,13 +390,10 @@ fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
 fn first_head(id: &SessionId, closer: &Closer) -> Head {
     let now = closer.exchange.now;
     let settings = closer.policy().settings();
-    let mut commits = [CommitId([0; 8]); COMMITS_KEPT];
-    if let Some(first) = commits.first_mut() {
-        *first = closer.draws.commit;
-    }
+    let none = CommitId([0; 8]);
     Head {
         version: 1,
-        commits,
+        commits: [closer.draws.commit, none, none, none],
         created_at: now,
         seen_at: now,
         deadline: now.plus(settings.absolute),
