@@ -1,7 +1,8 @@
 //! Traces in one text form, played on the shipped functions: what each step did is written down, and nothing else of it
 //! is kept. The same form comes from the model in `spec/model`, so that two texts are compared and nothing is translated.
 //!
-//! A trace is a line that names the limits and the clocks, then one line for each step: the step, a tab, what it did.
+//! A trace is a line that names the limits and the clocks, then one line for each step: the step, a tab, what it did. That
+//! is nothing, or the phase of the exchange alone, or all that changed (`Seen` in `world.qnt`) as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -244,8 +245,13 @@ impl Player {
         let before = self.views();
         let number = self.take(step);
         let after = self.views();
+        let changes = changes(&before, &after);
         let view = number.map_or(String::new(), |number| self.view(number));
-        Ok(format!("[[{view}],{}]", changes(&before, &after)))
+        Ok(match number.map(|number| self.exchanges[number].phase) {
+            None if changes == "[],[]" => String::new(),
+            Some(phase) if changes == "[],[]" && view == format!("[\"{phase}\",[],[],[]]") => phase.to_owned(),
+            _ => format!("[[{view}],{changes}]"),
+        })
     }
 
     pub fn is_possible(&self, step: &Step) -> bool {
