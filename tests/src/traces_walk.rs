@@ -124,7 +124,7 @@ impl Chance {
             }
             18 => Step::Land(self.below(3)),
             19 | 20 => Step::Tick(self.of(&[1, 3, 4, 8, 9, 10, 11, 12, 20, 24, 49, 61])),
-            21 if room && player.len() > 0 => Step::Double { exchange: self.below(player.len()), node: self.node() },
+            21 if room && !player.is_empty() => Step::Double { exchange: self.below(player.len()), node: self.node() },
             22 => match self.below(4) {
                 0 => Step::Plant { login: self.flag() },
                 1 => Step::Copy,
