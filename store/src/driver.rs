@@ -2,13 +2,13 @@
 //! says what came back, and limits how long that may go on.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
 use coatroom_core::{Closing, Error, Failure, Loaded, Opening, Reply, Rules, Save, Session};
 use rand_core::TryRng;
 
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::{Engine, Host, Store, Swapped, System, Wait, block_on};
 
 /// How long a commit is tried before the answer is [`Error::Busy`] or [`Error::Unavailable`].

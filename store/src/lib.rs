@@ -26,6 +26,7 @@ mod host;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod sync;
 
 pub use driver::{Driver, Refused};
 pub use host::{Host, System, block_on};

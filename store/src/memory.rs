@@ -1,13 +1,14 @@
 //! Records in the memory of one process: for tests, and for sites of one process that may forget everything.
 
 use core::hash::{BuildHasherDefault, Hasher};
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use coatroom_core::{Handle, Loaded, Stamp, Swap, Timestamp};
 
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Engine, Swapped, SweepError, Wait};
 
 /// Enough that two threads rarely meet.
