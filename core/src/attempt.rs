@@ -198,7 +198,7 @@ impl Commit {
         self.rotate(standing, &mut head, &mut outcome, now, closer);
         durable |= outcome.id.is_some() && !planted(Bug::IdsNotDurable);
         if outcome.changes.is_empty() {
-            if head.touch(now, policy.touch(head.idle)) {
+            if closer.touches && head.touch(now, policy.touch(head.idle)) {
                 outcome.note(Change::Touched, None);
             }
         } else {

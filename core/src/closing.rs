@@ -16,7 +16,7 @@ use crate::cookie::Kind;
 use crate::error::Error;
 use crate::id::{Draws, Handle};
 use crate::opening::{Exchange, Failure, Loaded, Presence};
-use crate::plan::Privilege;
+use crate::plan::{Change, Privilege};
 use crate::policy::Policy;
 use crate::record::{COMMITS_KEPT, Head, Record, Standing};
 use crate::reply::{Draft, Reply};
@@ -86,6 +86,8 @@ pub(crate) struct Closer {
     pub(crate) draws: Draws,
     /// Counts the handles tried for a create.
     pub(crate) creates: u32,
+    /// Whether a due touch is written.
+    pub(crate) touches: bool,
     tasks: VecDeque<Task>,
     /// The version that an attempt of unknown outcome was based on.
     uncertain_since: Option<u64>,
@@ -127,7 +129,17 @@ impl Session {
             ));
         }
         let draws = Draws::from_bytes(&bytes);
-        let closer = Closer { exchange, opened_at, draws, creates: 0, tasks, uncertain_since: None, verdict, draft };
+        let closer = Closer {
+            exchange,
+            opened_at,
+            draws,
+            creates: 0,
+            touches: true,
+            tasks,
+            uncertain_since: None,
+            verdict,
+            draft,
+        };
         Box::new(closer).begin()
     }
 
@@ -275,15 +287,25 @@ impl Save {
         self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(2);
         self.closer.uncertain_since = self.closer.uncertain_since.or(self.work.task.version());
         match loaded {
-            Loaded::Unavailable => Closing::Failed(self.gave_up(Error::Unknown)),
+            Loaded::Unavailable => self.gave_up(Error::Unknown),
             loaded => self.settle(loaded),
         }
     }
 
-    /// Patience is over, or the store is out of reach: `error` unless an attempt of unknown outcome makes it
-    /// [`Error::Unknown`].
+    /// Patience is over, or the store is out of reach. A mere touch is let go, and the exchange goes on as if none had been
+    /// due. Anything else fails: `error` unless an attempt of unknown outcome makes it [`Error::Unknown`].
+    // spec: STORE-11 5b8c
+    pub fn gave_up(mut self, error: Error) -> Closing {
+        if *self.work.outcome.changes != [Change::Touched] {
+            return Closing::Failed(self.fail(error));
+        }
+        self.closer.touches = false;
+        self.closer.tasks.push_front(self.work.task);
+        self.closer.go_on()
+    }
+
     // spec: EVT-2 a367, WRITE-11 5aef
-    pub fn gave_up(self, error: Error) -> Failure {
+    fn fail(self, error: Error) -> Failure {
         let error = if self.closer.uncertain_since.is_some() { Error::Unknown } else { error };
         let Closer { mut exchange, mut draft, .. } = *self.closer;
         exchange.events.append(&mut draft.events);
@@ -310,7 +332,7 @@ impl Save {
             self.closer.uncertain_since = None;
         } else {
             let current = match self.closer.exchange.read(self.work.swap.handle, loaded) {
-                Err(error) => return Closing::Failed(self.gave_up(error)),
+                Err(error) => return Closing::Failed(self.fail(error)),
                 Ok(current) => current,
             };
             if current.as_ref().is_some_and(|record| self.closer.wrote(&record.head)) {

@@ -135,10 +135,10 @@ impl Staged {
         })
     }
 
-    /// Patience is over: `error`, or [`Error::Unknown`] if an attempt was.
+    /// Patience is over: a mere touch is let go; else `error`, or [`Error::Unknown`] if an attempt was.
     pub fn gave_up(&mut self, error: Error) -> Result<(), Error> {
         self.step(|stage| match stage {
-            Stage::Saving(save) => Ok(Self(Stage::Failed(save.gave_up(error)))),
+            Stage::Saving(save) => Ok(save.gave_up(error).into()),
             other => Err(other),
         })
     }

@@ -98,6 +98,7 @@ impl<S, H: Host> Driver<S, H> {
 struct Trial {
     started: Duration,
     conflicts: u32,
+    doubts: u32,
 }
 
 impl<S: Store, H: Host> Driver<S, H> {
@@ -145,7 +146,7 @@ impl<S: Store, H: Host> Driver<S, H> {
                         self.host.pause(self.jitter(u32::MAX)).await;
                         Closing::Save(save)
                     }
-                    Swapped::Unavailable => Closing::Failed(save.gave_up(Error::Unavailable)),
+                    Swapped::Unavailable => save.gave_up(Error::Unavailable),
                 },
             }
         }
@@ -160,7 +161,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             return save.conflicted(current);
         }
         if self.is_over(&save, trial) {
-            return Closing::Failed(save.gave_up(Error::Busy));
+            return save.gave_up(Error::Busy);
         }
         self.host.pause(self.jitter(trial.conflicts)).await;
         match self.store.load(save.swap().handle).await {
@@ -170,20 +171,36 @@ impl<S: Store, H: Host> Driver<S, H> {
         }
     }
 
-    /// Only what is stored can tell whether a swap took place.
+    /// Only what is stored can tell whether a swap took place. Where every load shows that it did not, and every swap is in
+    /// doubt again, that has an end too.
     // spec: WRITE-11 5aef, STORE-8 8f18
-    async fn reload(&self, save: Save, trial: &Trial) -> Closing {
-        loop {
-            let loaded = self.store.load(save.swap().handle).await;
-            if loaded != Loaded::Unavailable || self.is_over(&save, trial) {
-                return save.reloaded(loaded);
-            }
+    async fn reload(&self, save: Save, trial: &mut Trial) -> Closing {
+        trial.doubts = trial.doubts.saturating_add(1);
+        if trial.doubts > EAGER_CONFLICTS {
             self.host.pause(self.jitter(u32::MAX)).await;
+        }
+        let (handle, creates) = (save.swap().handle, save.swap().expected.is_none());
+        loop {
+            let loaded = self.store.load(handle).await;
+            let over = self.is_over(&save, trial);
+            if loaded == Loaded::Unavailable && !over {
+                self.host.pause(self.jitter(u32::MAX)).await;
+                continue;
+            }
+            return match save.reloaded(loaded) {
+                // The same write once more, under another handle if it is a create.
+                Closing::Save(again)
+                    if over && (again.swap().handle == handle || (creates && again.swap().expected.is_none())) =>
+                {
+                    again.gave_up(Error::Busy)
+                }
+                next => next,
+            };
         }
     }
 
     fn trial(&self) -> Trial {
-        Trial { started: self.host.ticks(), conflicts: 0 }
+        Trial { started: self.host.ticks(), conflicts: 0, doubts: 0 }
     }
 
     // spec: STORE-8 8f18, END-4 71db

@@ -335,7 +335,7 @@ impl Duel<'_> {
             Fault::GivenUp => {
                 let pair = &mut self.pairs[at];
                 pair.staged.gave_up(Error::Busy).unwrap();
-                pair.model.gave_up("busy");
+                pair.model.gave_up(&self.model, "busy");
                 return self.compare(at);
             }
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use coatroom_core::staged::Waiting;
 use coatroom_core::{
-    Cause, Change, Client, CookieSettings, Denied, Error, Event, KeyRing, Kind, Loaded, Policy, Rotation, Rules,
-    SameSite, Session, Settings, State, Timestamp, Value,
+    Cause, Change, Client, Closing, CookieSettings, Denied, Error, Event, KeyRing, Kind, Loaded, Policy, Rotation,
+    Rules, SameSite, Session, Settings, State, Timestamp, Value,
 };
 use coatroom_tests::browser::{Browser, Id, read_line};
 use coatroom_tests::house::{House, error, login, set};
@@ -614,7 +614,8 @@ fn a_write_that_was_refused_is_not_reported() {
     let mut slow = house.open();
     slow.session().unwrap().logout();
     let mut slow = house.close(slow);
-    let failure = slow.take_save().unwrap().gave_up(Error::Unavailable);
+    let closing = slow.take_save().unwrap().gave_up(Error::Unavailable);
+    let Closing::Failed(failure) = closing else { panic!("a logout is no touch") };
     assert_eq!((failure.error, failure.events), (Error::Unavailable, vec![]));
     assert_eq!(error(house.run(|session| set(session, "a", 1))), None);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use coatroom_core::{Error, Handle, Loaded, Reply, Swap, Timestamp};
+use coatroom_core::{Change, Error, Handle, Loaded, Reply, Swap, Timestamp};
 use coatroom_store::memory::Memory;
 use coatroom_store::{Driver, Host, Refused, Store, Swapped, block_on};
 use coatroom_tests::rng::Fixed;
@@ -20,6 +20,8 @@ enum Act {
     Obey,
     /// Does it, and does not say so.
     DoUnheard,
+    /// As that, and all patience is over by then.
+    DoLate,
     /// Neither does it nor says so.
     Lose,
     /// Is out of reach.
@@ -36,6 +38,7 @@ struct Told {
     then: Mutex<Option<Act>>,
     loads_fail: Mutex<bool>,
     sent: AtomicUsize,
+    ms: Arc<AtomicU64>,
 }
 
 impl Store for Told {
@@ -53,6 +56,11 @@ impl Store for Told {
             Act::Obey => records.swap(swap).map_or_else(Swapped::Conflict, |()| Swapped::Done),
             Act::DoUnheard => {
                 let _unheard = records.swap(swap);
+                Swapped::Unknown
+            }
+            Act::DoLate => {
+                let _unheard = records.swap(swap);
+                self.ms.fetch_add(11_000, Ordering::SeqCst);
                 Swapped::Unknown
             }
             Act::Lose => Swapped::Unknown,
@@ -76,7 +84,7 @@ struct Still {
 
 impl Host for Still {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_ms(START)
+        Timestamp::from_unix_ms(START + self.ms.load(Ordering::SeqCst))
     }
 
     fn ticks(&self) -> Duration {
@@ -105,7 +113,7 @@ impl Scene {
     fn new() -> Self {
         let ms = Arc::new(AtomicU64::new(0));
         let host = Still { ms: Arc::clone(&ms), seed: AtomicU64::new(1) };
-        let driver = Driver::with_host(rules(), Told::default(), host);
+        let driver = Driver::with_host(rules(), Told { ms: Arc::clone(&ms), ..Told::default() }, host);
         let mut session = block_on(driver.open(b"")).unwrap();
         session.login::<&str>("alice", &[], 1).unwrap();
         session.add("n", 1).unwrap();
@@ -124,6 +132,10 @@ impl Scene {
         let mut session = block_on(self.driver.open(self.cookie.as_bytes())).unwrap();
         session.add("n", 1).unwrap();
         block_on(self.driver.close(session))
+    }
+
+    fn read(&self) -> Result<Reply, Refused> {
+        block_on(self.driver.close(block_on(self.driver.open(self.cookie.as_bytes())).unwrap()))
     }
 
     fn log_out(&self) -> Result<Reply, Refused> {
@@ -192,6 +204,65 @@ fn a_doubt_that_no_load_can_settle_is_said_after_two_seconds() {
     assert_eq!(error(block_on(scene.driver.close(session))), Some(Error::Unknown));
     assert!((2_000..2_100).contains(&scene.ms()), "{}", scene.ms());
     assert_eq!(scene.sent(), 1);
+}
+
+#[test]
+// spec: STORE-8 8f18, STORE-4 194b
+fn a_doubt_that_every_load_renews_is_said_after_two_seconds() {
+    let scene = Scene::new();
+    scene.act(&[], Act::Lose);
+    assert_eq!(error(scene.add()), Some(Error::Unknown));
+    assert!((2_000..2_100).contains(&scene.ms()), "{}", scene.ms());
+    assert!((10..250).contains(&scene.sent()), "{} tries", scene.sent());
+    assert_eq!(scene.count(), Some(1));
+
+    let mut session = block_on(scene.driver.open(b"")).unwrap();
+    session.add("n", 1).unwrap();
+    scene.act(&[], Act::Lose);
+    assert_eq!(error(block_on(scene.driver.close(session))), Some(Error::Busy), "no create was read back");
+}
+
+#[test]
+// spec: STORE-8 8f18, WRITE-16 ef0b
+fn an_ending_found_done_when_patience_is_over_is_followed_by_what_was_wanted_after_it() {
+    let scene = Scene::new();
+    let mut session = block_on(scene.driver.open(scene.cookie.as_bytes())).unwrap();
+    session.login::<&str>("bob", &[], 1).unwrap();
+    let mut acts = vec![Act::Lose; 3];
+    acts.push(Act::DoLate);
+    scene.act(&acts, Act::Obey);
+    let reply = block_on(scene.driver.close(session)).unwrap();
+    assert_eq!(reply.trace().written, [Change::Ended, Change::Created, Change::LoggedIn]);
+}
+
+#[test]
+// spec: STORE-11 5b8c, TIME-4 c482
+fn a_touch_that_the_store_does_not_take_fails_no_read() {
+    for act in [Act::Refuse, Act::Lose, Act::Overtake] {
+        let scene = Scene::new();
+        assert_eq!(scene.read().unwrap().trace().written, [Change::Confirmed]);
+        scene.ms.fetch_add(120_000, Ordering::SeqCst);
+        scene.act(&[], act);
+        let before = scene.driver.store().records.lock().unwrap().records.clone();
+        let reply = scene.read().unwrap();
+        assert_eq!((reply.trace().written.len(), reply.set_cookies().count()), (0, 0));
+        let left = reply.trace().idle_left.unwrap();
+        assert!(left < Duration::from_secs(30 * 60 - 119), "{left:?}: nobody was seen");
+        assert!(scene.add().is_err(), "what was asked for is not let go");
+        if !matches!(act, Act::Overtake) {
+            assert_eq!(scene.driver.store().records.lock().unwrap().records, before);
+        }
+        scene.act(&[], Act::Obey);
+        assert_eq!(scene.read().unwrap().trace().written, [Change::Touched], "the next one writes it");
+    }
+}
+
+#[test]
+// spec: STORE-11 5b8c
+fn a_first_presentation_that_the_store_does_not_take_is_refused() {
+    let scene = Scene::new();
+    scene.act(&[], Act::Refuse);
+    assert_eq!(error(scene.read()), Some(Error::Unavailable));
 }
 
 #[test]

@@ -726,7 +726,7 @@ fn a_write_that_was_lost_is_sent_again_and_one_that_nobody_can_tell_is_unknown()
     assert_eq!(error(house.drive(Staged::from(save.reloaded(Loaded::Unavailable)))), Some(Error::Unknown));
 
     let (save, _) = adding(&mut house, false);
-    assert_eq!(save.gave_up(Error::Busy).error, Error::Busy);
+    assert_eq!(error(house.drive(Staged::from(save.gave_up(Error::Busy)))), Some(Error::Busy));
 }
 
 #[test]

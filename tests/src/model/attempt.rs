@@ -149,7 +149,7 @@ impl Exchange {
         }
         if !follows.written.is_empty() {
             new.seen = now;
-        } else if old.is_touch_due(now, policy) {
+        } else if self.touches && old.is_touch_due(now, policy) {
             new.seen = now;
             follows.written.push("touched");
         }

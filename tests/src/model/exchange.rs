@@ -114,6 +114,7 @@ pub struct Exchange {
     pub(super) head_sent: bool,
     pub(super) tasks: VecDeque<Task>,
     pub(super) creates: u32,
+    pub(super) touches: bool,
     pub(super) unsure: Option<usize>,
     pub(super) refused: Option<&'static str>,
     pub attempt: Option<Attempt>,
@@ -145,6 +146,7 @@ impl Exchange {
             head_sent: false,
             tasks: VecDeque::new(),
             creates: 1,
+            touches: true,
             unsure: None,
             refused: None,
             attempt: None,
@@ -423,7 +425,7 @@ impl Exchange {
             self.unsure = None;
         } else {
             let stored = match model.look(attempt.name, self.now, &mut self.events) {
-                Err(error) => return self.gave_up(error),
+                Err(error) => return self.in_vain(error),
                 Ok(stored) => stored,
             };
             let writers = stored.as_ref().map(|stored| &stored.writers[..]);
@@ -449,8 +451,21 @@ impl Exchange {
         self.go_on(model);
     }
 
-    /// Nobody tries any longer.
-    pub fn gave_up(&mut self, error: &'static str) {
+    /// Nobody tries any longer: without a mere touch it goes on.
+    pub fn gave_up(&mut self, model: &Model, error: &'static str) {
+        let written = self.attempt.as_ref().map(|attempt| &attempt.follows.written[..]);
+        if written != Some(&["touched"]) {
+            return self.in_vain(error);
+        }
+        self.touches = false;
+        self.attempt = None;
+        if let Some(task) = self.task.take() {
+            self.tasks.push_front(task);
+        }
+        self.go_on(model);
+    }
+
+    fn in_vain(&mut self, error: &'static str) {
         self.fail(Some(if self.unsure.is_some() { "unknown" } else { error }));
     }
 }
