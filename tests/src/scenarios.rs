@@ -280,7 +280,11 @@ impl Spec {
         let logins = ops().filter(|ops| ops.iter().any(|op| matches!(op, Op::Login(_)))).count();
         let logouts = ops().any(|ops| ops.contains(&Op::Logout));
         let anonymous = matches!(self.before, Before::Nobody | Before::Visitor | Before::Planted);
-        let works = self.keys != Keys::Withdrawn && self.clocks.iter().all(|ahead| ahead.unsigned_abs() <= SKEW);
+        // The id from before an elevation has no grace: a response that brings it back a second time logs out.
+        let elevates = ops().any(|ops| ops.contains(&Op::Elevate));
+        let works = self.keys != Keys::Withdrawn
+            && self.clocks.iter().all(|ahead| ahead.unsigned_abs() <= SKEW)
+            && !(elevates && self.bounds.trouble.doubles > 0);
         let change = |setup: &mut Setup| {
             setup.clocks = self.clocks;
             (setup.timely, setup.quiet) = (self.timely, self.timely);

@@ -11,10 +11,9 @@ use std::collections::HashSet;
 
 use crate::fold::Build;
 use crate::invariants::Violation;
-use crate::ops::Op;
 use crate::record::Front;
 use crate::reductions::Pauses;
-use crate::world::{NODES, START, Script, Step, Trouble, World};
+use crate::world::{START, Step, Trouble, World};
 
 /// How far a search goes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -151,7 +150,8 @@ impl Search<'_> {
         let steps = self.scenario.enabled(&node.world, node.moment, self.bounds.pauses);
         if steps.is_empty() {
             self.found.ends += 1;
-            return self.ask_again(node);
+            let (asked, path) = (node.world.ask_again(self.bounds.nodes), node.path);
+            return asked.map_err(|violation| self.counterexample(violation, path));
         }
         for step in steps {
             let mut next = node.clone();
@@ -193,29 +193,5 @@ impl Search<'_> {
         }
         trace.reverse();
         Box::new(Counterexample { violation, trace })
-    }
-
-    /// Every browser asks again, twice, one after the other.
-    fn ask_again(&self, node: Node) -> Result<(), Box<Counterexample>> {
-        let mut world = node.world;
-        world.trouble = Trouble::default();
-        let mut asked = 0;
-        for wait in [0, world.setup.grace()] {
-            world.now += wait;
-            for browser in 0..world.browsers.len() {
-                if world.browsers[browser].header().is_empty() {
-                    continue;
-                }
-                let nodes = self.bounds.nodes.clamp(1, NODES);
-                let script = Script { browser, ops: vec![Op::Get("a")], node: asked % nodes, ..Script::default() };
-                let number = world.add_script(script);
-                asked += 1;
-                if let Err(violation) = world.finish(number) {
-                    let what = format!("when everybody asks again: {}", violation.what);
-                    return Err(self.counterexample(Violation { what, ..violation }, node.path));
-                }
-            }
-        }
-        Ok(())
     }
 }

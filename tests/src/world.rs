@@ -303,6 +303,28 @@ impl World {
         }
     }
 
+    /// Every browser asks again, twice, one after the other, of one node after the other.
+    pub fn ask_again(mut self, nodes: usize) -> Result<(), Violation> {
+        self.trouble = Trouble::default();
+        let mut asked = 0;
+        for wait in [0, self.setup.grace()] {
+            self.now += wait;
+            for browser in 0..self.browsers.len() {
+                if self.browsers[browser].header().is_empty() {
+                    continue;
+                }
+                let node = asked % nodes.clamp(1, NODES);
+                let number = self.add_script(Script { browser, ops: vec![Op::Get("a")], node, ..Script::default() });
+                asked += 1;
+                self.finish(number).map_err(|violation| {
+                    let what = format!("when everybody asks again: {}", violation.what);
+                    Violation { what, ..violation }
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether this step keeps the promises about time, where the world makes any.
     pub fn is_timely(&self, step: Step) -> bool {
         let within = |from: u64| self.now - from < self.setup.patience();
