@@ -10,7 +10,7 @@ use crate::invariants::Violation;
 use crate::ops::Op;
 use crate::search::{Bounds, Counterexample, Found, Scenario};
 use crate::store::StoreBug;
-use crate::world::{ATTACKER, NODES, Script, Setup, THIEF, VICTIM, World};
+use crate::world::{ATTACKER, NODES, Script, Setup, THIEF, Trouble, VICTIM, World};
 
 pub const SECOND: u64 = 1000;
 pub const SKEW: u64 = 2 * SECOND;
@@ -280,11 +280,13 @@ impl Spec {
         let logins = ops().filter(|ops| ops.iter().any(|op| matches!(op, Op::Login(_)))).count();
         let logouts = ops().any(|ops| ops.contains(&Op::Logout));
         let anonymous = matches!(self.before, Before::Nobody | Before::Visitor | Before::Planted);
-        // The id from before an elevation has no grace: a response that brings it back a second time logs out.
+        // The id from before an elevation has no grace: who never learns of the new one, or is told the old one once
+        // more, has to log in again.
         let elevates = ops().any(|ops| ops.contains(&Op::Elevate));
+        let Trouble { crashes, doubles, .. } = self.bounds.trouble;
         let works = self.keys != Keys::Withdrawn
             && self.clocks.iter().all(|ahead| ahead.unsigned_abs() <= SKEW)
-            && !(elevates && self.bounds.trouble.doubles > 0);
+            && (!elevates || crashes + doubles == 0);
         let change = |setup: &mut Setup| {
             setup.clocks = self.clocks;
             (setup.timely, setup.quiet) = (self.timely, self.timely);
