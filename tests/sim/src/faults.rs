@@ -23,6 +23,23 @@ enum Fault {
     Slow(String, String, u64),
     CrashStore,
     CrashNode(usize),
+    /// The store answers every swap that it has no room.
+    DiskFull,
+}
+
+impl Fault {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Cut(..) => "links cut",
+            Self::CutOneWay(..) => "links cut one way",
+            Self::Hold(..) => "links held",
+            Self::Lossy(..) => "links lossy",
+            Self::Slow(..) => "links slow",
+            Self::CrashStore => "crashes of the store",
+            Self::CrashNode(_) => "crashes of nodes",
+            Self::DiskFull => "disks full",
+        }
+    }
 }
 
 /// Faults with their beginnings and ends.
@@ -48,7 +65,7 @@ impl Schedule {
             let node = dice.index(nodes);
             let name = Node::name(node);
             let other = if dice.percent(70) { store::HOST } else { people::HOST }.to_owned();
-            let fault = match dice.below(8) {
+            let fault = match dice.below(9) {
                 0 => Fault::Cut(name, other),
                 1 if dice.percent(50) => Fault::CutOneWay(name, other),
                 1 => Fault::CutOneWay(other, name),
@@ -56,10 +73,11 @@ impl Schedule {
                 3 => Fault::Lossy(name, other, 5 + dice.below(50)),
                 4 => Fault::Slow(name, other, 200 + dice.below(1500)),
                 5 | 6 => Fault::CrashStore,
+                7 => Fault::DiskFull,
                 _ => Fault::CrashNode(node),
             };
             // A store that comes back at once meets those who saw what it lost.
-            let lasts = if matches!(fault, Fault::CrashStore) && dice.percent(60) { lasts % 400 + 50 } else { lasts };
+            let lasts = if matches!(fault, Fault::CrashStore) && dice.percent(60) { lasts % 200 + 50 } else { lasts };
             // What is down cannot crash.
             let place = match fault {
                 Fault::CrashStore => Some(nodes),
@@ -84,16 +102,16 @@ impl Schedule {
         while self.steps.last().is_some_and(|(at, ..)| *at <= now) {
             if let Some((_, begins, fault)) = self.steps.pop() {
                 disk.oracle.lock().unwrap().note(now, &format!("{} {fault:?}", if begins { "+" } else { "-" }));
-                if begins { begin(&fault, sim, disk) } else { end(&fault, sim) }
+                if begins { begin(&fault, sim, disk) } else { end(&fault, sim, disk) }
             }
         }
     }
 
     /// Whatever is left of faults that overlapped.
-    pub fn heal(&mut self, sim: &mut Sim<'_>) {
+    pub fn heal(&mut self, sim: &mut Sim<'_>, disk: &Disk) {
         for (_, begins, fault) in core::mem::take(&mut self.steps).into_iter().rev() {
             if !begins {
-                end(&fault, sim);
+                end(&fault, sim, disk);
             }
         }
         for node in 0..self.nodes {
@@ -109,6 +127,7 @@ impl Schedule {
 }
 
 fn begin(fault: &Fault, sim: &mut Sim<'_>, disk: &Disk) {
+    disk.oracle.lock().unwrap().counts.one(fault.name());
     match fault {
         Fault::Cut(a, b) => sim.partition(a.as_str(), b.as_str()),
         Fault::CutOneWay(a, b) => sim.partition_oneway(a.as_str(), b.as_str()),
@@ -121,18 +140,16 @@ fn begin(fault: &Fault, sim: &mut Sim<'_>, disk: &Disk) {
         Fault::CrashStore => {
             sim.crash(store::HOST);
             disk.crash();
-            disk.oracle.lock().unwrap().counts.crashes += 1;
         }
         Fault::CrashNode(node) => {
             sim.crash(Node::name(*node));
-            let mut oracle = disk.oracle.lock().unwrap();
-            oracle.crashed(*node);
-            oracle.counts.crashes += 1;
+            disk.oracle.lock().unwrap().crashed(*node);
         }
+        Fault::DiskFull => disk.fill(true),
     }
 }
 
-fn end(fault: &Fault, sim: &mut Sim<'_>) {
+fn end(fault: &Fault, sim: &mut Sim<'_>, disk: &Disk) {
     match fault {
         Fault::Cut(a, b) => sim.repair(a.as_str(), b.as_str()),
         Fault::CutOneWay(a, b) => sim.repair_oneway(a.as_str(), b.as_str()),
@@ -144,5 +161,6 @@ fn end(fault: &Fault, sim: &mut Sim<'_>) {
         Fault::Slow(a, b, _) => sim.set_link_max_message_latency(a.as_str(), b.as_str(), LATENCY),
         Fault::CrashStore => sim.bounce(store::HOST),
         Fault::CrashNode(node) => sim.bounce(Node::name(*node)),
+        Fault::DiskFull => disk.fill(false),
     }
 }

@@ -58,7 +58,11 @@ impl Node {
         let (op, header) = self.oracle().arrived(number, self.number, sim_ms());
         let mut session = match driver.open(header.as_bytes()).await {
             Ok(session) => session,
-            Err(refused) => return self.oracle().finished(number, Err(refused.0.error), sim_ms()),
+            Err(refused) => {
+                let mut oracle = self.oracle();
+                oracle.noticed(&refused.0.events, &[]);
+                return oracle.finished(number, Err(refused.0.error), sim_ms());
+            }
         };
         let keys = self.oracle().keys();
         let sum = |value| if let Some(Value::Int(sum)) = value { sum } else { 0 };
@@ -68,7 +72,7 @@ impl Node {
         self.oracle().opened(number, view, sim_ms());
         let pause = {
             let mut dice = self.dice.lock().unwrap();
-            if dice.percent(8) && sim_ms() < FAULTS_FOR { dice.millis(500, 3500) } else { dice.millis(0, 80) }
+            if dice.percent(14) && sim_ms() < FAULTS_FOR { dice.millis(500, 3500) } else { dice.millis(0, 80) }
         };
         tokio::time::sleep(pause).await;
         match op {
@@ -82,6 +86,10 @@ impl Node {
         }
         self.oracle().closing(number, sim_ms());
         let result = driver.close(session).await;
+        match &result {
+            Ok(reply) => self.oracle().noticed(&reply.trace().events, &reply.trace().written),
+            Err(refused) => self.oracle().noticed(&refused.0.events, &[]),
+        }
         let result = result.map_err(|refused| refused.0.error).map(|reply| Answer {
             handle: reply.trace().handle,
             cookies: reply.set_cookies().map(str::to_owned).collect(),

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coatroom_core::{Change, Error, Handle, Loaded, Settings, Stamp, Swap};
+use coatroom_core::{Cause, Change, Error, Event, Handle, Loaded, Settings, Stamp, Swap};
 use coatroom_store::Swapped;
 use coatroom_tests::browser::{Id, read_line};
 use coatroom_tests::ops::{share, times};
@@ -105,44 +105,26 @@ struct Known {
 }
 
 /// How often what happened, to show that a run was not about nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub exchanges: u64,
-    pub acknowledged: u64,
-    pub refused: u64,
-    pub unavailable: u64,
-    pub unknown: u64,
-    pub busy: u64,
-    pub rotations: u64,
-    pub logins: u64,
-    pub logouts: u64,
-    pub endings: u64,
-    pub conflicts: u64,
-    /// Swaps whose outcome the client did not learn.
-    pub uncertain: u64,
-    /// Pending ids, or ids in grace, that were admitted.
-    pub stale_admitted: u64,
-    pub lost_writes: u64,
-    pub crashes: u64,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<&'static str, u64>);
+
+impl Counts {
+    pub fn add(&mut self, what: &'static str, times: u64) {
+        *self.0.entry(what).or_default() += times;
+    }
+
+    pub fn one(&mut self, what: &'static str) {
+        self.add(what, 1);
+    }
+
+    pub fn of(&self, what: &str) -> u64 {
+        self.0.get(what).copied().unwrap_or(0)
+    }
 }
 
 impl core::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
-        self.exchanges += other.exchanges;
-        self.acknowledged += other.acknowledged;
-        self.refused += other.refused;
-        self.unavailable += other.unavailable;
-        self.unknown += other.unknown;
-        self.busy += other.busy;
-        self.rotations += other.rotations;
-        self.logins += other.logins;
-        self.logouts += other.logouts;
-        self.endings += other.endings;
-        self.conflicts += other.conflicts;
-        self.uncertain += other.uncertain;
-        self.stale_admitted += other.stale_admitted;
-        self.lost_writes += other.lost_writes;
-        self.crashes += other.crashes;
+        other.0.into_iter().for_each(|(what, times)| self.add(what, times));
     }
 }
 
@@ -244,6 +226,23 @@ impl Oracle {
         self.requests.len() - 1
     }
 
+    /// What an exchange has to report, and what it wrote.
+    pub fn noticed(&mut self, events: &[Event], written: &[Change]) {
+        events.iter().for_each(|event| self.counts.one(event.name()));
+        for change in written.iter().filter(|change| matches!(change, Change::Data | Change::Touched)) {
+            self.counts.one(change.name());
+        }
+        for cause in
+            events.iter().filter_map(|event| if let Event::Ended(_, cause) = event { Some(cause) } else { None })
+        {
+            self.counts.one(match cause {
+                Cause::Idle | Cause::Absolute => "ended by a limit",
+                Cause::Reuse => "ended for reuse",
+                _ => "ended on request",
+            });
+        }
+    }
+
     /// The sender waits no longer: what it would have been told is lost.
     pub fn given_up(&mut self, number: usize, now: u64) {
         self.note(now, &format!("#{number} given up"));
@@ -252,7 +251,7 @@ impl Oracle {
 
     pub fn arrived(&mut self, number: usize, node: usize, now: u64) -> (Op, String) {
         let began = self.tick();
-        self.counts.exchanges += 1;
+        self.counts.one("exchanges");
         let grace = ms(self.settings.grace);
         let request = &mut self.requests[number];
         (request.node, request.began, request.began_ms) = (node, began, now);
@@ -292,7 +291,7 @@ impl Oracle {
             Op::Logout => known.logout_begun = true,
             _ => {}
         }
-        self.counts.stale_admitted += u64::from(stale);
+        self.counts.add("replaced ids admitted", u64::from(stale));
     }
 
     /// Whether nothing that was known when the exchange began forbids this id.
@@ -420,23 +419,14 @@ impl Oracle {
     }
 
     fn failed(&mut self, op: Op, error: Error, tick: u64) {
-        match error {
-            Error::Unknown => self.counts.unknown += 1,
-            Error::Unavailable => self.counts.unavailable += 1,
-            Error::Busy => self.counts.busy += 1,
-            _ => self.counts.refused += 1,
-        }
+        self.counts.one(error.code());
         if let (Op::Add(number), false) = (op, error == Error::Unknown) {
             self.additions[number].refused = Some(tick);
         }
     }
 
     fn acknowledged(&mut self, number: usize, op: Op, answer: &Answer, tick: u64, now: u64) {
-        self.counts.acknowledged += 1;
-        let did = |change| u64::from(answer.written.contains(&change));
-        self.counts.rotations += did(Change::Rotated);
-        self.counts.endings += did(Change::Ended);
-        self.counts.logins += did(Change::LoggedIn);
+        self.counts.one("acknowledged");
         let (began, began_ms) = (self.requests[number].began, self.requests[number].began_ms);
         let base = self.requests[number].view.as_ref().and_then(|view| view.handle);
         let absolute = ms(self.settings.absolute);
@@ -466,7 +456,7 @@ impl Oracle {
                 None => self.fail(now, format!("addition {addition} was acknowledged nowhere")),
             },
             Op::Logout => {
-                self.counts.logouts += 1;
+                self.counts.one("logged out");
                 if let Some(handle) = base {
                     self.of(handle).over.get_or_insert((tick, "a logout"));
                 }
@@ -511,7 +501,7 @@ impl Oracle {
 
     /// A crash of the store lost its newest writes to this handle, none of which had to be durable, unless it cheated.
     pub fn lost(&mut self, handle: Handle, cheated: bool) {
-        self.counts.lost_writes += 1;
+        self.counts.one("writes lost");
         let tick = self.tick();
         self.note(0, &format!("the store lost writes to {handle}"));
         if !cheated {
@@ -533,8 +523,8 @@ impl Oracle {
     /// No record is replaced twice.
     pub fn swapped(&mut self, sent: u64, swap: &Swap, swapped: &Swapped) {
         let tick = self.tick();
-        self.counts.conflicts += u64::from(matches!(swapped, Swapped::Conflict(_)));
-        self.counts.uncertain += u64::from(matches!(swapped, Swapped::Unknown));
+        self.counts.add("swaps refused", u64::from(matches!(swapped, Swapped::Conflict(_))));
+        self.counts.add("swaps in doubt", u64::from(matches!(swapped, Swapped::Unknown)));
         if *swapped != Swapped::Done {
             return;
         }

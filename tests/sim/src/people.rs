@@ -38,8 +38,7 @@ impl Person {
 
     /// One request, whose response the browser obeys if it comes.
     pub async fn ask(&self, node: usize, op: Op) -> Heard {
-        let header = self.jar.lock().unwrap().header();
-        let number = self.oracle().sent(self.who, op, header, sim_ms());
+        let number = self.send(op);
         if Pool::default().call(&Node::name(node), number as u64, PATIENCE).await.is_err() {
             self.oracle().given_up(number, sim_ms());
             return Err(None);
@@ -51,6 +50,21 @@ impl Person {
         drop(jar);
         self.oracle().note(sim_ms(), &format!("#{number} heard"));
         Ok(())
+    }
+
+    fn send(&self, op: Op) -> usize {
+        let header = self.jar.lock().unwrap().header();
+        self.oracle().sent(self.who, op, header, sim_ms())
+    }
+
+    /// The same request once more, by a proxy that drops the second answer.
+    fn double(&self, node: usize, op: Op) {
+        let op = if let Op::Add(_) = op { Op::Add(self.oracle().addition(self.who)) } else { op };
+        let number = self.send(op);
+        self.oracle().counts.one("requests doubled");
+        tokio::task::spawn_local(async move {
+            let _unheard = Pool::default().call(&Node::name(node), number as u64, PATIENCE).await;
+        });
     }
 
     pub fn is_logged_in(&self) -> bool {
@@ -70,6 +84,9 @@ impl Person {
             tokio::time::sleep(if dice.percent(25) { dice.millis(0, 40) } else { dice.millis(50, 1100) }).await;
             let op = self.wish(&mut dice);
             let node = dice.index(self.nodes);
+            if dice.percent(4) {
+                self.double(dice.index(self.nodes), op);
+            }
             // As a person would: look, then once more what matters.
             if self.ask(node, op).await.is_err() && matches!(op, Op::Login(_) | Op::Logout) {
                 tokio::time::sleep(dice.millis(200, 900)).await;

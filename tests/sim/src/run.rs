@@ -105,7 +105,7 @@ pub fn run(seed: u64, mode: Mode, defect: Option<Defect>) -> Outcome {
         if now < FAULTS_FOR {
             schedule.advance(&mut sim, now, &disk);
         } else if mode == Mode::Liveness && !healed {
-            schedule.heal(&mut sim);
+            schedule.heal(&mut sim, &disk);
             healed = true;
         }
         if syncs.percent(1) {
@@ -115,7 +115,8 @@ pub fn run(seed: u64, mode: Mode, defect: Option<Defect>) -> Outcome {
     drop(sim);
     let mut oracle = oracle.lock().unwrap();
     oracle.at_the_end(now, mode == Mode::Liveness);
-    Outcome { violation: oracle.violation.take(), counts: oracle.counts, log: core::mem::take(&mut oracle.log) }
+    let (counts, log) = (core::mem::take(&mut oracle.counts), core::mem::take(&mut oracle.log));
+    Outcome { violation: oracle.violation.take(), counts, log }
 }
 
 /// Two people with two tabs each, somebody who plants ids, and in some runs a thief.

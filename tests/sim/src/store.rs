@@ -64,6 +64,7 @@ struct Inner {
     synced: Kept,
     /// Handles whose newest durable write was acknowledged without being on disk.
     cheated: BTreeSet<Handle>,
+    full: bool,
     calls: Vec<Call>,
     answers: Vec<Reply>,
     dice: Dice,
@@ -88,6 +89,7 @@ impl Disk {
             live: Kept::new(),
             synced: Kept::new(),
             cheated: BTreeSet::new(),
+            full: false,
             calls: Vec::new(),
             answers: Vec::new(),
             dice: Dice::new(seed, 1),
@@ -119,6 +121,7 @@ impl Disk {
         let call = inner.calls[usize::try_from(number).unwrap()].clone();
         let reply = match call {
             Call::Load(handle) => Reply::Load(Engine::load(&*inner.engine, handle)),
+            Call::Swap(_) if inner.full => Reply::Swap(Swapped::Unavailable),
             Call::Swap(swap) => Reply::Swap(self.swap(&mut inner, swap)),
         };
         inner.answers.push(reply);
@@ -164,7 +167,7 @@ impl Disk {
             if inner.live.get(&handle) == inner.synced.get(&handle) {
                 continue;
             }
-            if inner.dice.percent(50) {
+            if inner.dice.percent(35) {
                 inner.sync(handle);
             } else {
                 let cheated = inner.cheated.remove(&handle);
@@ -180,6 +183,11 @@ impl Disk {
             assert!(Engine::swap(&engine, &swap, Wait::Patiently) == Some(Swapped::Done));
         }
         inner.engine = Arc::new(engine);
+    }
+
+    /// Whether the disk has no room.
+    pub fn fill(&self, full: bool) {
+        self.inner().full = full;
     }
 
     /// What a kernel does every now and then.
