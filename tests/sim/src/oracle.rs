@@ -59,6 +59,7 @@ pub struct Request {
     node: usize,
     began: u64,
     began_ms: u64,
+    closing: u64,
     closing_ms: u64,
     view: Option<View>,
     /// The id that was admitted.
@@ -74,6 +75,8 @@ struct Addition {
     /// Where, when, and when its exchange began: a store may lose what it acknowledged while the answer is on its way.
     acknowledged: Option<(Handle, u64, u64)>,
     refused: Option<u64>,
+    /// When closing its exchange began: an acknowledgement may come long after the write.
+    closing: u64,
 }
 
 /// What is known of one session.
@@ -216,6 +219,7 @@ impl Oracle {
             node: 0,
             began: 0,
             began_ms: 0,
+            closing: 0,
             closing_ms: 0,
             view: None,
             admitted: None,
@@ -348,7 +352,11 @@ impl Oracle {
                         return Err(format!("addition {number} was acknowledged, and is not there"));
                     }
                     let planted = addition.who == Some(Who::Planter) && who != Who::Planter;
-                    if count == 1 && planted && view.principal.is_some() && login.is_some_and(|login| since > login) {
+                    if count == 1
+                        && planted
+                        && view.principal.is_some()
+                        && login.is_some_and(|login| addition.closing > login)
+                    {
                         return Err(format!("addition {number} by a planter reached the login"));
                     }
                 }
@@ -358,7 +366,8 @@ impl Oracle {
     }
 
     pub fn closing(&mut self, number: usize, now: u64) {
-        self.requests[number].closing_ms = now;
+        let tick = self.tick();
+        (self.requests[number].closing, self.requests[number].closing_ms) = (tick, now);
     }
 
     pub fn finished(&mut self, number: usize, result: Result<Answer, Error>, now: u64) {
@@ -452,7 +461,10 @@ impl Oracle {
         }
         match op {
             Op::Add(addition) => match answer.handle {
-                Some(handle) => self.additions[addition].acknowledged = Some((handle, tick, began)),
+                Some(handle) => {
+                    self.additions[addition].acknowledged = Some((handle, tick, began));
+                    self.additions[addition].closing = self.requests[number].closing;
+                }
                 None => self.fail(now, format!("addition {addition} was acknowledged nowhere")),
             },
             Op::Logout => {
