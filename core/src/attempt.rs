@@ -260,14 +260,12 @@ impl Commit {
         Ok(Some(Cow::Owned(principal)))
     }
 
-    /// Rotation: only an id that was confirmed before this exchange opened, and is still the current one.
-    // spec: ROT-1 5391, ROT-2 8346, ROT-9 f305
+    /// Rotation, which is planned for an id that was confirmed before this exchange opened: only if that is still the
+    /// current one.
+    // spec: ROT-1 5391, ROT-9 f305
     fn rotate(&self, standing: Standing, head: &mut Head, outcome: &mut Outcome, now: Timestamp, closer: &Closer) {
-        let opened = self.base.record.head.current;
-        let confirmed_before = self.base.standing == Standing::Current
-            && (opened.confirmed_at.is_some() || planted(Bug::RotateUnconfirmed));
         let current = standing == Standing::Current || (planted(Bug::RotateTwice) && standing == Standing::Pending);
-        if !self.plan.rotate || self.plan.privilege.is_some() || !current || !confirmed_before {
+        if !self.plan.rotate || self.plan.privilege.is_some() || !current {
             return;
         }
         let nonce = closer.draws.nonce();

@@ -134,6 +134,8 @@ bugs! {
     IdsNotDurable,
     /// An ending is acknowledged before it is safe.
     EndingNotDurable,
+    /// The end that a passed limit calls for is written over a login that came first.
+    ExpiryEndsNewerLogin,
     /// Numbers are read in longer forms than the shortest.
     LooseCbor,
 }

@@ -33,7 +33,7 @@ pub(crate) struct Ending {
 }
 
 impl Reacting {
-    // spec: ROT-7 52c0, TIME-5 3f66, TIME-8 8533, REUSE-1 3573, REUSE-2 b0f2
+    // spec: ROT-7 52c0, TIME-5 3f66, TIME-8 c1bc, REUSE-1 3573, REUSE-2 b0f2
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
@@ -41,10 +41,13 @@ impl Reacting {
         let now = closer.exchange.now.max(record.head.seen_at);
         match self.what {
             React::Expire(_) if planted(Bug::ExpiryForgotten) => Ok(Attempt::Nothing(Outcome::default())),
-            React::Expire(cause) => end(self.handle, record, now, cause, closer),
-            React::EndForReuse if !record.head.is_below_floor(self.generation) => {
-                end(self.handle, record, now, Cause::Reuse, closer)
+            React::Expire(cause) if planted(Bug::ExpiryEndsNewerLogin) => end(self.handle, record, now, cause, closer),
+            // A login in between did away with the id, and is not for this one to end.
+            React::Expire(_) | React::EndForReuse if record.head.is_below_floor(self.generation) => {
+                Ok(Attempt::Nothing(Outcome::default()))
             }
+            React::Expire(cause) => end(self.handle, record, now, cause, closer),
+            React::EndForReuse => end(self.handle, record, now, Cause::Reuse, closer),
             React::ForgetPrevious if self.is_past_grace(&record.head, now) && !planted(Bug::PreviousKept) => {
                 let mut head = record.head;
                 head.previous = None;
@@ -53,7 +56,7 @@ impl Reacting {
                 let swap = swap(self.handle, Some(&record.head), &head, Some(new), true, closer.policy());
                 Ok(Attempt::Swap(swap, Outcome::default()))
             }
-            React::EndForReuse | React::ForgetPrevious => Ok(Attempt::Nothing(Outcome::default())),
+            React::ForgetPrevious => Ok(Attempt::Nothing(Outcome::default())),
         }
     }
 

@@ -268,7 +268,7 @@ impl Load {
         }
     }
 
-    // spec: COOK-9 4619, LIFE-6 c808, TIME-7 b2f4, TIME-8 8533, REUSE-1 3573, TIME-5 3f66
+    // spec: COOK-9 4619, LIFE-6 c808, TIME-7 b2f4, TIME-8 c1bc, REUSE-1 3573, TIME-5 3f66
     fn judge(mut self, record: Box<Record>) -> Opening {
         let exchange = &mut self.exchange;
         let now = exchange.now.max(record.head.seen_at);
@@ -319,7 +319,7 @@ impl Load {
         }
     }
 
-    // spec: TIME-8 8533, REUSE-1 3573
+    // spec: TIME-8 c1bc, REUSE-1 3573
     fn react(&mut self, record: Box<Record>, what: React) {
         let (handle, generation) = (self.id.handle, self.id.generation);
         self.exchange.reactions.push(Reaction { handle, generation, record, what });

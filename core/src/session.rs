@@ -279,6 +279,7 @@ impl Session {
             return Rotation::Postponed;
         }
         match (base.standing, base.record.head.current.confirmed_at) {
+            (Standing::Current, None) if planted(Bug::RotateUnconfirmed) => Rotation::Rotated,
             (Standing::Pending, _) | (Standing::Current, None) => Rotation::Pending,
             (Standing::Current, Some(confirmed_at)) => {
                 let rest = self.exchange.rules.policy().settings().grace.saturating_mul(2);

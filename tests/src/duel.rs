@@ -386,6 +386,9 @@ impl Duel<'_> {
                 same("events", self.events(&trace.events), model.events.clone())?;
                 self.see_trace(trace, model, model.now)?;
                 let lines: Vec<String> = reply.set_cookies().map(str::to_owned).collect();
+                let private =
+                    (reply.vary(None).as_deref(), reply.cache_control(None)) == (Some("Cookie"), Some("no-store"));
+                same("kept from caches", private || lines.is_empty(), true)?;
                 let cookies = model.cookies;
                 let happened = model.events.iter().map(event_name).chain(model.written.iter().copied());
                 happened.for_each(|what| *self.tally.entry(what).or_default() += 1);

@@ -11,6 +11,7 @@ use coatroom_core::{Event, Handle, Kind, State, Value};
 use crate::browser::{Id, read_line};
 use crate::ops::{Op, mark, times};
 use crate::record::{Front, Previous, data};
+use crate::scenarios::SKEW;
 use crate::world::{ATTACKER, Exchange, NODES, Phase, Said, Seen, Setup, THIEF, VICTIM, World};
 
 /// A broken claim.
@@ -375,6 +376,8 @@ pub fn limits_hold(world: &World, seen: &Seen<'_>) -> Result<(), String> {
             };
             let late = before.as_ref().is_some_and(|front| front.is_over_limit(closed_at) && !forgets(front));
             require(!late, || format!("{by} wrote past a limit"))?;
+            let swept_at = swap.garbage_at.as_unix_ms() - SKEW;
+            require(after.is_over_limit(swept_at), || format!("{by} lets a live session be swept"))?;
             let seen_at = before.as_ref().map_or(0, |front| front.seen);
             let clock = exchange.latest_clock().max(seen_at);
             require(after.seen >= seen_at && after.seen <= clock, || format!("{by} moved the last use"))?;

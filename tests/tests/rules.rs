@@ -131,7 +131,7 @@ fn login_sets_the_login_cookie_and_removes_a_visitor_cookie_that_was_sent() {
 }
 
 #[test]
-// spec: COOK-12 3d06, TIME-8 8533, COOK-14 aa28
+// spec: COOK-12 3d06, TIME-8 c1bc, COOK-14 aa28
 fn only_a_logout_clears_a_cookie() {
     for (name, past) in [("idle", 100_000), ("absolute", 2_000_000)] {
         let mut house = House::logged_in(settings());
@@ -191,7 +191,7 @@ fn a_commit_is_judged_by_the_later_reading() {
 }
 
 #[test]
-// spec: TIME-8 8533, WRITE-20 620d, WRITE-17 01cf
+// spec: TIME-8 c1bc, WRITE-20 620d, WRITE-17 01cf
 fn once_found_expired_the_end_is_written_whatever_a_conflict_shows_and_even_if_the_exchange_is_refused() {
     for head_sent in [false, true] {
         let mut house = House::new(settings());
@@ -213,6 +213,25 @@ fn once_found_expired_the_end_is_written_whatever_a_conflict_shows_and_even_if_t
         assert_eq!(error(house.drive(finder)), head_sent.then_some(Error::HeadSent));
         assert!(house.front(Kind::Login).is_ended());
     }
+}
+
+#[test]
+// spec: TIME-8 c1bc
+fn the_end_that_a_passed_limit_calls_for_is_not_written_over_a_login_that_came_first() {
+    let mut house = House::logged_in(settings());
+    house.now += 99_999;
+    let mut prompt = house.open();
+    login(prompt.session().unwrap(), "alice");
+    house.now += 1;
+    let late = house.open();
+    let late = house.close(late);
+    assert!(late.swap().is_ok(), "the end is about to be written");
+    let before = house.now - 1;
+    let mut prompt = house.close_at(prompt, before);
+    house.store.swap(&prompt.swap().unwrap().clone()).unwrap();
+    prompt.saved().unwrap();
+    assert_eq!(error(house.drive(late)), None);
+    assert!(!house.front(Kind::Login).is_ended());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! that a long search can be taken in parts: each prints its own count, and the counts add up. `COATROOM_FAMILY` names the
 //! one family to search; `mixed` is all of them in an order that nobody chose, which finds a defect soonest.
 
+use std::sync::Mutex;
 use std::time::Instant;
 
 use coatroom_tests::families::{Family, Width, families, mixed};
@@ -66,9 +67,15 @@ fn no_schedule_breaks_a_claim() {
     if wanted.as_deref() == Some("mixed") {
         families = vec![Family { name: "mixed", specs: mixed(families) }];
     }
-    for family in families.iter().filter(|family| wanted.as_deref().is_none_or(|name| name == family.name)) {
-        all.add(&explore(family));
-    }
+    families.retain(|family| wanted.as_deref().is_none_or(|name| name == family.name || name == "mixed"));
+    let queue = Mutex::new(families);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = || queue.lock().unwrap().pop();
+    std::thread::scope(|scope| {
+        let run = || std::iter::from_fn(&next).map(|family| explore(&family)).collect::<Vec<_>>();
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        running.into_iter().flat_map(|thread| thread.join().unwrap()).for_each(|found| all.add(&found));
+    });
     let (part, of) = shard();
     println!(
         "shard {}/{of}: {} distinct states, {} steps, {:.0} s",

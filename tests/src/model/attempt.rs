@@ -69,11 +69,9 @@ impl Exchange {
         let Some(old) = known.filter(|old| old.end.is_none()) else { return nothing };
         let past = |until: Option<Ms>| until.is_some_and(|until| self.now.max(old.seen) >= until);
         match cause {
+            _ if id.generation < old.floor => nothing,
             Some(cause) if cause != "forget" => Next::Swap(self.ending(model, old, cause), None),
-            None if model.policy.reuse_ends && id.generation >= old.floor => {
-                Next::Swap(self.ending(model, old, "reuse"), None)
-            }
-            None if model.policy.reuse_ends => nothing,
+            None if model.policy.reuse_ends => Next::Swap(self.ending(model, old, "reuse"), None),
             _ if id.generation + 1 == old.id.generation && old.previous.is_some_and(|(_, until)| past(until)) => {
                 let new = Session { previous: None, ..Session::clone(old) };
                 Next::Swap(self.write(old, new, true, Follows::default()), None)
