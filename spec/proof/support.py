@@ -265,7 +265,7 @@ def in_flight_base(s: State, a: Expr) -> Expr:
     base, store, known = View(s.base[a]), View(s.store), View(s.known[owner(a)])
     by_known = implies(at_work(s, owner(a)), known.there, base.version <= known.version)
     by_store = implies(store.there, base.version <= store.version)
-    return implies(s.sent[a], store.history[base.commit0], z3.And(by_store, by_known))
+    return implies(s.sent[a], store.there, store.history[base.commit0], z3.And(by_store, by_known))
 
 
 @invariant("(exchange) what is in doubt is not older than what it is based on", "e")
