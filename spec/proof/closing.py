@@ -48,6 +48,14 @@ def send(s: State, e: Expr, a: Expr, kind: int, new: Expr, durable: Expr) -> Sta
     return post.set(e, phase=z3.IntVal(w.WAITING), attempt=a)
 
 
+def ids_durable(d: Defects) -> Expr:
+    return z3.BoolVal("IdsNotDurable" not in d)
+
+
+def endings_durable(d: Defects) -> Expr:
+    return z3.BoolVal("EndingNotDurable" not in d)
+
+
 def confirming(s: State, e: Expr, d: Defects) -> tuple[dict[str, Expr], Expr]:
     """`Head::confirm`: the client presented the current id."""
     known, now = base_of(s, e, d)
@@ -84,7 +92,8 @@ def rotate(s: State, d: Defects, e: Expr, a: Expr, id: Expr) -> Step:
     old = s.id[e]
     rested = TRUE if "RotateWithoutRest" in d else s.opened_at[e] >= was.confirmed_at + 2 * GRACE
     current = z3.Or(known.is_current(old, now), z3.And("RotateTwice" in d, known.is_pending(old, now)))
-    guard = [*asks(s, d, e, a), known.who != 0, current, was.current == old, was.confirmed, rested]
+    confirmed = TRUE if "RotateUnconfirmed" in d else z3.And(was.confirmed, rested)
+    guard = [*asks(s, d, e, a), known.who != 0, current, was.current == old, confirmed]
     guard += [drawn(id, e, generation(old) + 1)]
     changes, _ = confirming(s, e, d)
     changes.update(
@@ -92,8 +101,7 @@ def rotate(s: State, d: Defects, e: Expr, a: Expr, id: Expr) -> Step:
     )
     if "RotationMovesDeadline" in d:
         changes["deadline"] = now + w.ABSOLUTE
-    durable = z3.BoolVal("RotationNotDurable" not in d)
-    post = send(s, e, a, w.ROTATE, stamped(a, known, d, **changes), durable)
+    post = send(s, e, a, w.ROTATE, stamped(a, known, d, **changes), ids_durable(d))
     return Step(guard, post.having(last_use=later(s.last_use, now)))
 
 
@@ -112,10 +120,11 @@ def login(s: State, d: Defects, e: Expr, a: Expr, id: Expr, who: Expr) -> Step:
     """By anybody but the attacker. After somebody else a login ends this session and creates another."""
     known, now = base_of(s, e, d)
     before = View(s.opened[e]).who
-    guard = [*asks(s, d, e, a), z3.Not(s.hostile[e]), who > 0, z3.Or(before == 0, before == who)]
+    same = TRUE if "PrincipalReplacedInPlace" in d else z3.Or(before == 0, before == who)
+    guard = [*asks(s, d, e, a), z3.Not(s.hostile[e]), who > 0, same]
     guard += [drawn(id, e, generation(known.current) + 1)]
     changes = raised(s, e, d, id, now) | {"deadline": now + w.ABSOLUTE, "idle": w.IDLE, "who": who}
-    post = send(s, e, a, w.LOGIN, stamped(a, known, d, **changes), TRUE)
+    post = send(s, e, a, w.LOGIN, stamped(a, known, d, **changes), ids_durable(d))
     return Step(guard, post.having(last_use=later(s.last_use, now)))
 
 
@@ -125,9 +134,9 @@ def elevate(s: State, d: Defects, e: Expr, a: Expr, id: Expr) -> Step:
     guard = [*asks(s, d, e, a), z3.Not(s.hostile[e]), View(s.opened[e]).who != 0, known.who != 0]
     guard += [drawn(id, e, generation(known.current) + 1)]
     changes = raised(s, e, d, id, now)
-    if "ElevationMovesDeadline" in d:
+    if "ElevateMovesDeadline" in d:
         changes["deadline"] = now + w.ABSOLUTE
-    post = send(s, e, a, w.ELEVATE, stamped(a, known, d, **changes), TRUE)
+    post = send(s, e, a, w.ELEVATE, stamped(a, known, d, **changes), ids_durable(d))
     return Step(guard, post.having(last_use=later(s.last_use, now)))
 
 
@@ -143,17 +152,19 @@ def logout(s: State, d: Defects, e: Expr, a: Expr, removed: Expr) -> Step:
     known, _ = base_of(s, e, d)
     theirs = z3.Or(known.who == 0, known.who != View(s.opened[e]).who)
     guard = [*attempts(s, d, e, a), s.calls_for[e] == w.NOTHING]
-    if "LogoutReachesAll" not in d:
+    if "LogoutCrossesPrincipals" not in d:
         guard.append(z3.Not(z3.And(known.below_floor(s.id[e]), theirs)))
-    return Step(guard, send(s, e, a, w.LOGOUT, ended(known, a, d, removed), TRUE))
+    return Step(guard, send(s, e, a, w.LOGOUT, ended(known, a, d, removed), endings_durable(d)))
 
 
 @transition("`Ending::attempt`: nothing to end", e=Exchange)
 def logout_needless(s: State, d: Defects, e: Expr) -> Step:
-    known = View(s.known[e])
+    known, _ = base_of(s, e, d)
     needless = w.gone(s.known[e])
     if "LogoutSparesSuccessor" in d:
         needless = z3.Or(needless, generation(s.id[e]) < generation(known.current))
+    if "LogoutPretends" in d:
+        needless = z3.Or(needless, known.below_floor(s.id[e]))
     guard = [s.phase[e] == w.CLOSING, s.calls_for[e] == w.NOTHING, needless]
     post = s.set(e, phase=z3.IntVal(w.DONE), says=z3.IntVal(w.CLEARS)).set(s.id[e], dead=TRUE)
     return Step(guard, post, {"logged out": w.gone(s.disk)})
@@ -167,7 +178,7 @@ def expire(s: State, d: Defects, e: Expr, a: Expr, removed: Expr) -> Step:
     passed = stale.expired(stale.now(s.closed_at[e])) if "StaleExpiry" in d else known.expired(now)
     fresh = TRUE if "StaleExpiry" in d else z3.Not(s.met[e])
     guard = [*attempts(s, d, e, a), s.calls_for[e] == w.NOTHING, fresh, passed]
-    return Step(guard, send(s, e, a, w.EXPIRE, ended(known, a, d, removed), TRUE))
+    return Step(guard, send(s, e, a, w.EXPIRE, ended(known, a, d, removed), endings_durable(d)))
 
 
 @transition("`Commit::refused`: expired", e=Exchange)
@@ -205,7 +216,7 @@ def react(s: State, d: Defects, e: Expr, a: Expr, removed: Expr) -> Step:
     if "ExpiryEndsNewerLogin" in d:
         spared = z3.And(spared, s.calls_for[e] == w.END_REUSED)
     guard.append(z3.Not(spared))
-    return Step(guard, send(s, e, a, w.REACT, ended(known, a, d, removed), TRUE))
+    return Step(guard, send(s, e, a, w.REACT, ended(known, a, d, removed), endings_durable(d)))
 
 
 @transition("`Reacting::attempt`: the previous id", e=Exchange, a=Attempt)
@@ -219,7 +230,10 @@ def forget(s: State, d: Defects, e: Expr, a: Expr) -> Step:
 @transition("`Reacting::attempt`: nothing to do", e=Exchange)
 def react_needless(s: State, d: Defects, e: Expr) -> Step:
     known, _ = base_of(s, e, d)
-    past = known.past_grace(s.id[e], later(s.found_at[e], known.now(s.closed_at[e])))
+    now = known.now(s.closed_at[e])
+    past = known.past_grace(s.id[e], now if "ForgottenByTheRecord" in d else later(s.found_at[e], now))
+    if "PreviousKept" in d:
+        past = FALSE
     needless = z3.Or(w.gone(s.known[e]), known.below_floor(s.id[e]))
     needless = z3.Or(needless, z3.And(s.calls_for[e] == w.END_REUSED, z3.Not(past)))
     if "ExpiryForgotten" in d:

@@ -125,8 +125,8 @@ def sweep(s: State, d: Defects, reading: Expr) -> Step:
     """Ended records after their tombstone, and records past their limits. A removal is not lost."""
     store = View(s.store)
     ends_at = z3.If(store.idle > 0, earlier(store.seen + store.idle, store.deadline), store.deadline)
-    slack = z3.IntVal(0) if "SweepWithoutSkew" in d else SKEW
-    guard = [reads(s, reading), store.there, z3.Or(store.ended, reading >= ends_at + slack)]
+    garbage_at = store.seen if "SweptEarly" in d else ends_at + (0 if "SweptWithoutSkew" in d else SKEW)
+    guard = [reads(s, reading), store.there, z3.Or(store.ended, reading >= garbage_at)]
     slowest = Judge(s.store, Defects())
     shows = {"7 sweeping": z3.Not(slowest.admits(store.current, slowest.now(s.time - SKEW)))}
     return Step(guard, s.having(store=w.ABSENT, disk=w.ABSENT), shows)

@@ -236,6 +236,8 @@ class Judge(View):
 
     def past_limits(self, now: Expr) -> Expr:
         first = z3.And(ACTIVATION > 0, generation(self.current) == self.floor, z3.Not(self.confirmed))
+        if "LimitLate" in self.defects:
+            now = now - 1
         return z3.Or(
             now >= self.deadline,
             z3.And(self.idle > 0, now >= self.seen + self.idle),
