@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import z3
 
 import world as w
-from world import SKEW, Defects, Expr, Judge, State, View, generation, owner
+from world import SKEW, Defects, Expr, Judge, State, View, generation
 
 SORTS = {"e": w.Exchange, "a": w.Attempt, "i": w.Id}
 
@@ -95,13 +95,35 @@ def one_head(s: State, i: Expr) -> Expr:
     return of_disk_and_store(s, holds)
 
 
+@invariant("4 grace: once the new id was shown, the old one works for a grace, or until the limit", "a")
+def whole_grace(s: State, a: Expr) -> Expr:
+    new = View(s.new[a])
+    runs = z3.And(new.there, new.has_previous, new.confirmed)
+    return implies(s.used[a], runs, new.until >= w.earlier(new.confirmed_at + w.GRACE, new.deadline))
+
+
+@invariant("4 way back: until the client has shown the new id, the old one works", "a")
+def way_back(s: State, a: Expr) -> Expr:
+    new = View(s.new[a])
+    first = generation(new.current) == new.floor
+    return implies(s.used[a], z3.Not(new.ended), new.there, z3.Or(new.confirmed, first, new.has_previous))
+
+
+@invariant("6 copied id: one that was issued and no longer works is noticed, unless a login or an end came before", "i")
+def copied(s: State, i: Expr) -> Expr:
+    store = Judge(s.store, Defects())
+    now = store.now(z3.Int("any_reading"))
+    refused = z3.And(store.live(), z3.Not(store.past_limits(now)), z3.Not(store.admits(i, now)))
+    return implies(s.issued[i], refused, z3.Not(store.below_floor(i)), store.reused(i, now))
+
+
 # --- the record, whoever wrote it: what the codec refuses otherwise
 
 
 @invariant("[floor] at most the current generation", "a")
 def floor(s: State, a: Expr) -> Expr:
     new = View(s.new[a])
-    return implies(s.used[a], z3.And(0 <= new.floor, new.floor <= generation(new.current)))
+    return implies(s.used[a], z3.And(new.floor >= 0, new.floor <= generation(new.current)))
 
 
 @invariant("[previous] one generation older, not below the floor", "a")
@@ -115,13 +137,6 @@ def previous(s: State, a: Expr) -> Expr:
 def pending(s: State, a: Expr) -> Expr:
     new = View(s.new[a])
     return implies(s.used[a], new.has_previous, new.pending == z3.Not(new.confirmed))
-
-
-@invariant("[way back] until the client has shown the new id, the old one works", "a")
-def way_back(s: State, a: Expr) -> Expr:
-    new = View(s.new[a])
-    first = generation(new.current) == new.floor
-    return implies(s.used[a], z3.Not(new.ended), new.there, z3.Or(new.confirmed, first, new.has_previous))
 
 
 @invariant("[ended] no previous id", "a")

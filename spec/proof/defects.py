@@ -60,7 +60,9 @@ DEFECTS = [
         "conflict_again x; expire x a3; land a3",
     ),
     Defect("OneCookie", "create", "5 cookie", f"{VISITOR}; deliver v"),
-    Defect("LogoutSparesSuccessor", "logout_needless", "logged out", f"{ROTATE}; open x i1; close x; logout_needless x"),
+    Defect(
+        "LogoutSparesSuccessor", "logout_needless", "logged out", f"{ROTATE}; open x i1; close x; logout_needless x"
+    ),
     Defect(
         "LogoutPretends",
         "logout_needless",
@@ -127,7 +129,9 @@ DEFECTS = [
     Defect("SweptWithoutSkew", "sweep", "7 sweeping", f"{VISITOR}; tick; sweep"),
     Defect("GraceForever", "open", "2 grace", f"{SHOWN}; tick; open x i1"),
     Defect("NonceKept", "write", "2 grace", f"{SHOWN}; tick; open x i1"),
-    Defect("PreviousKept", "react_needless", "2 dead id", f"{SHOWN}; tick; open_reused x i1; close x; react_needless x"),
+    Defect(
+        "PreviousKept", "react_needless", "2 dead id", f"{SHOWN}; tick; open_reused x i1; close x; react_needless x"
+    ),
     # Whether the previous id is past its grace is asked of the record alone, and not of the reading that found it so.
     Defect(
         "ForgottenByTheRecord",
@@ -137,7 +141,12 @@ DEFECTS = [
         "write s a4; land a4; tick; open t i2; close t; write t a5; land a5; close x; write x a6; conflict_again x; "
         "finds_reused x; crash; forget x a7; conflict_again x; react_needless x",
     ),
-    Defect("ExpiryForgotten", "react_needless", "2 dead id", f"{VISITOR}; tick; open_expired x i0; close x; react_needless x"),
+    Defect(
+        "ExpiryForgotten",
+        "react_needless",
+        "2 dead id",
+        f"{VISITOR}; tick; open_expired x i0; close x; react_needless x",
+    ),
     # The holder of the old id confirms the new one, which its client may never have seen.
     Defect("AnyIdConfirms", "write", "[confirmed]", f"{ROTATE}; open s i1; close s; write s a4"),
     Defect("RotateUnconfirmed", "rotate", "4 rest", f"{LOGIN}; open x i1; close x; rotate x a2 i2; land a2"),

@@ -13,8 +13,9 @@ from typing import Any
 
 import z3
 
-import closing  # noqa: F401  the second half of the steps
-import support  # noqa: F401  the second half of the invariants
+import closing  # noqa: F401  more steps
+import support  # noqa: F401  more invariants
+import swapping  # noqa: F401  more steps
 import world as w
 from claims import INVARIANTS, SORTS, Invariant
 from transitions import TRANSITIONS, Step, Transition

@@ -13,6 +13,7 @@ import world as w
 from transitions import Step
 from world import Attempt, Defects, Exchange, Expr, Id
 
+
 def others(count: int) -> str:
     """Writes of other exchanges with the visitor's id."""
     return "; ".join(f"open f{n} i0; close f{n}; write f{n} b{n}; land b{n}" for n in range(count))
@@ -42,13 +43,14 @@ RUNS: dict[str, str] = {
     "close y; logout y a3; conflict_again y; logout_needless y",
     "limit": f"{VISITOR}; tick; open_expired x i0; open_expired y i0; close x; react x a1; land a1; "
     "close y; react y a2; conflict_again y; react_needless y; sweep",
-    "limit while open": f"{VISITOR}; open x i0; tick; close x; expire x a1; lose_request a1; unknown_again x; finds_expired x; "
-    "react x a2; land a2; acknowledge x",
+    "limit while open": f"{VISITOR}; open x i0; tick; close x; expire x a1; lose_request a1; unknown_again x; "
+    "finds_expired x; react x a2; land a2; acknowledge x",
     "unknown": f"{UNKNOWN}; land a1; unknown_found e",
     "unknown, late": f"{UNKNOWN}; unknown_again e; write e a2; land a1; conflict_found e",
     "unknown, too late": f"{UNKNOWN}; {others(5)}; unknown_lost e",
     "refused, in doubt": f"{UNKNOWN}; unknown_again e; write e a2; lose_request a1; {others(5)}; conflict_lost e",
-    "a write that the store loses": f"{VISITOR}; {others(1)}; acknowledge f0; crash; open e i0; close e; write e a1; land a1",
+    "a write that the store loses": f"{VISITOR}; {others(1)}; acknowledge f0; crash; open e i0; close e; write e a1; "
+    "land a1",
 }
 
 

@@ -78,7 +78,7 @@ def alike(a: View, b: View) -> Expr:
 @invariant("(attempt) its flags", "a")
 def flags(s: State, a: Expr) -> Expr:
     sent = implies(s.sent[a], z3.And(s.used[a], z3.Not(s.landed[a]), s.kind[a] != w.CREATE))
-    done = implies(s.used[a], z3.And(w.CREATE <= s.kind[a], s.kind[a] <= w.FORGET))
+    done = implies(s.used[a], z3.And(s.kind[a] >= w.CREATE, s.kind[a] <= w.FORGET))
     owned = implies(s.used[a], s.phase[owner(a)] != w.UNUSED)
     return z3.And(sent, done, owned, implies(s.landed[a], s.used[a]))
 
@@ -106,7 +106,7 @@ def commits(s: State, a: Expr, e: Expr) -> Expr:
     at = new.written_at[e]
     kept = [new.commit0, new.commit1, new.commit2, new.commit3]
     found = [z3.Implies(new.version - at == back, owner(commit) == e) for back, commit in enumerate(kept)]
-    return implies(s.used[a], new.writes[e], z3.And(1 <= at, at <= new.version, *found))
+    return implies(s.used[a], new.writes[e], z3.And(at >= 1, at <= new.version, *found))
 
 
 @invariant("(attempt) a commit id that is kept is of a write that took place", "a")
@@ -140,8 +140,9 @@ def ids(s: State, a: Expr) -> Expr:
             implies(is_one_of(kind, w.CREATE, w.WRITE, w.ROTATE, w.FORGET), z3.And(new.there, z3.Not(new.ended))),
             implies(is_one_of(kind, w.LOGIN, w.ELEVATE), z3.Not(new.ended)),
             implies(no(renews, kind == w.CREATE), z3.And(new.current == base.current, new.floor == base.floor)),
-            implies(is_one_of(kind, w.WRITE), z3.And(new.has_previous == base.has_previous,
-                                                     new.previous == base.previous)),
+            implies(
+                is_one_of(kind, w.WRITE), z3.And(new.has_previous == base.has_previous, new.previous == base.previous)
+            ),
             implies(kind == w.WRITE, base.has_previous, z3.Not(base.pending), new.until == base.until),
             implies(kind == w.FORGET, z3.Not(new.has_previous)),
         ),
@@ -180,7 +181,7 @@ def reasons(s: State, a: Expr) -> Expr:
             implies(kind == w.EXPIRE, base.past_limits(now)),
             implies(is_one_of(kind, w.REACT, w.FORGET), s.calls_for[e] != w.NOTHING),
             implies(kind == w.REACT, above),
-            implies(kind == w.FORGET, w.dead_by(s.new[a], id)),
+            implies(kind == w.FORGET, z3.And(w.dead_by(s.new[a], id), base.until <= s.time)),
             implies(s.hostile[e], z3.Not(is_one_of(kind, w.ROTATE, w.LOGIN, w.ELEVATE))),
             implies(s.anonymous[e], z3.Not(is_one_of(kind, w.ROTATE, w.ELEVATE))),
         ),
@@ -200,7 +201,7 @@ def rest(s: State, a: Expr) -> Expr:
 @invariant("(exchange) what it holds", "e")
 def holds(s: State, e: Expr) -> Expr:
     opened, id = View(s.opened[e]), s.id[e]
-    times = z3.And(s.opened_at[e] <= s.time, implies(at_work(s, e), s.closed_at[e] <= s.time))
+    times = z3.And(s.opened_at[e] <= s.time, s.found_at[e] <= s.time, implies(at_work(s, e), s.closed_at[e] <= s.time))
     later = implies(at_work(s, e), z3.And(s.closed_at[e] >= s.opened_at[e], s.closed_at[e] >= s.read_at[e]))
     return z3.And(
         implies(active(s, e), z3.And(s.issued[id], s.anonymous[e] == (opened.who == 0), opened.there, times, later)),
@@ -209,7 +210,7 @@ def holds(s: State, e: Expr) -> Expr:
         implies(s.phase[e] == w.OPEN, z3.Not(s.doubt[e])),
         implies(s.phase[e] != w.UNUSED, s.hostile[e], s.stolen[id]),
         implies(s.phase[e] == w.DONE, s.anonymous[e], s.says[e] != w.SETS_LOGIN),
-        z3.And(w.UNUSED <= s.phase[e], s.phase[e] <= w.DONE),
+        z3.And(s.phase[e] >= w.UNUSED, s.phase[e] <= w.DONE),
     )
 
 
@@ -225,8 +226,10 @@ def not_yet(s: State, e: Expr) -> Expr:
     store, disk = View(s.store), View(s.disk)
     unused = implies(s.phase[e] == w.UNUSED, no(store.writes[e], disk.writes[e]))
     early = implies(s.phase[e] == w.OPEN, no(store.writes[e], disk.writes[e]))
-    return z3.And(implies(active(s, e), View(s.known[e]).there, z3.Not(View(s.known[e]).writes[e])),
-                  implies(store.there, z3.And(unused, early)))
+    return z3.And(
+        implies(active(s, e), View(s.known[e]).there, z3.Not(View(s.known[e]).writes[e])),
+        implies(store.there, z3.And(unused, early)),
+    )
 
 
 @invariant("(attempt) what led to a record took place, and has a lower version", "a")

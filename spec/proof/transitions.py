@@ -1,6 +1,7 @@
 """The steps of the protocol. Each is a guard, the state after it, and what the claims ask of the step itself.
 
-`Step.shows` holds claims about an event (an access, a write) rather than about a state; they are proved like invariants.
+`Step.shows` holds claims about an event (an access, a write) rather than about a state; they are proved in the same
+way.
 """
 
 from __future__ import annotations
@@ -12,7 +13,22 @@ from typing import Any
 import z3
 
 import world as w
-from world import GRACE, SKEW, Attempt, Defects, Exchange, Expr, Id, Judge, State, View, earlier, generation, later, owner
+from world import (
+    GRACE,
+    SKEW,
+    Attempt,
+    Defects,
+    Exchange,
+    Expr,
+    Id,
+    Judge,
+    State,
+    View,
+    earlier,
+    generation,
+    later,
+    owner,
+)
 
 Int, Bool = z3.IntSort(), z3.BoolSort()
 FALSE, TRUE = z3.BoolVal(False), z3.BoolVal(True)
@@ -162,7 +178,7 @@ def create(s: State, d: Defects, e: Expr, a: Expr, id: Expr, who: Expr, reading:
         owner(a) == e,
         drawn(id, e, z3.IntVal(0)),
         who >= 0,
-        z3.And(0 <= reading, reading <= s.time),
+        z3.And(reading >= 0, reading <= s.time),
         z3.Implies(hostile, who == 0),
     ]
     blank = View(w.Record.record(*(z3.Const(f"blank_{name}", sort) for name, sort in w._FIELDS.items())))
@@ -190,7 +206,9 @@ def create(s: State, d: Defects, e: Expr, a: Expr, id: Expr, who: Expr, reading:
     post = s.having(born=TRUE, store=record, disk=record, promise=reading + w.ABSOLUTE, holder=who)
     post = post.having(last_use=later(s.last_use, reading))
     post = post.set(a, used=TRUE, landed=TRUE, kind=z3.IntVal(w.CREATE), base=w.ABSENT, new=record, durable=TRUE)
-    post = post.set(e, phase=z3.IntVal(w.DONE), id=id, attempt=a, won=a, says=says, says_id=id, kept=TRUE, kept_for_good=TRUE)
+    post = post.set(
+        e, phase=z3.IntVal(w.DONE), id=id, attempt=a, won=a, says=says, says_id=id, kept=TRUE, kept_for_good=TRUE
+    )
     post = post.set(e, hostile=hostile, anonymous=who == 0)
     return Step(guard, post.set(id, issued=TRUE, stolen=z3.Or(s.stolen[id], hostile)))
 

@@ -1,4 +1,4 @@
-"""What the protocol is about: records, exchanges, swaps on their way, a store with a disk, clocks, and what was promised.
+"""What the protocol is about: records, exchanges, swaps on their way, a store with a disk, clocks, and promises.
 
 One handle is looked at. Every step of the protocol reads and writes the record of one handle, so the state of all
 handles is a product, and what holds of an arbitrary handle holds of all (README, "One handle").
@@ -165,8 +165,10 @@ _SORTS: dict[str, Any] = {
     **dict.fromkeys(["time", "promise", "last_use", "holder"], _INT),
     **dict.fromkeys(["born", "jar"], _BOOL),
     **dict.fromkeys(["store", "disk"], Record),
-    **dict.fromkeys(["phase", "opened_at", "closed_at", "calls_for", "found_at", "doubt_since", "says", "read_at"],
-                    _of(Exchange, _INT)),
+    **dict.fromkeys(
+        ["phase", "opened_at", "closed_at", "calls_for", "found_at", "doubt_since", "says", "read_at"],
+        _of(Exchange, _INT),
+    ),
     **dict.fromkeys(["met", "doubt", "hostile", "anonymous", "kept", "kept_for_good"], _of(Exchange, _BOOL)),
     **dict.fromkeys(["id", "says_id"], _of(Exchange, Id)),
     **dict.fromkeys(["opened", "known"], _of(Exchange, Record)),
