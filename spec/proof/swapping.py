@@ -6,7 +6,7 @@ import z3
 
 import world as w
 from transitions import FALSE, TRUE, Step, matches, transition, wrote
-from world import GRACE, Attempt, Defects, Exchange, Expr, Judge, State, View, generation
+from world import GRACE, Attempt, Defects, Exchange, Expr, Judge, State, View, generation, owner
 
 
 @transition("`Engine::swap`: done", a=Attempt)
