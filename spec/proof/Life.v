@@ -5,20 +5,20 @@
 
    and, so that nobody takes the first for granted, the store for which it is false: upsert_revives, part 5.
 
-   Left out here, and in the proof by Z3 beside this file: lost writes, unknown outcomes, cookies, who may react. Times are
-   any numbers at all, so nothing rests on clocks. What an exchange read, it may use any number of times and
-   forever: retries, late requests and doubled ones are all among its steps. *)
+   Left out here, and in the proof by Z3 beside this file: writes that a store loses, cookies, who may react. Times are
+   any numbers at all, so nothing rests on clocks. What an exchange read it may use any number of times and forever:
+   retries, late requests and doubled ones are all among the steps. *)
 
 Require Import Arith Lia List.
 Import ListNotations.
 
 (* --- 1. A record, and what it makes of an id ---------------------------------------------------------------------- *)
 
-(* Of each generation at most one id is issued (ID-2), so its generation names it. *)
+(* Of each generation at most one id is issued (LOGIN-1, ROT-3), so its generation names it. *)
 Definition id := nat.
 
 Record rec := {
-  stamp : nat;            (* version and newest commit id: no two writes share it (REC-7, WRITE-10) *)
+  stamp : nat;            (* version and newest commit id: no two writes share it (STORE-2) *)
   current : id;
   shown : bool;           (* the client has presented the current id (ROT-5) *)
   previous : option nat;  (* until when the previous id works, once the current one was shown (ROT-5) *)
@@ -36,7 +36,7 @@ Definition admits (r : rec) (i : id) (now : nat) : Prop :=
    (S i = current r /\ exists until, previous r = Some until /\ (shown r = false \/ now < until))).
 
 (* Refused, and not for the time of day: ended, below the floor, or replaced and no longer the previous one. An id whose
-   limit or grace has passed is answered as dead once that is written down (TIME-8, ROT-7), which makes it one of these. *)
+   limit or grace has passed is answered as dead once that is written (TIME-8, ROT-7), which makes it one of these. *)
 Definition dead_by (r : rec) (i : id) : Prop :=
   ended r = true \/ i < floor r \/ S i < current r \/ (S i = current r /\ previous r = None).
 
@@ -52,7 +52,7 @@ Qed.
 
 (* --- 2. The steps ------------------------------------------------------------------------------------------------- *)
 
-(* What one write makes of the record that it is based on: [i] opened the exchange, [now] is its clock, [n] the stamp. *)
+(* What one write makes of the record it is based on: [i] opened the exchange, [now] is its clock, [n] the stamp. *)
 Inductive write (n : nat) (i : id) (now : nat) (r : rec) : rec -> Prop :=
 | Data : admits r i now ->                                                       (* WRITE-1 *)
     write n i now r
@@ -105,7 +105,7 @@ Inductive step (upsert : bool) (s : state) : state -> Prop :=
 | Swap i now r c r' : In r (read s) -> store s = Some c -> stamp c = stamp r -> write (next s) i now r r' ->
     step upsert s {| store := Some r'; next := S (next s); read := read s; dead := dead s; planted := planted s;
                      accesses := accesses s |}
-(* Garbage is collected, or an ending leaves no tombstone (END-5). Nothing is created under this handle again (WRITE-13). *)
+(* Garbage is collected, or an ending leaves no tombstone (END-5). No handle is created twice (WRITE-13). *)
 | Remove :
     step upsert s {| store := None; next := next s; read := read s; dead := dead s; planted := planted s;
                      accesses := accesses s |}
@@ -113,12 +113,12 @@ Inductive step (upsert : bool) (s : state) : state -> Prop :=
 | Plant i r : store s = Some r -> who r = None -> i <= current r ->
     step upsert s {| store := store s; next := next s; read := read s; dead := dead s; planted := i :: planted s;
                      accesses := accesses s |}
-(* Not Coatroom's (STORE-2), but that of many stores: a write on a record that is gone stores it. *)
+(* Not Coatroom's (STORE-1), but that of many stores: a write on a record that is gone stores it. *)
 | Upsert i now r r' : upsert = true -> In r (read s) -> store s = None -> write (next s) i now r r' ->
     step upsert s {| store := Some r'; next := S (next s); read := read s; dead := dead s; planted := planted s;
                      accesses := accesses s |}.
 
-(* WRITE-13, LIFE-7: a new session, of a visitor or by a login. *)
+(* A new session, of a visitor or by a login. *)
 Definition created (p : option nat) (limit : nat) : state :=
   {| store := Some {| stamp := 0; current := 0; shown := false; previous := None; floor := 0; who := p; ended := false;
                       deadline := limit; writers := [] |};
@@ -189,7 +189,7 @@ Proof.
   apply dead_is_refused, D; [eapply dead_is_kept; eauto | exact E].
 Qed.
 
-(* --- 4. An id from before the login never reaches it --------------------------------------------------------------- *)
+(* --- 4. An id from before the login never reaches it -------------------------------------------------------------- *)
 
 Definition outside (i : id) (r : rec) : Prop := who r <> None -> i < floor r /\ ~ In i (writers r).
 
@@ -256,9 +256,9 @@ Proof.
   intros A B S; induction S; [auto|]. destruct (IHS A B). split; [eapply step_is_sound | eapply step_is_apart]; eauto.
 Qed.
 
-(* What the attacker knows of the session before anybody logged in is of no use to him: every access by it was to a record
-   without a login, no record with a login admits it, at any reading of any clock, and none of its writes is in one but
-   those that the visitor brought along. *)
+(* What the attacker knew of the session before anybody logged in is of no use to him: every access by it was to a
+   record without a login, no record with a login admits it, at any reading of any clock, and none of its writes is in
+   one but those that the visitor brought along. *)
 Theorem before_the_login_is_outside s i :
   reachable s -> In i (planted s) ->
   (forall r, In (i, r) (accesses s) -> who r = None) /\
@@ -271,3 +271,46 @@ Proof.
   intros r E L. destruct (S r E L) as (F & N). split; [|exact N].
   intros now A. apply admitted_is_issued in A as (_ & G). lia.
 Qed.
+
+(* --- 5. The theorems can fail, and do not hold for want of steps -------------------------------------------------- *)
+
+Lemma then_step u s t v : step u s t -> steps u t v -> steps u s v.
+Proof. intros A B; induction B; econstructor; eauto; constructor. Qed.
+
+Ltac admitted := unfold admits; simpl; repeat split; try lia; auto.
+
+(* With an upsert an id that was answered as dead is admitted again. *)
+Example upsert_revives :
+  exists s t i r, steps true (created None 9) s /\ In i (dead s) /\ steps true s t /\ store t = Some r /\ admits r i 0.
+Proof.
+  do 4 eexists. split; [|split; [|split; [|split]]].
+  - eapply then_step; [eapply Read; reflexivity|].
+    eapply then_step; [apply Remove|].
+    eapply then_step; [apply (Answer _ _ 0); exact I | apply None_more].
+  - left. reflexivity.
+  - eapply then_step; [|apply None_more].
+    eapply (Upsert _ _ 0 0); [reflexivity | left; reflexivity | reflexivity | apply Data; admitted].
+  - reflexivity.
+  - admitted.
+Qed.
+
+(* There is a login after an id was planted, and the id is answered as dead while the login lives. *)
+Example planted_then_login :
+  exists s r, reachable s /\ In 0 (planted s) /\ In 0 (dead s) /\ store s = Some r /\ who r = Some 7 /\ admits r 1 0.
+Proof.
+  do 2 eexists. split; [exists None, 9 | split; [|split; [|split; [|split]]]].
+  - eapply then_step; [eapply (Plant _ _ 0); simpl; auto|].
+    eapply then_step; [eapply (Open _ _ 0 0); [reflexivity | admitted]|].
+    eapply then_step.
+    { eapply (Swap _ _ 0 0); [left; reflexivity | reflexivity | reflexivity |].
+      apply (Login _ _ _ _ 7 9); [admitted | auto]. }
+    eapply then_step; [apply (Answer _ _ 0); unfold dead_by; simpl; lia | apply None_more].
+  - left. reflexivity.
+  - left. reflexivity.
+  - reflexivity.
+  - reflexivity.
+  - admitted.
+Qed.
+
+Print Assumptions a_dead_id_stays_dead.
+Print Assumptions before_the_login_is_outside.
