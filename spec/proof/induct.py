@@ -105,6 +105,8 @@ class Question:
         params = parameters(t)
         self.step: Step = t.step(BEFORE, defects, *params)
         self.solver = z3.Solver()
+        # The older one of two is the faster one here.
+        self.solver.set("arith.solver", 2)
         self.solver.add(w.POLICY, *self.step.guard)
         # A step that finds its commit id in a record looks at all that are kept there.
         commits = w.COMMITS_KEPT if t.name.endswith("_found") else 1
