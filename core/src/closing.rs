@@ -87,7 +87,7 @@ pub(crate) struct Closer {
     /// Counts the handles tried for a create.
     pub(crate) creates: u32,
     tasks: VecDeque<Task>,
-    /// The version that an attempt of unknown outcome was based on.
+    /// The least version that an attempt of unknown outcome was based on.
     uncertain_since: Option<u64>,
     /// The answer once the tasks are done, if it is a refusal.
     verdict: Option<Error>,
@@ -273,7 +273,9 @@ impl Save {
     // spec: WRITE-11 5aef
     pub fn reloaded(mut self, loaded: Loaded) -> Closing {
         self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(2);
-        self.closer.uncertain_since = self.closer.uncertain_since.or(self.work.task.version());
+        // A store that lost writes may have gone back, so a later attempt may be based on less.
+        let doubts = [self.closer.uncertain_since, self.work.task.version()];
+        self.closer.uncertain_since = doubts.into_iter().flatten().min();
         match loaded {
             Loaded::Unavailable => Closing::Failed(self.gave_up(Error::Unknown)),
             loaded => self.settle(loaded),
