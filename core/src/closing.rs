@@ -89,7 +89,7 @@ pub(crate) struct Closer {
     /// Whether a due touch is written.
     pub(crate) touches: bool,
     tasks: VecDeque<Task>,
-    /// The version that an attempt of unknown outcome was based on.
+    /// The least version that an attempt of unknown outcome was based on.
     uncertain_since: Option<u64>,
     /// The answer once the tasks are done, if it is a refusal.
     verdict: Option<Error>,
@@ -285,7 +285,9 @@ impl Save {
     // spec: WRITE-11 5aef
     pub fn reloaded(mut self, loaded: Loaded) -> Closing {
         self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(2);
-        self.closer.uncertain_since = self.closer.uncertain_since.or(self.work.task.version());
+        // A store that lost writes may have gone back, so a later attempt may be based on less.
+        let doubts = [self.closer.uncertain_since, self.work.task.version()];
+        self.closer.uncertain_since = doubts.into_iter().flatten().min();
         match loaded {
             Loaded::Unavailable => self.gave_up(Error::Unknown),
             loaded => self.settle(loaded),

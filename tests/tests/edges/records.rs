@@ -302,6 +302,22 @@ fn a_load_that_nobody_answers_and_a_swap_that_nobody_can_confirm_are_told_apart(
 }
 
 #[test]
+fn of_two_attempts_in_doubt_the_one_on_the_older_record_counts() {
+    // The store loses a write between the two. The second may be the fifth before the last by now: nobody can tell.
+    let lost = |version| Loaded::Found(Sheet { version, commits: [2; 32], ..Sheet::login() }.bytes());
+    for (others, again) in [(4, true), (5, false)] {
+        let mut staged = open(&rules(settings()), &id(5), &Sheet::login().bytes(), NOW);
+        staged.session().unwrap().set("a", 2).unwrap();
+        close(&mut staged, NOW);
+        staged.reloaded(lost(Sheet::login().version - 1)).unwrap();
+        assert!(staged.swap().is_ok(), "it is sent again");
+        staged.reloaded(lost(Sheet::login().version - 1 + others)).unwrap();
+        assert_eq!(staged.swap().is_ok(), again, "{others}");
+        assert_eq!(staged.failure().is_ok(), !again);
+    }
+}
+
+#[test]
 fn a_previous_id_whose_grace_turns_out_to_run_is_not_forgotten() {
     let rules = rules(settings().danger_refuse_reuse_only());
     let now = NOW + 10 * SECOND;
