@@ -1,7 +1,8 @@
 //! Traces in one text form, played on the shipped functions: what each step did is written down, and nothing else of it
 //! is kept. The same form comes from the model in `spec/model`, so that two texts are compared and nothing is translated.
 //!
-//! A trace is a line that names the limits and the clocks, then one line for each step: the step, a tab, what it did.
+//! A trace is a line that names the limits and the clocks, then one line for each step: the step, a tab, what it did. That
+//! is nothing, or the phase of the exchange alone, or all that changed (`Seen` in `world.qnt`) as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -37,6 +38,7 @@ pub enum Step {
     Tick(u64),
     Plant { login: bool },
     Copy,
+    Move,
     Crash { handle: usize, left: usize },
 }
 
@@ -83,6 +85,7 @@ impl Step {
             ["tick", it] => Self::Tick(it.parse().ok()?),
             ["plant", cookie @ ("login" | "visitor")] => Self::Plant { login: cookie == "login" },
             ["copy"] => Self::Copy,
+            ["move"] => Self::Move,
             ["crash", handle, left] => Self::Crash { handle: number(handle)?, left: number(left)? },
             _ => return None,
         })
@@ -110,6 +113,7 @@ impl Step {
             Self::Tick(it) => format!("tick {it}"),
             Self::Plant { login } => format!("plant {}", if *login { "login" } else { "visitor" }),
             Self::Copy => "copy".to_owned(),
+            Self::Move => "move".to_owned(),
             Self::Crash { handle, left } => format!("crash {handle} {left}"),
         }
     }
@@ -244,8 +248,13 @@ impl Player {
         let before = self.views();
         let number = self.take(step);
         let after = self.views();
+        let changes = changes(&before, &after);
         let view = number.map_or(String::new(), |number| self.view(number));
-        Ok(format!("[[{view}],{}]", changes(&before, &after)))
+        Ok(match number.map(|number| self.exchanges[number].phase) {
+            None if changes == "[],[]" => String::new(),
+            Some(phase) if changes == "[],[]" && view == format!("[\"{phase}\",[],[],[]]") => phase.to_owned(),
+            _ => format!("[[{view}],{changes}]"),
+        })
     }
 
     pub fn is_possible(&self, step: &Step) -> bool {
@@ -264,7 +273,7 @@ impl Player {
             Step::Reload(it) => phase(it) == "uncertain",
             Step::Deliver(it) => phase(it) == "answered",
             Step::Tick(span) => span > 0,
-            Step::Plant { .. } => self.browsers[ATTACKER].visitor.is_some(),
+            Step::Plant { .. } | Step::Move => self.browsers[ATTACKER].visitor.is_some(),
             Step::Crash { handle, left } => {
                 self.handle(handle).is_some_and(|handle| left > 0 && left < self.store[&handle].len())
             }
@@ -377,6 +386,10 @@ impl Player {
                 let planted = self.browsers[ATTACKER].visitor.clone();
                 let victim = &mut self.browsers[VICTIM];
                 *(if login { &mut victim.login } else { &mut victim.visitor }) = planted;
+                None
+            }
+            Step::Move => {
+                self.browsers[ATTACKER].login = self.browsers[ATTACKER].visitor.clone();
                 None
             }
             Step::Copy => {

@@ -45,7 +45,8 @@ const LOGGED_IN: [&str; 11] = [
 ];
 const ROTATED: [&str; 5] = ["send victim A rotate", "open 2", "close 2", "swapped 2", "deliver 2"];
 const SHOWN: [&str; 5] = ["send victim B -", "open 3", "close 3", "swapped 3", "deliver 3"];
-const PLANTED: [&str; 6] = ["send attacker A put:a", "open 0", "close 0", "swapped 0", "deliver 0", "plant visitor"];
+const PLANTED: [&str; 7] =
+    ["send attacker A put:a", "open 0", "close 0", "swapped 0", "deliver 0", "plant visitor", "move"];
 const VISITOR: [&str; 5] = ["send victim A put:a,add", "open 0", "close 0", "swapped 0", "deliver 0"];
 
 /// How matters stand when chance takes over.
@@ -125,7 +126,8 @@ impl Chance {
             18 => Step::Land(self.below(3)),
             19 | 20 => Step::Tick(self.of(&[1, 3, 4, 8, 9, 10, 11, 12, 20, 24, 49, 61])),
             21 if room && !player.is_empty() => Step::Double { exchange: self.below(player.len()), node: self.node() },
-            22 => match self.below(4) {
+            22 => match self.below(5) {
+                4 => Step::Move,
                 0 => Step::Plant { login: self.flag() },
                 1 => Step::Copy,
                 _ if !busy.is_empty() => Step::OpenFails(self.of(&busy)),
