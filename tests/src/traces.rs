@@ -1,11 +1,10 @@
 //! Traces in one text form, played on the shipped functions: what each step did is written down, and nothing else of it
 //! is kept. The same form comes from the model in `spec/model`, so that two texts are compared and nothing is translated.
 //!
-//! A trace is a line that names the limits and the clocks, then one line for each step: the step, a tab, what it did. That
-//! is nothing, or the phase of the exchange alone, or all that changed (`Seen` in `world.qnt`) as JSON.
+//! A trace is a line that names the limits and the clocks, then one line for each step: the step, a tab, what it did to
+//! the exchange, to records and to browsers (`Seen` in `world.qnt`). `spec/vectors/traces/README.md` explains the words.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -246,15 +245,12 @@ impl Player {
             return Err(format!("{step:?} is not possible"));
         }
         let before = self.views();
+        let sent = self.sent(step);
         let number = self.take(step);
         let after = self.views();
-        let changes = changes(&before, &after);
-        let view = number.map_or(String::new(), |number| self.view(number));
-        Ok(match number.map(|number| self.exchanges[number].phase) {
-            None if changes == "[],[]" => String::new(),
-            Some(phase) if changes == "[],[]" && view == format!("[\"{phase}\",[],[],[]]") => phase.to_owned(),
-            _ => format!("[[{view}],{changes}]"),
-        })
+        let mut parts = Vec::from_iter(number.map(|number| self.view(number)));
+        parts.extend(changes(&before, &after, sent.as_deref()));
+        Ok(parts.join(" | "))
     }
 
     pub fn is_possible(&self, step: &Step) -> bool {
@@ -489,9 +485,23 @@ impl Player {
             records.into_iter().map(|handle| (self.handles[&handle], self.front(self.load(handle).unwrap()))).collect();
         let browsers = self.browsers.clone();
         let seen = browsers.map(|browser| {
-            [browser.login, browser.visitor].map(|text| text.map_or("[]".to_owned(), |text| self.id(&text)))
+            [browser.login, browser.visitor].map(|text| text.map_or("-".to_owned(), |text| self.id(&text)))
         });
         (store, seen)
+    }
+
+    /// What the swap puts in place that the step is about.
+    fn sent(&self, step: &Step) -> Option<String> {
+        let swap = match *step {
+            Step::Land(it) => self.delayed.get(it),
+            Step::Swapped(it) | Step::Unheard(it) => self.exchanges[it].swap.as_ref(),
+            _ => None,
+        };
+        swap.map(|swap| self.replacement(swap))
+    }
+
+    fn replacement(&self, swap: &Swap) -> String {
+        swap.new.as_deref().map_or("gone".to_owned(), |record| self.front(record))
     }
 
     /// Handle and generation of an id. The same of both must mean the same secret.
@@ -499,7 +509,7 @@ impl Player {
         let id = Id::read(text).expect("browsers hold ids");
         let secret = *self.secrets.entry((id.handle, id.generation)).or_insert(id.secret);
         let name = self.handles.get(&id.handle).map_or("?".to_owned(), usize::to_string);
-        format!("[{name},{}{}]", id.generation, if secret == id.secret { "" } else { " with another secret" })
+        format!("{name}.{}{}", id.generation, if secret == id.secret { "" } else { " with another secret" })
     }
 
     fn commit(&self, bytes: &[u8]) -> String {
@@ -511,10 +521,10 @@ impl Player {
         let Some(front) = Front::read(record) else { return "damaged".to_owned() };
         let commits: Vec<_> =
             record[10..42].chunks(8).filter(|bytes| **bytes != [0; 8]).map(|bytes| self.commit(bytes)).collect();
-        let (previous, until) = match front.previous {
-            Previous::None => ("", 0),
-            Previous::Pending => ("pending", 0),
-            Previous::Until(until) => ("grace", until),
+        let previous = match front.previous {
+            Previous::None => "-".to_owned(),
+            Previous::Pending => "pending".to_owned(),
+            Previous::Until(until) => format!("grace@{}", time(until)),
         };
         let cause = match front.cause {
             None => "",
@@ -526,9 +536,10 @@ impl Player {
             Some(5) => "replaced",
             Some(_) => "?",
         };
-        let idle = if front.idle == self.limits.idle * 1000 { "" } else { "another idle limit" };
+        let end = if cause.is_empty() { "-".to_owned() } else { format!("{cause}@{}", time(front.ended)) };
+        let idle = if front.idle == self.limits.idle * 1000 { "" } else { " another idle limit" };
         format!(
-            "[{},[{}],{},{},{},{},{},{},\"{previous}\",{},{},\"{}\",\"{cause}\",{},{}{idle}]",
+            "v{} {} {} {} {} g{} {} {} {previous} f{} {} {end} {}{idle}",
             front.version,
             commits.join(","),
             time(front.created),
@@ -537,30 +548,27 @@ impl Player {
             front.generation,
             time(front.issued),
             time(front.confirmed),
-            time(until),
             front.floor,
-            front.principal.as_deref().unwrap_or(""),
-            time(front.ended),
+            front.principal.as_deref().unwrap_or("-"),
             written(&data(record)),
         )
     }
 
     fn view(&mut self, it: usize) -> String {
         let phase = self.exchanges[it].phase;
-        let (mut found, mut swap, mut answer) = (String::new(), String::new(), String::new());
-        match phase {
-            "open" => found = self.found(it),
-            "saving" => swap = self.swap(it),
-            "answered" => answer = self.answer(it),
-            _ => {}
-        }
-        format!("[\"{phase}\",[{found}],[{swap}],[{answer}]]")
+        let more = match phase {
+            "open" => self.found(it),
+            "saving" => self.swap(it),
+            "answered" => self.answer(it),
+            _ => return phase.to_owned(),
+        };
+        format!("{phase} {more}")
     }
 
     fn found(&mut self, it: usize) -> String {
         let session = self.exchanges[it].staged.as_mut().unwrap().session().unwrap();
-        let state = session.state().map_or("", State::name);
-        let principal = session.principal().map_or(String::new(), |principal| principal.name().to_owned());
+        let state = session.state().map_or("None", State::name);
+        let principal = session.principal().map_or("-".to_owned(), |principal| principal.name().to_owned());
         let values: BTreeMap<_, _> = session
             .keys()
             .into_iter()
@@ -568,49 +576,50 @@ impl Player {
             .collect();
         let handle = session.handle();
         let header = self.exchanges[it].header.clone();
-        let id = handle.map_or("[]".to_owned(), |handle| {
-            let kind = if principal.is_empty() { Kind::Visitor } else { Kind::Login };
+        let id = handle.map_or("-".to_owned(), |handle| {
+            let kind = if principal == "-" { Kind::Visitor } else { Kind::Login };
             let held = header.split("; ").map(|pair| pair.split_once('=').unwrap().1);
             let id = Id::in_header(&header, kind).filter(|id| id.handle == handle);
             let text = held.into_iter().find(|text| id.is_some() && Id::read(text) == id);
             text.map_or("?".to_owned(), |text| self.id(text))
         });
-        format!("[\"{state}\",\"{principal}\",{id},{}]", written(&values))
+        format!("{state} {principal} {id} {}", written(&values))
     }
 
     fn swap(&self, it: usize) -> String {
         let swap = self.exchanges[it].swap.as_ref().unwrap();
-        let expected = swap.expected.map_or("0,-1".to_owned(), |stamp| {
+        let expected = swap.expected.map_or("none".to_owned(), |stamp| {
             let (version, commit) = stamp.as_bytes().split_at(8);
-            format!("{},{}", u64::from_be_bytes(version.try_into().unwrap()), self.commit(commit))
+            format!("{}.{}", u64::from_be_bytes(version.try_into().unwrap()), self.commit(commit))
         });
-        let new = swap.new.as_deref().map_or(String::new(), |record| self.front(record));
-        format!("[{},{expected},{},[{new}]]", self.handles[&swap.handle], swap.durable)
+        let durable = if swap.durable { " durable" } else { "" };
+        format!("{} over {expected}{durable}: {}", self.handles[&swap.handle], self.replacement(swap))
     }
 
     fn answer(&mut self, it: usize) -> String {
         let staged = self.exchanges[it].staged.as_ref().unwrap();
-        let error = staged.failure().map_or("", |failure| Error::code(failure.error));
+        let error = staged.failure().map_or("ok", |failure| Error::code(failure.error));
         let lines: Vec<_> =
             staged.reply().map(|reply| reply.set_cookies().map(str::to_owned).collect()).unwrap_or_default();
-        let mut cookies = ["[]".to_owned(), "[]".to_owned()];
+        let mut cookies = [const { Vec::new() }; 2];
         for line in &lines {
             let (kind, value, removes) = read_line(line);
-            let seen = if removes { "[-1]".to_owned() } else { self.id(value) };
-            let place = &mut cookies[usize::from(kind == Kind::Visitor)];
-            if place != "[]" {
-                "twice ".clone_into(place);
-            }
-            *place = if place == "[]" { seen } else { format!("{place}{seen}") };
+            let seen = if removes { "clear".to_owned() } else { self.id(value) };
+            cookies[usize::from(kind == Kind::Visitor)].push(seen);
         }
-        format!("[\"{error}\",{},{}]", cookies[0], cookies[1])
+        let [login, visitor] = cookies.map(|lines| all(&lines));
+        format!("{error} {login} {visitor}")
     }
 }
 
-/// Seconds since the start; -1 for none.
+fn all(words: &[String]) -> String {
+    if words.is_empty() { "-".to_owned() } else { words.join(",") }
+}
+
+/// Seconds since the start.
 fn time(millis: u64) -> String {
     match millis {
-        0 => "-1".to_owned(),
+        0 => "-".to_owned(),
         _ if millis >= START && (millis - START).is_multiple_of(1000) => ((millis - START) / 1000).to_string(),
         _ => format!("{millis} ms"),
     }
@@ -618,32 +627,29 @@ fn time(millis: u64) -> String {
 
 /// Who set "a" and "b", and how often each exchange added to "n".
 fn written(data: &BTreeMap<String, coatroom_core::Value>) -> String {
-    let (mut marks, mut added) = (Vec::new(), Vec::new());
+    let mut words = Vec::new();
     for (key, value) in data {
         match (key.as_str(), value) {
-            ("a" | "b", coatroom_core::Value::Int(value)) => marks.push(format!("[\"{key}\",{}]", value - mark(0))),
+            ("a" | "b", coatroom_core::Value::Int(value)) => words.push(format!("{key}:{}", value - mark(0))),
             ("n", coatroom_core::Value::Int(sum)) => {
                 let each = (0..20).map(|it| (it, times(*sum, it))).filter(|(_, times)| *times != 0);
-                added.extend(each.map(|(it, times)| format!("[{it},{times}]")));
+                words.extend(each.map(|(it, times)| format!("n:{it}*{times}")));
             }
-            _ => marks.push(format!("{key} is {value:?}")),
+            _ => words.push(format!("{key} is {value:?}")),
         }
     }
-    format!("[{}],[{}]", marks.join(","), added.join(","))
+    all(&words)
 }
 
 /// What is another than before: records by handle, and browsers.
-fn changes(before: &Views, after: &Views) -> String {
-    let handles: std::collections::BTreeSet<_> = before.0.keys().chain(after.0.keys()).collect();
+fn changes(before: &Views, after: &Views, sent: Option<&str>) -> Vec<String> {
+    let handles: BTreeSet<_> = before.0.keys().chain(after.0.keys()).collect();
     let changed = handles.into_iter().filter(|handle| before.0.get(handle) != after.0.get(handle));
-    let records: Vec<_> =
-        changed.map(|handle| format!("[{handle},[{}]]", after.0.get(handle).map_or("", String::as_str))).collect();
-    let mut text = format!("[{}],[", records.join(","));
-    let obeyed = (0..3).filter(|browser| before.1[*browser] != after.1[*browser]);
-    for (place, browser) in obeyed.enumerate() {
-        let [login, visitor] = &after.1[browser];
-        let comma = if place > 0 { "," } else { "" };
-        write!(text, "{comma}[\"{}\",[{login},{visitor}]]", BROWSERS[browser]).unwrap();
-    }
-    text + "]"
+    let records = changed.map(|handle| match after.0.get(handle).map_or("gone", String::as_str) {
+        record if sent == Some(record) => format!("{handle} as sent"),
+        record => format!("{handle}: {record}"),
+    });
+    let browsers = (0..3).filter(|browser| before.1[*browser] != after.1[*browser]);
+    let held = browsers.map(|browser| format!("{} holds {}", BROWSERS[browser], after.1[browser].join(" ")));
+    records.chain(held).collect()
 }

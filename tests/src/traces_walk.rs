@@ -6,7 +6,7 @@ use crate::traces::{BROWSERS, Limits, Player, Step};
 use rand_core::TryRng;
 
 /// Steps in a recorded trace.
-const STEPS: usize = 45;
+const STEPS: usize = 40;
 /// Exchanges in it, within the room that sums of shares have.
 const EXCHANGES: usize = 14;
 
