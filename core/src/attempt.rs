@@ -5,6 +5,7 @@ use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem::take;
 
 use crate::bugs::{Bug, planted};
 use crate::closing::{Closer, Swap};
@@ -19,7 +20,7 @@ use crate::journal::Journal;
 use crate::opening::{Base, Presence, React, Reaction};
 use crate::plan::{Change, Plan, Privilege, Reads};
 use crate::policy::{Carry, Policy};
-use crate::record::{COMMITS_KEPT, Cause, Client, Head, Issued, Phase, Principal, Record, Standing};
+use crate::record::{Cause, Client, Head, Issued, Phase, Principal, Record, Standing};
 use crate::time::Timestamp;
 
 /// One write that an exchange has to bring about.
@@ -128,18 +129,24 @@ impl Task {
     }
 }
 
+impl Known {
+    fn over<'a>(&'a self, base: &'a Base) -> Option<&'a Record> {
+        match self {
+            Self::AsOpened => Some(&base.record),
+            Self::Met(record) => Some(record),
+            Self::Gone => None,
+        }
+    }
+}
+
 impl Commit {
     fn current(&self) -> Option<&Record> {
-        match &self.known {
-            Known::AsOpened => Some(&self.base.record),
-            Known::Met(record) => Some(record),
-            Known::Gone => None,
-        }
+        self.known.over(&self.base)
     }
 
     // spec: WRITE-8 561b
     fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
-        let Some(record) = self.current() else { return Ok(self.refused(Standing::Ended(Cause::Logout))) };
+        let Some(record) = self.known.over(&self.base) else { return Ok(self.refused(Standing::Ended(Cause::Logout))) };
         let now = closer.exchange.now.max(record.head.seen_at);
         let standing = record.judge(&self.base.id, now, closer.policy());
         if let (Standing::Expired(cause), Known::AsOpened) = (standing, &self.known)
@@ -154,12 +161,8 @@ impl Commit {
             return Err(Error::Conflict);
         }
         // The journals, which may run functions, are out of the way while the record is read.
-        let plan = &mut self.plan;
-        let (mut before, mut after) = (core::mem::take(&mut plan.before), core::mem::take(&mut plan.after));
-        let attempt = match self.current() {
-            Some(record) => self.write((&mut before, &mut after), record, standing, now, closer),
-            None => Ok(Attempt::Nothing(Outcome::default())),
-        };
+        let (mut before, mut after) = (take(&mut self.plan.before), take(&mut self.plan.after));
+        let attempt = self.write((&mut before, &mut after), record, standing, now, closer);
         (self.plan.before, self.plan.after) = (before, after);
         attempt
     }
@@ -321,7 +324,7 @@ impl Commit {
             tasks.push(Task::React(Reacting { handle, generation, what, current: Some(Box::new(record.clone())) }));
         }
         if matches!(self.plan.privilege, Some(Privilege::Login(_))) {
-            let mut plan = core::mem::take(&mut self.plan);
+            let mut plan = take(&mut self.plan);
             if !planted(Bug::FreshLoginInherits) {
                 plan.before = Journal::default();
             }
@@ -390,13 +393,10 @@ fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
 fn first_head(id: &SessionId, closer: &Closer) -> Head {
     let now = closer.exchange.now;
     let settings = closer.policy().settings();
-    let mut commits = [CommitId([0; 8]); COMMITS_KEPT];
-    if let Some(first) = commits.first_mut() {
-        *first = closer.draws.commit;
-    }
+    let none = CommitId([0; 8]);
     Head {
         version: 1,
-        commits,
+        commits: [closer.draws.commit, none, none, none],
         created_at: now,
         seen_at: now,
         deadline: now.plus(settings.absolute),

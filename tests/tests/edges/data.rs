@@ -170,3 +170,26 @@ fn what_is_no_value_is_refused_where_it_is_set() {
     }
     assert_eq!(session.keys(), [""; 0]);
 }
+
+#[test]
+fn values_of_every_kind_are_read_back_as_they_were_set() {
+    let list = Value::List(vec![Value::Null, Value::Bool(false), Value::Bool(true), Value::Int(-1)]);
+    let map = Value::Map([("k".to_owned(), list.clone()), (String::new(), Value::Bytes(vec![0, 255]))].into());
+    let floats = [0.5, 65_504.0, 65_505.0, 1.0e10, 0.1, f64::MAX, f64::MIN_POSITIVE, 5.0e-324, -0.0];
+    let integers = [0, 23, 24, 255, 256, 65_535, 65_536, 0xffff_ffff, 0x1_0000_0000, i64::MAX, -24, -25, i64::MIN];
+    let texts = [0, 23, 24, 255, 256].map(|length| Value::Text("x".repeat(length)));
+    let values = [list, map].into_iter().chain(texts);
+    let values = values.chain(floats.map(Value::Float)).chain(integers.map(Value::Int));
+    let values: Vec<_> = values.chain([Value::Null, Value::Bool(false), Value::Bool(true)]).collect();
+    let mut staged = nobody();
+    let session = staged.session().unwrap();
+    for (number, value) in values.iter().enumerate() {
+        session.set(&number.to_string(), value.clone()).unwrap();
+        assert_eq!(session.get(&number.to_string()).as_ref(), Some(value));
+    }
+    let record = written(staged).unwrap();
+    for (key, value) in data(&record) {
+        assert_eq!(value, values[key.parse::<usize>().unwrap()]);
+        assert_eq!(Encoded::from_bytes(value.encode().unwrap().as_bytes().to_vec()), value.encode());
+    }
+}

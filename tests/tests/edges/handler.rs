@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use coatroom_core::{Change, Client, Denied, Error, Kind, Policy, Rotation, Session, Settings, State, Timestamp};
+use coatroom_core::{
+    Change, Client, CookieError, CookieSettings, Denied, Error, Kind, Policy, PolicyError, Rotation, Session, Settings,
+    State, Timestamp,
+};
 use coatroom_tests::ops::adder;
 use coatroom_tests::scenarios::settings;
 
@@ -124,7 +127,14 @@ fn a_trace_tells_what_was_found_and_what_closing_would_write() {
         (trace.idle_left, trace.absolute_left),
         (Some(Duration::from_secs(100)), Some(Duration::from_secs(900)))
     );
-    let plans: [(Step, &[Change]); 8] = [
+    let plans: [(Step, &[Change]); 9] = [
+        (
+            |s| {
+                s.login::<&str>("alice", &[], 1).unwrap();
+                s.set("a", 1).unwrap();
+            },
+            &[Change::Data, Change::LoggedIn],
+        ),
         (|s| s.set("a", 1).unwrap(), &[Change::Data]),
         (|s| s.set_client(Client::default()).unwrap(), &[Change::Data]),
         (|s| s.login::<&str>("alice", &[], 1).unwrap(), &[Change::LoggedIn]),
@@ -245,4 +255,18 @@ fn development_over_plain_http_is_a_choice_by_name() {
     assert_eq!((policy.cookie_name(Kind::Login), policy.cookie_name(Kind::Visitor)), ("id", "visitor"));
     let policy = Policy::try_from(settings()).unwrap();
     assert_eq!((policy.cookie_name(Kind::Login), policy.cookie_name(Kind::Visitor)), ("__Host-id", "__Host-visitor"));
+}
+
+#[test]
+fn a_domain_is_a_bare_host_name() {
+    let with = |domain: &str| {
+        let cookies = CookieSettings { domain: Some(domain.to_owned()), ..CookieSettings::default() };
+        Policy::try_from(Settings { cookies, ..settings() }).err()
+    };
+    for refused in ["", "a_b.example", "a,b.example", ".example.org", "exämple.org", &"x".repeat(1025)] {
+        assert_eq!(with(refused), Some(PolicyError::Cookie(CookieError::Attribute)), "{refused}");
+    }
+    for taken in ["example.org", "a-b.example", "192.0.2.7", &"x".repeat(1024)] {
+        assert_eq!(with(taken), None, "{taken}");
+    }
 }

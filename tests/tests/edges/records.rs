@@ -1,7 +1,7 @@
 //! Records that somebody with write access to the store could have left there, and ids of somebody with the key.
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Cause, Change, Error, Event, Loaded, Rotation, Settings, State};
+use coatroom_core::{Cause, Change, Error, Event, Handle, Loaded, Rotation, Settings, Stamp, State};
 use coatroom_tests::record::Front;
 use coatroom_tests::scenarios::settings;
 
@@ -299,4 +299,46 @@ fn a_load_that_nobody_answers_and_a_swap_that_nobody_can_confirm_are_told_apart(
         staged.gave_up(Error::Busy).unwrap();
         assert_eq!(staged.failure().unwrap().error, error);
     }
+}
+
+#[test]
+fn a_previous_id_whose_grace_turns_out_to_run_is_not_forgotten() {
+    let rules = rules(settings().danger_refuse_reuse_only());
+    let now = NOW + 10 * SECOND;
+    let refuse = || {
+        let mut staged = open(&rules, &id(4), &Sheet::in_grace().bytes(), now);
+        close(&mut staged, now);
+        assert!(staged.swap().is_ok(), "it is about to be forgotten");
+        staged
+    };
+    let met = |until: u64| {
+        let previous = Previous::Until(digest(secret(4)), until);
+        Some(Sheet { version: 10, commits: [2; 32], previous, ..Sheet::login() }.bytes())
+    };
+    let (mut runs, mut over) = (refuse(), refuse());
+    runs.conflicted(met(now + 1)).unwrap();
+    assert_eq!(runs.reply().unwrap().trace().written, []);
+    over.conflicted(met(now)).unwrap();
+    assert_eq!(over.swap().unwrap().new.as_ref().unwrap()[118], 0, "no previous id");
+}
+
+#[test]
+fn somebody_elses_login_ends_no_session_that_a_third_has_taken_over() {
+    let mut staged = open(&rules(settings()), &id(5), &Sheet::login().bytes(), NOW);
+    staged.session().unwrap().login::<&str>("bob", &[], 1).unwrap();
+    close(&mut staged, NOW);
+    let (generation, floor, principal) = (6, 6, Some(("carol", vec![])));
+    let taken = Sheet { version: 10, commits: [2; 32], generation, floor, confirmed: 0, principal, ..Sheet::login() };
+    staged.conflicted(Some(taken.bytes())).unwrap();
+    assert_eq!(staged.failure().unwrap().error, Error::Superseded);
+}
+
+#[test]
+fn handle_and_stamp_are_the_bytes_that_a_store_keeps_and_compares() {
+    let record = Sheet::login().bytes();
+    let stamp = Stamp::of(&record).unwrap();
+    assert_eq!((stamp.as_bytes(), Stamp::AT), (record[2..18].try_into().unwrap(), 2));
+    assert_eq!(handle().as_bytes(), &[7; 12]);
+    assert_eq!(Handle::parse(&handle().to_string()), Some(handle()));
+    assert_eq!((Stamp::of(&record[..17]), Stamp::of(&record[..18])), (None, Some(stamp)));
 }
