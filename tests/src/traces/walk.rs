@@ -1,8 +1,8 @@
 //! Traces that the code makes: a walk at random, of which each step is possible. The model in `spec/model` then has to see
 //! what the code did.
 
+use super::{BROWSERS, Limits, Player, Step};
 use crate::rng::Fixed;
-use crate::traces::{BROWSERS, Limits, Player, Step};
 use rand_core::TryRng;
 
 /// Steps in a recorded trace.
