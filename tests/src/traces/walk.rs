@@ -59,7 +59,8 @@ fn beginning(choice: usize) -> Vec<&'static str> {
         4 => [&LOGGED_IN[..], &["copy"]].concat(),
         5 => [&LOGGED_IN[..], &ROTATED[..4]].concat(),
         6 => [&LOGGED_IN[..], &["copy"], &ROTATED[..]].concat(),
-        _ => [&LOGGED_IN[..], &["copy"], &ROTATED[..], &SHOWN[..]].concat(),
+        7 => [&LOGGED_IN[..], &["copy"], &ROTATED[..], &SHOWN[..]].concat(),
+        _ => [&LOGGED_IN[..], &["copy"], &ROTATED[..], &SHOWN[..], &["tick 12"]].concat(),
     }
 }
 
@@ -149,7 +150,7 @@ pub fn record(seed: u64) -> String {
     let mut player = Player::new(limits);
     let mut text = limits.write() + "\n";
     let mut steps = 0;
-    let mut script: std::collections::VecDeque<_> = beginning(chance.below(8)).into();
+    let mut script: std::collections::VecDeque<_> = beginning(chance.below(9)).into();
     while steps < STEPS {
         let step = match script.pop_front() {
             Some(line) => Step::read(line),
