@@ -349,7 +349,7 @@ impl Commit {
 }
 
 /// A session that did not exist before. Nothing when there is nothing to keep in it.
-// spec: ID-4 9900, COOK-15 bf16, COOK-16 bfe5, COOK-17 b93e, COOK-18 0051, WRITE-13 2f77, LIFE-7 2908
+// spec: ID-4 9900, COOK-15 907f, COOK-16 bfe5, COOK-17 b93e, COOK-18 0051, WRITE-13 2f77, LIFE-7 2908
 fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
     let exchange = &closer.exchange;
     let settings = closer.policy().settings();

@@ -326,7 +326,7 @@ impl Load {
     }
 
     /// The id opens nothing. After a dead login cookie the visitor cookie counts.
-    // spec: COOK-8 7c7f, COOK-15 bf16, LIFE-9 b646
+    // spec: COOK-8 7c7f, COOK-15 907f, LIFE-9 b646
     fn dead(mut self, state: State) -> Opening {
         let exchange = &mut self.exchange;
         if self.kind == Kind::Login {

@@ -23,7 +23,6 @@ pub mod store;
 pub mod suite;
 pub mod targets;
 pub mod traces;
-pub mod traces_walk;
 pub mod values;
 pub mod walk;
 pub mod world;

@@ -1,23 +1,22 @@
 //! Traces in one text form, played on the shipped functions: what each step did is written down, and nothing else of it
 //! is kept. The same form comes from the model in `spec/model`, so that two texts are compared and nothing is translated.
 //!
-//! A trace is a line that names the limits and the clocks, then one line for each step: the step, a tab, what it did.
+//! A trace is a line that names the limits and the clocks, then one line for each step: the step, a tab, what it did to
+//! the exchange, to records and to browsers (`Seen` in `world.qnt`). `spec/vectors/traces/README.md` explains the words.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+mod player;
+mod walk;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{
-    Carry, Error, Handle, KeyRing, Kind, Loaded, Policy, Reuse, Rules, Settings, Stamp, State, Swap, Timestamp,
-};
+use coatroom_core::{Carry, KeyRing, Policy, Reuse, Rules, Settings};
 
-use crate::browser::{Browser, Id, read_line};
-use crate::ops::{Op, mark, times};
-use crate::record::{Front, Previous, data};
-use crate::rng::Fixed;
-use crate::world::{RING, START};
+use crate::ops::Op;
+use crate::world::RING;
+
+pub use player::Player;
+pub use walk::record;
 
 /// One thing that happens. Numbers are those of exchanges, but for a landing (of delayed swaps) and a crash (of handles).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +36,7 @@ pub enum Step {
     Tick(u64),
     Plant { login: bool },
     Copy,
+    Move,
     Crash { handle: usize, left: usize },
 }
 
@@ -83,6 +83,7 @@ impl Step {
             ["tick", it] => Self::Tick(it.parse().ok()?),
             ["plant", cookie @ ("login" | "visitor")] => Self::Plant { login: cookie == "login" },
             ["copy"] => Self::Copy,
+            ["move"] => Self::Move,
             ["crash", handle, left] => Self::Crash { handle: number(handle)?, left: number(left)? },
             _ => return None,
         })
@@ -110,6 +111,7 @@ impl Step {
             Self::Tick(it) => format!("tick {it}"),
             Self::Plant { login } => format!("plant {}", if *login { "login" } else { "visitor" }),
             Self::Copy => "copy".to_owned(),
+            Self::Move => "move".to_owned(),
             Self::Crash { handle, left } => format!("crash {handle} {left}"),
         }
     }
@@ -191,446 +193,34 @@ impl Limits {
     }
 }
 
-struct Exchange {
-    browser: usize,
-    node: usize,
-    ops: Vec<Op>,
-    header: String,
-    staged: Option<Staged>,
-    phase: &'static str,
-    swap: Option<Swap>,
-    creates: usize,
+/// Plays every trace of a text; says how many traces and steps there were, or where the first of them differ.
+pub fn replay(text: &str) -> Result<(usize, usize), String> {
+    let (mut traces, mut steps, mut different) = (0, 0, Vec::new());
+    for trace in text.split_inclusive('\n').collect::<Vec<_>>().chunk_by(|_, next| !next.starts_with("limits ")) {
+        traces += 1;
+        match play(trace) {
+            Ok(played) => steps += played,
+            Err(difference) => different.push(difference),
+        }
+    }
+    if different.is_empty() {
+        return Ok((traces, steps));
+    }
+    let first = different[..different.len().min(3)].join("\n");
+    Err(format!("{first}\n{} of {traces} traces differ", different.len()))
 }
 
-/// Where a trace has got to.
-pub struct Player {
-    rules: Arc<Rules>,
-    limits: Limits,
-    now: i64,
-    /// Under each handle what a crash of the store may leave there: first what is on disk, then what came later.
-    store: BTreeMap<Handle, Vec<Vec<u8>>>,
-    browsers: [Browser; 3],
-    exchanges: Vec<Exchange>,
-    delayed: Vec<Swap>,
-    /// Names that the model gives, and what they stand for here.
-    handles: BTreeMap<Handle, usize>,
-    commits: BTreeMap<[u8; 8], usize>,
-    secrets: BTreeMap<(Handle, u32), [u8; 32]>,
-}
-
-type Views = (BTreeMap<usize, String>, [[String; 2]; 3]);
-
-impl Player {
-    pub fn new(limits: Limits) -> Self {
-        Self {
-            rules: limits.rules(),
-            limits,
-            now: 100,
-            store: BTreeMap::new(),
-            browsers: Default::default(),
-            exchanges: Vec::new(),
-            delayed: Vec::new(),
-            handles: BTreeMap::new(),
-            commits: BTreeMap::new(),
-            secrets: BTreeMap::new(),
+fn play(lines: &[&str]) -> Result<usize, String> {
+    let first = lines[0].trim_end();
+    let mut player = Player::new(Limits::read(first).ok_or_else(|| format!("no limits: {first}"))?);
+    for (at, line) in lines.iter().enumerate().skip(1) {
+        let (step, told) = line.trim_end_matches('\n').split_once('\t').ok_or_else(|| format!("no step: {line}"))?;
+        let step = Step::read(step).ok_or_else(|| format!("no such step: {step}"))?;
+        let did = player.step(&step);
+        if did.as_deref() != Ok(told) {
+            let log = lines[..=at].concat();
+            return Err(format!("{log}but now\n\t{}\n", did.unwrap_or_else(|error| error)));
         }
     }
-
-    /// Takes a step and says what it did; an error if the step is not possible here.
-    pub fn step(&mut self, step: &Step) -> Result<String, String> {
-        if !self.is_possible(step) {
-            return Err(format!("{step:?} is not possible"));
-        }
-        let before = self.views();
-        let number = self.take(step);
-        let after = self.views();
-        let view = number.map_or(String::new(), |number| self.view(number));
-        Ok(format!("[[{view}],{}]", changes(&before, &after)))
-    }
-
-    pub fn is_possible(&self, step: &Step) -> bool {
-        let phase = |number: usize| self.exchanges.get(number).map_or("", |exchange| exchange.phase);
-        match *step {
-            Step::Send { .. } | Step::Copy => true,
-            Step::Double { exchange, .. } => exchange < self.exchanges.len(),
-            Step::Open(it) => matches!(phase(it), "sent" | "loading"),
-            Step::OpenFails(it) => {
-                phase(it) == "loading"
-                    || phase(it) == "sent" && matches!(self.opening(&self.exchanges[it]).waiting(), Waiting::Load(_))
-            }
-            Step::Close(it) => phase(it) == "open",
-            Step::Swapped(it) | Step::Unheard(it) | Step::Lost(it) | Step::Delayed(it) => phase(it) == "saving",
-            Step::Land(it) => it < self.delayed.len(),
-            Step::Reload(it) => phase(it) == "uncertain",
-            Step::Deliver(it) => phase(it) == "answered",
-            Step::Tick(span) => span > 0,
-            Step::Plant { .. } => self.browsers[ATTACKER].visitor.is_some(),
-            Step::Crash { handle, left } => {
-                self.handle(handle).is_some_and(|handle| left > 0 && left < self.store[&handle].len())
-            }
-        }
-    }
-
-    /// The handle of that name, if something is stored under it.
-    fn handle(&self, name: usize) -> Option<Handle> {
-        self.store.keys().find(|handle| self.handles.get(handle) == Some(&name)).copied()
-    }
-
-    fn clock(&self, exchange: &Exchange) -> Timestamp {
-        let seconds = self.now + self.limits.ahead[exchange.node];
-        Timestamp::from_unix_ms(START + u64::try_from(seconds).expect("no trace starts before time") * 1000)
-    }
-
-    fn opening(&self, exchange: &Exchange) -> Staged {
-        Staged::from(self.rules.open(exchange.header.as_bytes(), self.clock(exchange)))
-    }
-
-    fn load(&self, handle: Handle) -> Option<&Vec<u8>> {
-        self.store.get(&handle).and_then(|kept| kept.last())
-    }
-
-    /// Whether the store took it.
-    fn apply(&mut self, swap: &Swap) -> bool {
-        if self.load(swap.handle).and_then(|record| Stamp::of(record)) != swap.expected {
-            return false;
-        }
-        match &swap.new {
-            Some(record) => {
-                let kept = self.store.entry(swap.handle).or_default();
-                if swap.durable {
-                    kept.clear();
-                }
-                kept.push(record.clone());
-            }
-            None => drop(self.store.remove(&swap.handle)),
-        }
-        true
-    }
-
-    /// The number of the exchange concerned.
-    fn take(&mut self, step: &Step) -> Option<usize> {
-        match *step {
-            Step::Send { browser, node, ref ops } => Some(self.send(browser, node, ops.clone(), None)),
-            Step::Double { exchange, node } => {
-                let Exchange { browser, ops, header, .. } = &self.exchanges[exchange];
-                let (browser, ops, header) = (*browser, ops.clone(), header.clone());
-                Some(self.send(browser, node, ops, Some(header)))
-            }
-            Step::Open(it) => Some(self.open(it, true)),
-            Step::OpenFails(it) => Some(self.open(it, false)),
-            Step::Close(it) => {
-                let at = self.clock(&self.exchanges[it]);
-                let exchange = &mut self.exchanges[it];
-                let staged = exchange.staged.as_mut().unwrap();
-                let session = staged.session().unwrap();
-                exchange.ops.iter().for_each(|op| op.apply(session, it));
-                staged.close(at, &mut Fixed::new(1 + it as u64)).unwrap();
-                Some(self.go_on(it))
-            }
-            Step::Swapped(it) => {
-                let swap = self.exchanges[it].swap.clone().unwrap();
-                let done = self.apply(&swap);
-                let present = self.load(swap.handle).cloned();
-                let staged = self.exchanges[it].staged.as_mut().unwrap();
-                if done { staged.saved() } else { staged.conflicted(present) }.unwrap();
-                Some(self.go_on(it))
-            }
-            Step::Unheard(it) | Step::Lost(it) | Step::Delayed(it) => {
-                let swap = self.exchanges[it].swap.clone().unwrap();
-                match step {
-                    Step::Unheard(_) => drop(self.apply(&swap)),
-                    Step::Delayed(_) => self.delayed.push(swap),
-                    _ => {}
-                }
-                self.exchanges[it].phase = "uncertain";
-                Some(it)
-            }
-            Step::Land(it) => {
-                let swap = self.delayed[it].clone();
-                self.apply(&swap);
-                None
-            }
-            Step::Reload(it) => {
-                let handle = self.exchanges[it].swap.as_ref().unwrap().handle;
-                let loaded = self.load(handle).map_or(Loaded::Absent, |record| Loaded::Found(record.clone()));
-                self.exchanges[it].staged.as_mut().unwrap().reloaded(loaded).unwrap();
-                Some(self.go_on(it))
-            }
-            Step::Deliver(it) => {
-                let exchange = &mut self.exchanges[it];
-                let lines = exchange
-                    .staged
-                    .as_ref()
-                    .unwrap()
-                    .reply()
-                    .map(|reply| reply.set_cookies().map(str::to_owned).collect::<Vec<_>>());
-                let browser = exchange.browser;
-                exchange.phase = "delivered";
-                lines.unwrap_or_default().iter().for_each(|line| self.browsers[browser].obey(line));
-                Some(it)
-            }
-            Step::Tick(span) => {
-                self.now += i64::try_from(span).unwrap();
-                None
-            }
-            Step::Plant { login } => {
-                let planted = self.browsers[ATTACKER].visitor.clone();
-                let victim = &mut self.browsers[VICTIM];
-                *(if login { &mut victim.login } else { &mut victim.visitor }) = planted;
-                None
-            }
-            Step::Copy => {
-                self.browsers[THIEF] = self.browsers[VICTIM].clone();
-                None
-            }
-            Step::Crash { handle, left } => {
-                let handle = self.handle(handle).unwrap();
-                self.store.get_mut(&handle).unwrap().truncate(left);
-                None
-            }
-        }
-    }
-
-    fn send(&mut self, browser: usize, node: usize, ops: Vec<Op>, header: Option<String>) -> usize {
-        let header = header.unwrap_or_else(|| self.browsers[browser].header());
-        self.exchanges.push(Exchange {
-            browser,
-            node,
-            ops,
-            header,
-            staged: None,
-            phase: "sent",
-            swap: None,
-            creates: 0,
-        });
-        self.exchanges.len() - 1
-    }
-
-    fn open(&mut self, it: usize, answers: bool) -> usize {
-        let mut staged = self.exchanges[it].staged.take().unwrap_or_else(|| self.opening(&self.exchanges[it]));
-        if let Waiting::Load(handle) = staged.waiting() {
-            let found = self.load(handle).map_or(Loaded::Absent, |record| Loaded::Found(record.clone()));
-            staged.found(if answers { found } else { Loaded::Unavailable }).unwrap();
-        }
-        let exchange = &mut self.exchanges[it];
-        exchange.phase = match staged.waiting() {
-            Waiting::Load(_) => "loading",
-            Waiting::Handler => "open",
-            _ => "answered",
-        };
-        exchange.staged = Some(staged);
-        it
-    }
-
-    /// After closing or an answer of the store.
-    fn go_on(&mut self, it: usize) -> usize {
-        let exchange = &mut self.exchanges[it];
-        let Ok(swap) = exchange.staged.as_ref().unwrap().swap() else {
-            exchange.phase = "answered";
-            return it;
-        };
-        exchange.phase = "saving";
-        if swap.expected.is_none() && !self.handles.contains_key(&swap.handle) {
-            self.handles.insert(swap.handle, 10 * it + exchange.creates);
-            exchange.creates += 1;
-        }
-        if let Some(stamp) = swap.new.as_deref().and_then(Stamp::of) {
-            self.commits.entry(*stamp.as_bytes().last_chunk().unwrap()).or_insert(it);
-        }
-        exchange.swap = Some(swap.clone());
-        it
-    }
-
-    /// How many exchanges there are.
-    pub fn len(&self) -> usize {
-        self.exchanges.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.exchanges.is_empty()
-    }
-
-    /// The exchanges that are under way.
-    pub fn busy(&self) -> Vec<usize> {
-        (0..self.len()).filter(|it| self.exchanges[*it].phase != "delivered").collect()
-    }
-
-    /// What an exchange does next if nothing goes wrong.
-    pub fn natural(&self, it: usize) -> Option<Step> {
-        Some(match self.exchanges[it].phase {
-            "sent" | "loading" => Step::Open(it),
-            "open" => Step::Close(it),
-            "saving" => Step::Swapped(it),
-            "uncertain" => Step::Reload(it),
-            "answered" => Step::Deliver(it),
-            _ => return None,
-        })
-    }
-
-    // ---- What can be seen from outside
-
-    fn views(&mut self) -> Views {
-        let records: Vec<_> = self.store.keys().copied().collect();
-        let store =
-            records.into_iter().map(|handle| (self.handles[&handle], self.front(self.load(handle).unwrap()))).collect();
-        let browsers = self.browsers.clone();
-        let seen = browsers.map(|browser| {
-            [browser.login, browser.visitor].map(|text| text.map_or("[]".to_owned(), |text| self.id(&text)))
-        });
-        (store, seen)
-    }
-
-    /// Handle and generation of an id. The same of both must mean the same secret.
-    fn id(&mut self, text: &str) -> String {
-        let id = Id::read(text).expect("browsers hold ids");
-        let secret = *self.secrets.entry((id.handle, id.generation)).or_insert(id.secret);
-        let name = self.handles.get(&id.handle).map_or("?".to_owned(), usize::to_string);
-        format!("[{name},{}{}]", id.generation, if secret == id.secret { "" } else { " with another secret" })
-    }
-
-    fn commit(&self, bytes: &[u8]) -> String {
-        let commit: [u8; 8] = bytes.try_into().unwrap();
-        self.commits.get(&commit).map_or_else(|| format!("{commit:?}"), usize::to_string)
-    }
-
-    fn front(&self, record: &[u8]) -> String {
-        let Some(front) = Front::read(record) else { return "damaged".to_owned() };
-        let commits: Vec<_> =
-            record[10..42].chunks(8).filter(|bytes| **bytes != [0; 8]).map(|bytes| self.commit(bytes)).collect();
-        let (previous, until) = match front.previous {
-            Previous::None => ("", 0),
-            Previous::Pending => ("pending", 0),
-            Previous::Until(until) => ("grace", until),
-        };
-        let cause = match front.cause {
-            None => "",
-            Some(0) => "logout",
-            Some(1) => "idle",
-            Some(2) => "absolute",
-            Some(3) => "not activated",
-            Some(4) => "reuse",
-            Some(5) => "replaced",
-            Some(_) => "?",
-        };
-        let idle = if front.idle == self.limits.idle * 1000 { "" } else { "another idle limit" };
-        format!(
-            "[{},[{}],{},{},{},{},{},{},\"{previous}\",{},{},\"{}\",\"{cause}\",{},{}{idle}]",
-            front.version,
-            commits.join(","),
-            time(front.created),
-            time(front.seen),
-            time(front.deadline),
-            front.generation,
-            time(front.issued),
-            time(front.confirmed),
-            time(until),
-            front.floor,
-            front.principal.as_deref().unwrap_or(""),
-            time(front.ended),
-            written(&data(record)),
-        )
-    }
-
-    fn view(&mut self, it: usize) -> String {
-        let phase = self.exchanges[it].phase;
-        let (mut found, mut swap, mut answer) = (String::new(), String::new(), String::new());
-        match phase {
-            "open" => found = self.found(it),
-            "saving" => swap = self.swap(it),
-            "answered" => answer = self.answer(it),
-            _ => {}
-        }
-        format!("[\"{phase}\",[{found}],[{swap}],[{answer}]]")
-    }
-
-    fn found(&mut self, it: usize) -> String {
-        let session = self.exchanges[it].staged.as_mut().unwrap().session().unwrap();
-        let state = session.state().map_or("", State::name);
-        let principal = session.principal().map_or(String::new(), |principal| principal.name().to_owned());
-        let values: BTreeMap<_, _> = session
-            .keys()
-            .into_iter()
-            .map(|key| (key.clone(), session.get(&key).expect("a key that is there")))
-            .collect();
-        let handle = session.handle();
-        let header = self.exchanges[it].header.clone();
-        let id = handle.map_or("[]".to_owned(), |handle| {
-            let kind = if principal.is_empty() { Kind::Visitor } else { Kind::Login };
-            let held = header.split("; ").map(|pair| pair.split_once('=').unwrap().1);
-            let id = Id::in_header(&header, kind).filter(|id| id.handle == handle);
-            let text = held.into_iter().find(|text| id.is_some() && Id::read(text) == id);
-            text.map_or("?".to_owned(), |text| self.id(text))
-        });
-        format!("[\"{state}\",\"{principal}\",{id},{}]", written(&values))
-    }
-
-    fn swap(&self, it: usize) -> String {
-        let swap = self.exchanges[it].swap.as_ref().unwrap();
-        let expected = swap.expected.map_or("0,-1".to_owned(), |stamp| {
-            let (version, commit) = stamp.as_bytes().split_at(8);
-            format!("{},{}", u64::from_be_bytes(version.try_into().unwrap()), self.commit(commit))
-        });
-        let new = swap.new.as_deref().map_or(String::new(), |record| self.front(record));
-        format!("[{},{expected},{},[{new}]]", self.handles[&swap.handle], swap.durable)
-    }
-
-    fn answer(&mut self, it: usize) -> String {
-        let staged = self.exchanges[it].staged.as_ref().unwrap();
-        let error = staged.failure().map_or("", |failure| Error::code(failure.error));
-        let lines: Vec<_> =
-            staged.reply().map(|reply| reply.set_cookies().map(str::to_owned).collect()).unwrap_or_default();
-        let mut cookies = ["[]".to_owned(), "[]".to_owned()];
-        for line in &lines {
-            let (kind, value, removes) = read_line(line);
-            let seen = if removes { "[-1]".to_owned() } else { self.id(value) };
-            let place = &mut cookies[usize::from(kind == Kind::Visitor)];
-            if place != "[]" {
-                "twice ".clone_into(place);
-            }
-            *place = if place == "[]" { seen } else { format!("{place}{seen}") };
-        }
-        format!("[\"{error}\",{},{}]", cookies[0], cookies[1])
-    }
-}
-
-/// Seconds since the start; -1 for none.
-fn time(millis: u64) -> String {
-    match millis {
-        0 => "-1".to_owned(),
-        _ if millis >= START && (millis - START).is_multiple_of(1000) => ((millis - START) / 1000).to_string(),
-        _ => format!("{millis} ms"),
-    }
-}
-
-/// Who set "a" and "b", and how often each exchange added to "n".
-fn written(data: &BTreeMap<String, coatroom_core::Value>) -> String {
-    let (mut marks, mut added) = (Vec::new(), Vec::new());
-    for (key, value) in data {
-        match (key.as_str(), value) {
-            ("a" | "b", coatroom_core::Value::Int(value)) => marks.push(format!("[\"{key}\",{}]", value - mark(0))),
-            ("n", coatroom_core::Value::Int(sum)) => {
-                let each = (0..20).map(|it| (it, times(*sum, it))).filter(|(_, times)| *times != 0);
-                added.extend(each.map(|(it, times)| format!("[{it},{times}]")));
-            }
-            _ => marks.push(format!("{key} is {value:?}")),
-        }
-    }
-    format!("[{}],[{}]", marks.join(","), added.join(","))
-}
-
-/// What is another than before: records by handle, and browsers.
-fn changes(before: &Views, after: &Views) -> String {
-    let handles: std::collections::BTreeSet<_> = before.0.keys().chain(after.0.keys()).collect();
-    let changed = handles.into_iter().filter(|handle| before.0.get(handle) != after.0.get(handle));
-    let records: Vec<_> =
-        changed.map(|handle| format!("[{handle},[{}]]", after.0.get(handle).map_or("", String::as_str))).collect();
-    let mut text = format!("[{}],[", records.join(","));
-    let obeyed = (0..3).filter(|browser| before.1[*browser] != after.1[*browser]);
-    for (place, browser) in obeyed.enumerate() {
-        let [login, visitor] = &after.1[browser];
-        let comma = if place > 0 { "," } else { "" };
-        write!(text, "{comma}[\"{}\",[{login},{visitor}]]", BROWSERS[browser]).unwrap();
-    }
-    text + "]"
+    Ok(lines.len() - 1)
 }

@@ -59,7 +59,7 @@ fn an_id_counts_only_in_the_cookie_of_its_kind() {
 }
 
 #[test]
-// spec: COOK-14 aa28, COOK-15 bf16, LIFE-4 4620
+// spec: COOK-14 aa28, COOK-15 907f, LIFE-4 4620
 fn a_write_by_a_regenerated_login_id_without_a_live_visitor_is_refused_and_with_one_it_goes_there() {
     let mut house = House::logged_in(settings());
     let old = house.browser.clone();
@@ -75,6 +75,7 @@ fn a_write_by_a_regenerated_login_id_without_a_live_visitor_is_refused_and_with_
     let done = house.run(|session| set(session, "a", 1)).unwrap();
     assert!(done.cookies.is_empty());
     assert_eq!(house.value(Kind::Visitor, "a"), Some(Value::Int(1)));
+    assert_eq!(error(house.run(Session::logout)), Some(Error::LogoutRefused));
     house.browser = new;
     assert_eq!(house.value(Kind::Login, "a"), None);
 }
@@ -401,7 +402,7 @@ fn the_grace_never_outlasts_the_session() {
 }
 
 #[test]
-// spec: REUSE-1 3573, WRITE-20 620d, COOK-15 bf16
+// spec: REUSE-1 3573, WRITE-20 620d, COOK-15 907f
 fn reuse_ends_the_session_even_if_the_exchange_is_refused() {
     let mut house = House::logged_in(settings());
     let old = rotate_and_confirm(&mut house);

@@ -1,12 +1,12 @@
 //! Traces that the code makes: a walk at random, of which each step is possible. The model in `spec/model` then has to see
 //! what the code did.
 
+use super::{BROWSERS, Limits, Player, Step};
 use crate::rng::Fixed;
-use crate::traces::{BROWSERS, Limits, Player, Step};
 use rand_core::TryRng;
 
 /// Steps in a recorded trace.
-const STEPS: usize = 45;
+const STEPS: usize = 40;
 /// Exchanges in it, within the room that sums of shares have.
 const EXCHANGES: usize = 14;
 
@@ -45,7 +45,8 @@ const LOGGED_IN: [&str; 11] = [
 ];
 const ROTATED: [&str; 5] = ["send victim A rotate", "open 2", "close 2", "swapped 2", "deliver 2"];
 const SHOWN: [&str; 5] = ["send victim B -", "open 3", "close 3", "swapped 3", "deliver 3"];
-const PLANTED: [&str; 6] = ["send attacker A put:a", "open 0", "close 0", "swapped 0", "deliver 0", "plant visitor"];
+const PLANTED: [&str; 7] =
+    ["send attacker A put:a", "open 0", "close 0", "swapped 0", "deliver 0", "plant visitor", "move"];
 const VISITOR: [&str; 5] = ["send victim A put:a,add", "open 0", "close 0", "swapped 0", "deliver 0"];
 
 /// How matters stand when chance takes over.
@@ -58,7 +59,8 @@ fn beginning(choice: usize) -> Vec<&'static str> {
         4 => [&LOGGED_IN[..], &["copy"]].concat(),
         5 => [&LOGGED_IN[..], &ROTATED[..4]].concat(),
         6 => [&LOGGED_IN[..], &["copy"], &ROTATED[..]].concat(),
-        _ => [&LOGGED_IN[..], &["copy"], &ROTATED[..], &SHOWN[..]].concat(),
+        7 => [&LOGGED_IN[..], &["copy"], &ROTATED[..], &SHOWN[..]].concat(),
+        _ => [&LOGGED_IN[..], &["copy"], &ROTATED[..], &SHOWN[..], &["tick 12"]].concat(),
     }
 }
 
@@ -125,7 +127,8 @@ impl Chance {
             18 => Step::Land(self.below(3)),
             19 | 20 => Step::Tick(self.of(&[1, 3, 4, 8, 9, 10, 11, 12, 20, 24, 49, 61])),
             21 if room && !player.is_empty() => Step::Double { exchange: self.below(player.len()), node: self.node() },
-            22 => match self.below(4) {
+            22 => match self.below(5) {
+                4 => Step::Move,
                 0 => Step::Plant { login: self.flag() },
                 1 => Step::Copy,
                 _ if !busy.is_empty() => Step::OpenFails(self.of(&busy)),
@@ -147,7 +150,7 @@ pub fn record(seed: u64) -> String {
     let mut player = Player::new(limits);
     let mut text = limits.write() + "\n";
     let mut steps = 0;
-    let mut script: std::collections::VecDeque<_> = beginning(chance.below(8)).into();
+    let mut script: std::collections::VecDeque<_> = beginning(chance.below(9)).into();
     while steps < STEPS {
         let step = match script.pop_front() {
             Some(line) => Step::read(line),
