@@ -6,7 +6,7 @@ use coatroom_core::lifecycle::{Effect, Input};
 use coatroom_core::value::ValueError;
 use coatroom_core::{Cause, Change, CookieError, Error, Event, KeyError, Kind, Loaded, PolicyError, Remedy, State};
 
-use crate::forge::handle;
+use super::forge::handle;
 
 #[test]
 fn every_error_has_its_code_its_status_and_a_sentence_of_its_own() {
