@@ -7,3 +7,5 @@ mod corners;
 mod edges;
 #[path = "rules.rs"]
 mod rules;
+#[path = "tables.rs"]
+mod tables;
