@@ -52,6 +52,11 @@ impl std::fmt::Debug for Id {
 }
 
 impl Id {
+    /// Whether these bytes hold the secret.
+    pub fn is_in(&self, bytes: &[u8]) -> bool {
+        bytes.windows(32).any(|window| window[0] == self.secret[0] && window == self.secret)
+    }
+
     pub fn read(text: &str) -> Option<Self> {
         let bytes = unbase64(text)?;
         Some(Self {
@@ -63,19 +68,36 @@ impl Id {
 
     /// The id in the cookie of this kind.
     pub fn in_header(header: &str, kind: Kind) -> Option<Self> {
-        let name = NAMES.iter().find(|(_, known)| *known == kind)?.0;
-        let values: Vec<_> =
-            header.split("; ").filter_map(|pair| pair.split_once('=')).filter(|pair| pair.0 == name).collect();
-        if let [(_, value)] = values[..] { Self::read(value) } else { None }
+        Self::read(value_in(header, kind)?)
     }
 }
 
+/// The number of the key that signed the id in the cookie of this kind.
+pub fn key_number(header: &str, kind: Kind) -> Option<u16> {
+    let bytes = unbase64(value_in(header, kind)?)?;
+    Some(u16::from_be_bytes(bytes.get(16..18)?.try_into().ok()?))
+}
+
+fn value_in(header: &str, kind: Kind) -> Option<&str> {
+    let name = NAMES.iter().find(|(_, known)| *known == kind)?.0;
+    let values: Vec<_> =
+        header.split("; ").filter_map(|pair| pair.split_once('=')).filter(|pair| pair.0 == name).collect();
+    if let [(_, value)] = values[..] { Some(value) } else { None }
+}
+
 pub fn unbase64(text: &str) -> Option<Vec<u8>> {
-    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(text.len());
     let (mut bits, mut held) = (0_u32, 0);
-    for character in text.chars() {
-        bits = bits << 6 | ALPHABET.find(character)? as u32;
+    for character in text.bytes() {
+        let six = match character {
+            b'A'..=b'Z' => character - b'A',
+            b'a'..=b'z' => character - b'a' + 26,
+            b'0'..=b'9' => character - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(six);
         held += 6;
         if held >= 8 {
             held -= 8;

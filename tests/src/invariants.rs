@@ -6,12 +6,12 @@
 use std::fmt;
 
 use coatroom_core::staged::Waiting;
-use coatroom_core::{Change, Event, Handle, Kind, State, Value};
+use coatroom_core::{Event, Handle, Kind, State, Value};
 
 use crate::browser::{Id, read_line};
 use crate::ops::{Op, mark, times};
 use crate::record::{Front, Previous, data};
-use crate::world::{ATTACKER, Exchange, Phase, Said, Seen, Setup, THIEF, World};
+use crate::world::{ATTACKER, Exchange, NODES, Phase, Said, Seen, Setup, THIEF, VICTIM, World};
 
 /// A broken claim.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,14 +31,17 @@ impl std::error::Error for Violation {}
 type Claim = fn(&World, &Seen<'_>) -> Result<(), String>;
 
 /// All claims that a step can break.
-pub const CLAIMS: [(&str, Claim); 10] = [
+pub const CLAIMS: [(&str, Claim); 13] = [
     ("a planted id never logs in", a_planted_id_never_logs_in),
     ("dead ids stay dead", dead_ids_stay_dead),
+    ("an end is final", an_end_is_final),
     ("acknowledged writes are there, each once", acknowledged_writes_are_there),
+    ("a strict write sees no other", a_strict_write_sees_no_other),
     ("a rotation logs nobody out", a_rotation_logs_nobody_out),
     ("a login stays", a_login_stays),
     ("a copy is noticed", a_copy_is_noticed),
     ("limits hold", limits_hold),
+    ("what may be lost brings no id back", what_may_be_lost_brings_no_id_back),
     ("no secret is stored", no_secret_is_stored),
     ("same inputs, same outputs", same_inputs_same_outputs),
     ("cookies come only from where they may", cookies_come_only_from_where_they_may),
@@ -69,9 +72,22 @@ fn is_honest(name: &str) -> bool {
     name != "mallory"
 }
 
-/// Claim 1. The attacker holds no id but the planted one, and what it may have got by logging in itself.
+/// Claim 1. The attacker holds no id but the planted one, and what it may have got by logging in itself. Whoever presented
+/// an id from before a login writes nothing into it, and nobody finds himself logged in as the attacker.
 pub fn a_planted_id_never_logs_in(world: &World, seen: &Seen<'_>) -> Result<(), String> {
+    if let Seen::Swapped { by, swap, before: Some(before) } = *seen
+        && let Some(id) = world.exchanges[by].opened.as_ref().and_then(|opened| opened.live.as_ref())
+        && id.handle == swap.handle
+        && let (Some(before), Some(after)) = (Front::read(before), swap.new.as_deref().and_then(Front::read))
+    {
+        let older = id.generation < before.floor && !after.is_ended();
+        require(!older, || format!("{by} wrote into a login with {id:?}, which is older"))?;
+    }
     match *seen {
+        Seen::Opened(number) if world.exchanges[number].script.browser == VICTIM => {
+            let principal = world.exchanges[number].opened.as_ref().and_then(|opened| opened.principal.as_deref());
+            require(principal.is_none_or(is_honest), || format!("the victim is {principal:?} in {number}"))
+        }
         Seen::Opened(number) if world.exchanges[number].script.browser == ATTACKER => {
             let principal = world.exchanges[number].opened.as_ref().and_then(|opened| opened.principal.as_deref());
             require(!principal.is_some_and(is_honest), || format!("the attacker is {principal:?} in {number}"))
@@ -80,7 +96,7 @@ pub fn a_planted_id_never_logs_in(world: &World, seen: &Seen<'_>) -> Result<(), 
             let (before, after) = (before.and_then(Front::read), swap.new.as_deref().and_then(Front::read));
             let Some(front) = before.filter(|front| front.holder().is_some_and(is_honest)) else { return Ok(()) };
             let is_end = after.is_none_or(|after| after.cause.is_some_and(|cause| (1..=3).contains(&cause)));
-            let over = front.is_over_limit(world.now) || was_over_limit(&world.exchanges[by], swap.handle);
+            let over = is_over_limit(&front, &world.exchanges[by], swap.handle);
             require(is_end && over, || format!("the attacker wrote into a login by {by}"))
         }
         Seen::Answered(number) if world.exchanges[number].script.browser == ATTACKER => {
@@ -95,7 +111,12 @@ pub fn a_planted_id_never_logs_in(world: &World, seen: &Seen<'_>) -> Result<(), 
     }
 }
 
-/// Whether the store showed this exchange the session past a limit: then it ends, whatever happened in between.
+/// Whether a limit has passed by the clock of this exchange, or the store showed it the session past one: then it ends,
+/// whatever happened in between.
+fn is_over_limit(front: &Front, exchange: &Exchange, handle: Handle) -> bool {
+    front.is_over_limit(exchange.latest_clock()) || was_over_limit(exchange, handle)
+}
+
 fn was_over_limit(exchange: &Exchange, handle: Handle) -> bool {
     let inputs = &exchange.inputs;
     let mut looked_up = exchange.opened.iter().flat_map(|opened| &opened.looked_up);
@@ -105,7 +126,7 @@ fn was_over_limit(exchange: &Exchange, handle: Handle) -> bool {
     });
     looked_up.any(|(_, id, front)| {
         id.handle == handle && front.as_ref().is_some_and(|front| front.is_over_limit(inputs.opened_at))
-    }) || met.into_iter().any(|front| front.is_over_limit(inputs.closed_at))
+    }) || met.into_iter().any(|front| front.is_over_limit(exchange.latest_clock()))
 }
 
 fn logged_in_as_itself(exchange: &Exchange) -> bool {
@@ -140,83 +161,94 @@ pub fn dead_ids_stay_dead(world: &World, seen: &Seen<'_>) -> Result<(), String> 
     }
 }
 
+/// Claim 2, for the whole session: nothing is written over an end, and what was removed is not put back.
+pub fn an_end_is_final(_: &World, seen: &Seen<'_>) -> Result<(), String> {
+    let Seen::Swapped { by, swap, before } = *seen else { return Ok(()) };
+    require(before.is_some() == swap.expected.is_some(), || format!("{by} put a removed session back"))?;
+    let ended = before.and_then(Front::read).is_some_and(|front| front.is_ended());
+    require(!ended, || format!("{by} wrote over an end"))
+}
+
 /// Claim 3, for every record after every step: what was acknowledged is there unless written over, what was refused or
-/// taken back is not, and nothing is there twice.
+/// taken back is not, and nothing is there twice. What a power failure undid was not synced, and is excused.
 pub fn acknowledged_writes_are_there(world: &World, seen: &Seen<'_>) -> Result<(), String> {
-    if !matches!(seen, Seen::Swapped { .. } | Seen::Answered(_)) {
+    if !matches!(seen, Seen::Swapped { .. } | Seen::Answered(_) | Seen::Cut) {
         return Ok(());
     }
+    let under_way = |exchange: &Exchange| exchange.opened.is_some() && !exchange.wish.is_refused;
+    let erases = |exchange: &Exchange| has(exchange, |op| matches!(op, Op::Clear | Op::Remove(_)));
+    let any_erased = world.exchanges.iter().any(|exchange| under_way(exchange) && erases(exchange));
     world.store.records.iter().try_for_each(|(handle, record)| {
         let Some(front) = Front::read(record).filter(|front| !front.is_ended()) else { return Ok(()) };
-        let data = data(record);
-        let number = |key: &str| match data.get(key) {
-            Some(Value::Int(number)) => *number,
-            _ => 0,
-        };
-        let erased = |exchange: &Exchange| has(exchange, |op| matches!(op, Op::Clear | Op::Remove(_)));
-        let any_erased = world.exchanges.iter().any(|exchange| erased(exchange));
+        let numbers = numbers(record);
         for (by, exchange) in world.exchanges.iter().enumerate() {
-            let wish = Wish::of(exchange);
-            let acknowledged = wish.acknowledged_at == Some(*handle);
+            let acknowledged = exchange.wish.acknowledged_at == Some(*handle) && !world.undone.contains(&by);
+            let is_refused = exchange.wish.is_refused;
             let what = |what: &str| format!("{what} of {by} in {handle}, version {}", front.version);
-            for (key, op) in [("n", Op::Add), ("u", Op::Update)] {
-                let found = times(number(key), by);
-                let wished = wish.ops.iter().filter(|wished| **wished == op).count() as i64;
+            for (sum, op) in [(numbers.n, Op::Add), (numbers.u, Op::Update)] {
+                let found = times(sum.unwrap_or(0), by);
+                let wished = exchange.wished().iter().filter(|wished| **wished == op).count() as i64;
                 require(found <= wished, || what("too many additions"))?;
-                require(found == 0 || !wish.is_refused, || what("refused addition"))?;
+                require(found == 0 || !is_refused, || what("refused addition"))?;
                 require(found == wished || any_erased || !acknowledged, || what("lost addition"))?;
             }
-            for key in ["a", "b", "c"] {
-                let mine = number(key) == mark(by);
-                let wished = wish.ops.contains(&Op::Set(key));
+            for (key, value) in KEYS.into_iter().zip(numbers.keys) {
+                let mine = value == Some(mark(by));
+                let wished = exchange.wished().contains(&Op::Set(key));
                 require(!mine || wished, || what("unwanted value"))?;
-                require(!mine || !wish.is_refused, || what("refused value"))?;
-                let rival = |other: usize| {
-                    let wish = Wish::of(&world.exchanges[other]);
-                    other != by && wish.ops.contains(&Op::Set(key))
-                };
-                let alone = !(0..world.exchanges.len()).any(rival);
-                require(mine || !wished || !acknowledged || !alone || any_erased, || what("lost value"))?;
-                let somebody = data.contains_key(key);
-                require(somebody || !wished || !acknowledged || any_erased, || what("lost key"))?;
+                require(!mine || !is_refused, || what("refused value"))?;
+                if !wished || !acknowledged || any_erased {
+                    continue;
+                }
+                let rival = |other: &Exchange| under_way(other) && other.wished().contains(&Op::Set(key));
+                let alone = !world.exchanges.iter().any(|other| other.number != by && rival(other));
+                require(mine || !alone, || what("lost value"))?;
+                require(value.is_some(), || what("lost key"))?;
             }
         }
         Ok(())
     })
 }
 
-/// What an exchange asked to be written.
-struct Wish<'a> {
-    ops: &'a [Op],
-    /// In which session it was told that this is done.
-    acknowledged_at: Option<Handle>,
-    /// It was told that nothing was written.
-    is_refused: bool,
+const KEYS: [&str; 3] = ["a", "b", "c"];
+
+/// The numbers in a record that tell who wrote them.
+struct Numbers {
+    n: Option<i64>,
+    u: Option<i64>,
+    keys: [Option<i64>; 3],
 }
 
-impl<'a> Wish<'a> {
-    fn of(exchange: &'a Exchange) -> Self {
-        let ops = &exchange.script.ops[..];
-        let after_last = |wanted: fn(&Op) -> bool| ops.iter().rposition(wanted).map_or(0, |at| at + 1);
-        let mut start = after_last(|op| matches!(op, Op::Logout | Op::Discard));
-        let answer = exchange.answer.as_deref();
-        if let (Some(opened), Some(answer)) = (&exchange.opened, answer)
-            && opened.live.is_some()
-            && answer.written.contains(&Change::Created)
-        {
-            // A login that had to start afresh takes along only what followed it, and of a logout what followed that.
-            let logout = after_last(|op| *op == Op::Logout);
-            start = if logout > 0 { logout } else { start.max(after_last(|op| matches!(op, Op::Login(_)))) };
-        }
-        let writes =
-            ops[start..].iter().any(|op| matches!(op, Op::Add | Op::Update | Op::Set(_))) && exchange.opened.is_some();
-        let done = answer.filter(|answer| answer.error.is_none() && writes);
-        Self {
-            ops: &ops[start..],
-            acknowledged_at: done.and_then(|answer| answer.handle),
-            is_refused: answer.is_some_and(|answer| answer.error.is_some() && !answer.is_uncertain()),
-        }
+fn numbers(record: &[u8]) -> Numbers {
+    let data = data(record);
+    let number = |key: &str| match data.get(key) {
+        Some(Value::Int(number)) => Some(*number),
+        _ => None,
+    };
+    Numbers { n: number("n"), u: number("u"), keys: KEYS.map(number) }
+}
+
+/// Part of claim 3: what a strict exchange read or set from then on was changed by nobody since it was opened.
+pub fn a_strict_write_sees_no_other(world: &World, seen: &Seen<'_>) -> Result<(), String> {
+    let Seen::Swapped { by, swap, before: Some(before) } = *seen else { return Ok(()) };
+    let exchange = &world.exchanges[by];
+    let opened = exchange.opened.as_ref().and_then(|opened| opened.live.as_ref());
+    let is_own = opened.is_some_and(|id| id.handle == swap.handle);
+    let is_end = swap.new.as_deref().and_then(Front::read).is_none_or(|front| front.is_ended());
+    if !is_own || is_end || !has(exchange, |op| *op == Op::Strict) || !exchange.wished().iter().any(Op::writes) {
+        return Ok(());
     }
+    let base = exchange.inputs.loads.last().and_then(Option::as_deref).map(data).unwrap_or_default();
+    let before = data(before);
+    if swap.new.as_deref().map(data).as_ref() == Some(&before) {
+        return Ok(());
+    }
+    exchange.script.ops.iter().skip_while(|op| **op != Op::Strict).try_for_each(|op| match op {
+        Op::Get(key) | Op::Set(key) | Op::Remove(key) => {
+            require(base.get(*key) == before.get(*key), || format!("{by} wrote though {key} was changed"))
+        }
+        _ => Ok(()),
+    })
 }
 
 /// Claim 4. In a quiet and timely world every request of the victim opens its login, and so would the cookies that it
@@ -228,8 +260,9 @@ pub fn a_rotation_logs_nobody_out(world: &World, seen: &Seen<'_>) -> Result<(), 
     match *seen {
         Seen::Opened(number) => {
             let opened = world.exchanges[number].opened.as_ref().unwrap();
+            let at = world.exchanges[number].inputs.opened_at;
             let over = opened.looked_up.iter().any(|(_, _, front)| {
-                front.as_ref().is_some_and(|front| front.is_over_limit(world.now) || matches!(front.cause, Some(1..=3)))
+                front.as_ref().is_some_and(|front| front.is_over_limit(at) || matches!(front.cause, Some(1..=3)))
             });
             require(over || opened.principal.is_some(), || format!("{number} found nobody logged in"))
         }
@@ -237,19 +270,28 @@ pub fn a_rotation_logs_nobody_out(world: &World, seen: &Seen<'_>) -> Result<(), 
     }
 }
 
-/// What the victim's browser holds now opens its login, unless a limit has passed.
+/// What the victim's browser holds now opens its login on every node, unless a limit has passed there.
 fn the_login_works(world: &World) -> Result<(), String> {
     let Some(browser) = world.browsers.first().filter(|browser| browser.login.is_some()) else { return Ok(()) };
     let header = browser.header();
     let id = Id::in_header(&header, Kind::Login).unwrap();
     let front = world.store.get(id.handle).and_then(Front::read);
-    if front.is_some_and(|front| front.is_over_limit(world.now) || matches!(front.cause, Some(1..=3))) {
-        return Ok(());
-    }
-    let mut staged = world.probe(&header);
-    let works = staged.waiting() == Waiting::Handler
-        && staged.session().is_ok_and(|session| session.principal().is_some_and(|who| is_honest(who.name())));
-    require(works, || format!("the browser holds {id:?}, which opens nothing"))
+    // Nodes of one clock and one ring say the same.
+    let differ = |node: &usize| {
+        let same =
+            |other| world.setup.clocks[other] == world.setup.clocks[*node] && world.rings[other] == world.rings[*node];
+        !(0..*node).any(same)
+    };
+    (0..NODES).filter(differ).try_for_each(|node| {
+        let over = |front: &Front| front.is_over_limit(world.clock(node)) || matches!(front.cause, Some(1..=3));
+        if front.as_ref().is_some_and(over) {
+            return Ok(());
+        }
+        let mut staged = world.probe_on(node, &header);
+        let works = staged.waiting() == Waiting::Handler
+            && staged.session().is_ok_and(|session| session.principal().is_some_and(|who| is_honest(who.name())));
+        require(works, || format!("the browser holds {id:?}, which opens nothing on node {node}"))
+    })
 }
 
 /// Claim 5. A login ends by its own logout, a limit, reuse or a newer login of its own, and by nothing else.
@@ -266,11 +308,11 @@ pub fn a_login_stays(world: &World, seen: &Seen<'_>) -> Result<(), String> {
             match after.filter(|after| !after.is_ended()) {
                 None => {
                     let asked = own && (logs_out(exchange) || logs_in(exchange));
-                    let over = front.is_over_limit(world.now) || was_over_limit(exchange, swap.handle);
+                    let over = is_over_limit(front, exchange, swap.handle);
                     let reuse = opened.into_iter().flat_map(|opened| &opened.looked_up).any(|(kind, id, _)| {
                         *kind == Kind::Login
                             && id.handle == swap.handle
-                            && front.is_reuse(id.generation, exchange.inputs.closed_at)
+                            && front.is_reuse(id.generation, exchange.latest_clock())
                     });
                     require(asked || over || reuse, || format!("{by} ended the login of {holder}"))
                 }
@@ -326,14 +368,18 @@ pub fn limits_hold(world: &World, seen: &Seen<'_>) -> Result<(), String> {
             let exchange = &world.exchanges[by];
             let closed_at = exchange.inputs.closed_at;
             let before = before.and_then(Front::read);
-            let late = before.as_ref().is_some_and(|front| front.is_over_limit(closed_at));
+            // To forget a previous id gives nobody access.
+            let forgets = |front: &Front| {
+                let Front { version, data_at, .. } = after;
+                Front { previous: Previous::None, version, data_at, ..front.clone() } == after
+            };
+            let late = before.as_ref().is_some_and(|front| front.is_over_limit(closed_at) && !forgets(front));
             require(!late, || format!("{by} wrote past a limit"))?;
             let seen_at = before.as_ref().map_or(0, |front| front.seen);
-            require(after.seen >= seen_at && after.seen <= closed_at.max(seen_at), || {
-                format!("{by} moved the last use")
-            })?;
+            let clock = exchange.latest_clock().max(seen_at);
+            require(after.seen >= seen_at && after.seen <= clock, || format!("{by} moved the last use"))?;
             // A clock that is behind the record is taken to be where the record is.
-            let full = closed_at.max(seen_at) + world.setup.absolute();
+            let full = clock + world.setup.absolute();
             let kept = before.as_ref().is_some_and(|front| front.deadline == after.deadline);
             let fresh = before.is_none() || logs_in(exchange);
             require(kept || (fresh && after.deadline == full), || format!("{by} moved the absolute limit"))?;
@@ -352,17 +398,37 @@ fn grace_is_short(setup: &Setup, by: usize, after: &Front) -> Result<(), String>
     }
 }
 
-/// Claim 10, as far as the store is concerned: no secret that a browser was ever told is in it.
-pub fn no_secret_is_stored(world: &World, seen: &Seen<'_>) -> Result<(), String> {
-    let Seen::Answered(number) = *seen else { return Ok(()) };
-    let cookies = &world.exchanges[number].answer.as_ref().unwrap().cookies;
-    for line in cookies {
-        let Some(id) = Id::read(read_line(line).1) else { continue };
-        let found = |record: &[u8]| record.windows(32).any(|window| window == id.secret);
-        let stored = world.store.records.values().any(|record| found(record));
-        require(!stored, || format!("the secret of {id:?} is stored"))?;
+/// Section 4: a write that need not be synced leaves every id, the login, the absolute limit and the end as they are. So
+/// what a power failure undoes can bring nothing back.
+pub fn what_may_be_lost_brings_no_id_back(_: &World, seen: &Seen<'_>) -> Result<(), String> {
+    let Seen::Swapped { by, swap, before } = *seen else { return Ok(()) };
+    if swap.durable {
+        return Ok(());
     }
-    Ok(())
+    let ids = |record: &[u8]| {
+        let front = Front::read(record)?;
+        Some((front.state, front.generation, front.floor, front.previous, front.deadline, front.principal))
+    };
+    let (before, after) = (before.and_then(ids), swap.new.as_deref().and_then(ids));
+    require(before.is_some() && before == after, || format!("{by} changed an id, and need not sync"))
+}
+
+/// Claim 10, as far as the store is concerned: no secret that is presented or told is in what is written, or is stored.
+pub fn no_secret_is_stored(world: &World, seen: &Seen<'_>) -> Result<(), String> {
+    match *seen {
+        Seen::Swapped { by, swap, .. } => {
+            let exchange = &world.exchanges[by];
+            let is_own = exchange.swap.as_deref() == Some(swap);
+            require(!is_own || !exchange.leaks, || format!("{by} wrote a secret that was presented to it"))
+        }
+        Seen::Answered(number) => {
+            let cookies = &world.exchanges[number].answer.as_ref().unwrap().cookies;
+            let mut told = cookies.iter().filter_map(|line| Id::read(read_line(line).1));
+            let stored = told.find(|id| world.store.records.values().any(|record| id.is_in(record)));
+            require(stored.is_none(), || format!("the secret of {stored:?} is stored"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Claim 11.

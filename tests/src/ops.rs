@@ -41,6 +41,11 @@ pub fn times(sum: i64, exchange: usize) -> i64 {
 }
 
 impl Op {
+    /// Whether it changes data, or who is logged in.
+    pub fn writes(&self) -> bool {
+        !matches!(self, Self::Get(_) | Self::Rotate | Self::Logout | Self::Discard | Self::Strict | Self::HeadSent)
+    }
+
     /// Refusals of single calls are the handler's to see; here it carries on.
     pub fn apply(self, session: &mut Session, exchange: usize) {
         match self {

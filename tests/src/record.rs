@@ -49,6 +49,15 @@ impl Input<'_> {
     }
 }
 
+impl std::fmt::Display for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { version, seen, deadline, generation, confirmed, floor, previous, cause, principal, .. } = self;
+        let since = |time: &u64| time.saturating_sub(crate::world::START);
+        write!(f, "version {version}, seen {}, until {}, id {generation}", since(seen), since(deadline))?;
+        write!(f, " confirmed {}, floor {floor}, {previous:?}, {cause:?}, {principal:?}", since(confirmed))
+    }
+}
+
 impl Front {
     pub fn read(record: &[u8]) -> Option<Self> {
         let mut input = Input(record, 0);
@@ -121,8 +130,10 @@ impl Front {
         now >= self.deadline || (self.idle > 0 && now >= self.seen + self.idle)
     }
 
-    /// Whether a genuine id of this generation was replaced and has no grace left: only a copy can still be in use.
+    /// Whether a genuine id of this generation was replaced and has no grace left: only a copy can still be in use. A clock
+    /// that is behind the record is taken to be where the record is.
     pub fn is_reuse(&self, generation: u32, now: u64) -> bool {
+        let now = now.max(self.seen);
         let in_grace = generation + 1 == self.generation
             && match self.previous {
                 Previous::None => false,

@@ -8,11 +8,12 @@ use coatroom_core::Settings;
 use crate::browser::Browser;
 use crate::invariants::Violation;
 use crate::ops::Op;
-use crate::search::Scenario;
+use crate::search::{Bounds, Counterexample, Found, Scenario};
 use crate::store::StoreBug;
-use crate::world::{ATTACKER, Setup, THIEF, VICTIM, World};
+use crate::world::{ATTACKER, NODES, Script, Setup, THIEF, Trouble, VICTIM, World};
 
-const SECOND: u64 = 1000;
+pub const SECOND: u64 = 1000;
+pub const SKEW: u64 = 2 * SECOND;
 pub const GRACE: u64 = 10 * SECOND;
 pub const IDLE: u64 = 100 * SECOND;
 
@@ -22,7 +23,7 @@ pub fn settings() -> Settings {
         idle: Some(Duration::from_millis(IDLE)),
         touch: Some(Duration::from_secs(1)),
         absolute: Duration::from_secs(1000),
-        skew: Duration::from_secs(2),
+        skew: Duration::from_millis(SKEW),
         rotate_every: None,
         grace: Duration::from_millis(GRACE),
         ..Settings::default()
@@ -181,7 +182,7 @@ pub const FEW: [&[Op]; 6] = [
 ];
 
 /// Who takes part, besides the victim, in the order of the exchanges.
-fn cast(before: Before, exchanges: usize) -> Vec<Vec<usize>> {
+pub fn casts(before: Before, exchanges: usize) -> Vec<Vec<usize>> {
     let other = match before {
         Before::Planted => ATTACKER,
         Before::Grace | Before::Copied => THIEF,
@@ -193,66 +194,113 @@ fn cast(before: Before, exchanges: usize) -> Vec<Vec<usize>> {
         casts[1][0] = other;
         casts[1][1] = other;
     }
+    casts.truncate(exchanges - 1);
     casts
 }
 
-/// Every choice of so many of these requests, from every beginning given.
-pub fn overlaps(befores: &[Before], requests: &[&[Op]], exchanges: usize) -> Vec<Scenario> {
-    let mut scenarios = Vec::new();
-    for &before in befores {
-        for cast in cast(before, exchanges) {
-            for choice in choices(requests.len(), exchanges) {
-                // Exchanges of one browser may change places.
-                let sorted = (1..exchanges).all(|at| cast[at - 1] != cast[at] || choice[at - 1] <= choice[at]);
-                if sorted {
-                    let asked: Vec<_> = cast.iter().zip(&choice).map(|(&who, &what)| (who, requests[what])).collect();
-                    scenarios.push(scenario(before, &asked, None));
-                }
-            }
-        }
-    }
-    scenarios
-}
-
-fn choices(of: usize, places: usize) -> Vec<Vec<usize>> {
+/// Every choice of so many requests, by number.
+pub fn choices(of: usize, places: usize) -> Vec<Vec<usize>> {
     (0..places).fold(vec![Vec::new()], |choices, _| {
         choices.into_iter().flat_map(|choice| (0..of).map(move |next| [&choice[..], &[next]].concat())).collect()
     })
 }
 
-/// One scenario; whatever breaks a claim already in its beginning is a scenario of its own, to be found by the search.
-pub fn scenario(before: Before, asked: &[(usize, &[Op])], bug: Option<StoreBug>) -> Scenario {
-    let logins = asked.iter().filter(|(_, ops)| ops.iter().any(|op| matches!(op, Op::Login(_)))).count();
-    let logouts = asked.iter().any(|(_, ops)| ops.contains(&Op::Logout));
-    let anonymous = matches!(before, Before::Nobody | Before::Visitor | Before::Planted);
-    let one_login = anonymous && logins == 1 && !logouts;
-    let mut world = before.world(|setup| setup.one_login = one_login).unwrap_or_else(|violation| {
-        panic!("a claim is broken before anything overlaps, {before:?}: {violation}");
-    });
-    world.store.bug = bug;
-    let first = world.exchanges.len();
-    for (browser, ops) in asked {
-        let own = |op: &Op| if let Op::Login(_) = op { Op::Login("mallory") } else { *op };
-        let ops: Vec<Op> = if *browser == VICTIM { ops.to_vec() } else { ops.iter().map(own).collect() };
-        world.add(*browser, &ops);
-    }
-    let moments = before.moments().iter().map(|after| world.now + after).collect();
-    Scenario { name: format!("{before:?} {asked:?}"), world, first, moments }
+/// Which keys the nodes have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Keys {
+    #[default]
+    One,
+    /// A second one that each node begins to sign with at some moment.
+    Second,
+    /// The same, and each node then forgets the first one.
+    Withdrawn,
 }
 
-/// A victim whose requests, closings and responses all keep within the grace: a rotation must cost it nothing.
-pub fn timely(before: Before, requests: &[&[Op]]) -> Scenario {
-    let mut world = before
-        .world(|setup| {
-            setup.timely = true;
-            setup.quiet = true;
-        })
-        .unwrap();
-    let first = world.exchanges.len();
-    for ops in requests {
-        world.add(VICTIM, ops);
+/// All that a scenario is made from.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub before: Before,
+    pub scripts: Vec<Script>,
+    pub clocks: [i64; NODES],
+    pub keys: Keys,
+    /// The victim alone, whose requests, closings and responses keep within the grace: a rotation must cost it nothing.
+    pub timely: bool,
+    /// How often the clock of such a world moves, by six seconds.
+    pub ticks: u64,
+    pub bug: Option<StoreBug>,
+    pub bounds: Bounds,
+}
+
+impl Spec {
+    pub fn new(before: Before, bounds: Bounds) -> Self {
+        let clocks = [0; NODES];
+        Self { before, scripts: Vec::new(), clocks, keys: Keys::One, timely: false, ticks: 5, bug: None, bounds }
     }
-    // Two moments within a grace and more than one, up to a second rotation.
-    let moments = (1..=5).map(|sixth| world.now + sixth * 6 * SECOND).collect();
-    Scenario { name: format!("timely {before:?} {requests:?}"), world, first, moments }
+
+    /// One more request. Everybody but the victim logs in under a name of his own.
+    #[must_use]
+    pub fn ask(mut self, browser: usize, ops: &[Op], node: usize) -> Self {
+        let own = |op: &Op| if let Op::Login(_) = op { Op::Login("mallory") } else { *op };
+        let ops = if browser == VICTIM { ops.to_vec() } else { ops.iter().map(own).collect() };
+        self.scripts.push(Script { browser, ops, node, ..Script::default() });
+        self
+    }
+
+    /// The world in which it begins. Whatever breaks a claim before that is no scenario.
+    pub fn scenario(&self) -> Scenario {
+        let mut world = self.world();
+        world.store.bug = self.bug;
+        let first = world.exchanges.len();
+        let place = |named: Option<usize>| named.map(|number| first + number);
+        for script in &self.scripts {
+            let script = script.clone();
+            let (repeats, after) = (place(script.repeats), place(script.after));
+            world.add_script(Script { repeats, after, ..script });
+        }
+        let moments = if self.timely {
+            // Two moments within a grace and more than one, up to a second rotation.
+            (1..=self.ticks).map(|sixth| world.now + sixth * 6 * SECOND).collect()
+        } else {
+            self.before.moments().iter().map(|after| world.now + after).collect()
+        };
+        let asked = self.scripts.iter().map(|script| {
+            let Script { browser, ops, node, repeats, after } = script;
+            let number = |number: &Option<usize>| number.map_or(String::new(), |number| number.to_string());
+            format!("{browser}@{node}{ops:?}r{}a{}", number(repeats), number(after))
+        });
+        let asked = asked.collect::<Vec<_>>().join(" ");
+        let Self { before, clocks, keys, timely, ticks, bug, bounds, .. } = self;
+        let name =
+            format!("{before:?} {asked} clocks {clocks:?} keys {keys:?} timely {timely} {ticks} {bug:?} {bounds:?}");
+        Scenario { name, world, first, moments }
+    }
+
+    fn world(&self) -> World {
+        let ops = || self.scripts.iter().map(|script| &script.ops);
+        let logins = ops().filter(|ops| ops.iter().any(|op| matches!(op, Op::Login(_)))).count();
+        let logouts = ops().any(|ops| ops.contains(&Op::Logout));
+        let anonymous = matches!(self.before, Before::Nobody | Before::Visitor | Before::Planted);
+        // The id from before an elevation has no grace: who never learns of the new one, or is told the old one once
+        // more, has to log in again.
+        let elevates = ops().any(|ops| ops.contains(&Op::Elevate));
+        let Trouble { crashes, doubles, .. } = self.bounds.trouble;
+        let works = self.keys != Keys::Withdrawn
+            && self.clocks.iter().all(|ahead| ahead.unsigned_abs() <= SKEW)
+            && (!elevates || crashes + doubles == 0);
+        let change = |setup: &mut Setup| {
+            setup.clocks = self.clocks;
+            (setup.timely, setup.quiet) = (self.timely, self.timely);
+            setup.one_login = anonymous && logins == 1 && !logouts && works;
+            if self.keys != Keys::One {
+                setup.with_two_keys(self.keys == Keys::Withdrawn);
+            }
+        };
+        self.before.world(change).unwrap_or_else(|violation| {
+            panic!("a claim is broken before anything overlaps, {:?}: {violation}", self.before);
+        })
+    }
+
+    pub fn search(&self) -> Result<Found, Box<Counterexample>> {
+        self.scenario().search(self.bounds)
+    }
 }

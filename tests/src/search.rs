@@ -1,22 +1,27 @@
 //! All schedules of a few exchanges, step by step.
 //!
-//! A world is expanded breadth first, so the first violation has a shortest trace. Two worlds of one depth with the same
-//! fingerprint are one: the fingerprint covers every input that any exchange received, the store, the browsers, the clock
-//! and all that the invariants look at, and the core is a function of those; so their futures are the same. The search is
-//! finite because exchanges, clock moments and faults are; swaps are retried only after another swap was applied.
+//! A scenario is expanded breadth first, so the first violation has a shortest trace. It is finite because its exchanges,
+//! the moments that its clock can move to, its key rings and its budgets of trouble are; and because an exchange swaps again
+//! only after another swap was applied, or lost at the cost of a budget. What is left out, and why, says `reductions`.
+//!
+//! Once nothing can happen any more, every browser asks twice again, one after the other, at once and after the grace: what
+//! the overlap led to shows then, and the claims are checked there as well. Those worlds are not counted.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
+use crate::fold::Build;
 use crate::invariants::Violation;
-use crate::world::{Phase, Step, World};
+use crate::record::Front;
+use crate::reductions::Pauses;
+use crate::world::{START, Step, Trouble, World};
 
 /// How far a search goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Bounds {
-    /// Swaps whose answer may be lost, that may be lost themselves, or delayed.
-    pub faults: usize,
-    /// Whether the clock may move, and other exchanges run, between the handler's end and its first swap.
-    pub split_close: bool,
+    pub trouble: Trouble,
+    pub pauses: Pauses,
+    /// The nodes that the exchanges after the overlap go to.
+    pub nodes: usize,
 }
 
 /// A scenario: exchanges of the world from `first` on, and the moments that the clock can move to.
@@ -30,10 +35,24 @@ pub struct Scenario {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Found {
+    /// Distinct worlds.
     pub states: u64,
-    /// Complete schedules, those that differ only in order included.
-    pub schedules: f64,
+    pub steps: u64,
+    /// Worlds in which nothing can happen any more.
+    pub ends: u64,
     pub deepest: usize,
+    /// The most worlds that wait to be expanded, as a measure of memory.
+    pub widest: usize,
+}
+
+impl Found {
+    pub fn add(&mut self, other: &Self) {
+        self.states += other.states;
+        self.steps += other.steps;
+        self.ends += other.ends;
+        self.deepest = self.deepest.max(other.deepest);
+        self.widest = self.widest.max(other.widest);
+    }
 }
 
 /// A broken claim and how to get there.
@@ -43,112 +62,136 @@ pub struct Counterexample {
     pub trace: Vec<Step>,
 }
 
+#[derive(Clone)]
 struct Node {
     world: World,
-    faults: usize,
     moment: usize,
-    ways: f64,
     path: u32,
+}
+
+struct Search<'a> {
+    scenario: &'a Scenario,
+    bounds: Bounds,
+    known: HashSet<u128, Build>,
+    /// How each world was reached: from which, by what.
+    paths: Vec<(u32, Step)>,
+    next: Vec<Node>,
+    found: Found,
 }
 
 impl Scenario {
     pub fn search(&self, bounds: Bounds) -> Result<Found, Box<Counterexample>> {
-        let mut found = Found::default();
-        let mut paths: Vec<(u32, Step)> = Vec::new();
-        let start = Node { world: self.world.clone(), faults: bounds.faults, moment: 0, ways: 1.0, path: u32::MAX };
-        let mut layer = vec![start];
-        while !layer.is_empty() {
-            found.states += layer.len() as u64;
-            let mut next: Vec<Node> = Vec::new();
-            let mut known: HashMap<(u128, usize), usize> = HashMap::new();
-            for node in layer {
-                let steps = self.enabled(&node, bounds);
-                if steps.is_empty() {
-                    found.schedules += node.ways;
-                }
-                for step in steps {
-                    let path = u32::try_from(paths.len()).unwrap();
-                    match self.take(&node, step) {
-                        Err(violation) => {
-                            paths.push((node.path, step));
-                            return Err(Box::new(Counterexample { violation, trace: trace(&paths, path) }));
-                        }
-                        Ok(after) => {
-                            let key = (after.world.fingerprint(self.first), after.faults);
-                            let place = *known.entry(key).or_insert(next.len());
-                            if let Some(same) = next.get_mut(place) {
-                                same.ways += node.ways;
-                            } else {
-                                paths.push((node.path, step));
-                                next.push(Node { path, ways: node.ways, ..after });
-                            }
-                        }
-                    }
-                }
+        let mut world = self.world.clone();
+        world.setup = world.setup.remembering().into();
+        world.trouble = bounds.trouble;
+        let mut search = Search {
+            scenario: self,
+            bounds,
+            known: HashSet::default(),
+            paths: Vec::new(),
+            next: Vec::new(),
+            found: Found::default(),
+        };
+        search.known.insert(world.fingerprint(self.first));
+        search.found.states = 1;
+        search.next.push(Node { world, moment: 0, path: u32::MAX });
+        while !search.next.is_empty() {
+            search.found.widest = search.found.widest.max(search.next.len());
+            for node in std::mem::take(&mut search.next) {
+                search.expand(node)?;
             }
-            found.deepest += usize::from(!next.is_empty());
-            layer = next;
+            search.found.deepest += usize::from(!search.next.is_empty());
         }
-        Ok(found)
+        Ok(search.found)
     }
 
-    fn take(&self, node: &Node, step: Step) -> Result<Node, Violation> {
-        let mut world = node.world.clone();
-        let (mut faults, mut moment) = (node.faults, node.moment);
-        match step {
-            Step::Tick => {
-                world.now = self.moments[moment];
-                moment += 1;
+    /// A trace told again: each step, and what it did to the store and to the exchange.
+    pub fn tell(&self, trace: &[Step], bounds: Bounds) -> String {
+        let mut world = self.world.clone();
+        world.trouble = bounds.trouble;
+        let mut lines = vec![self.name.clone()];
+        let mut moments = self.moments.iter();
+        for step in trace {
+            if *step == Step::Tick {
+                world.now = *moments.next().unwrap();
             }
-            Step::SwapLost(_) | Step::SwapUnheard(_) | Step::SwapDelayed(_) => faults -= 1,
-            _ => {}
+            let before = world.clone();
+            let result = world.step(*step);
+            lines.push(format!("{step:?} at {}", world.now - START));
+            for (handle, record) in world.store.records.iter() {
+                if before.store.records.get(handle) != Some(record) {
+                    lines.push(format!("    {handle} holds {}", Front::read(record).unwrap()));
+                }
+            }
+            for exchange in &world.exchanges[self.first..] {
+                let answer = exchange.answer.as_ref().map(|answer| (answer.error, &answer.written, &answer.events));
+                if before.exchanges[exchange.number].phase != exchange.phase {
+                    lines.push(format!("    {} is {:?} {:?}", exchange.number, exchange.phase, answer));
+                }
+            }
+            lines.extend(result.err().map(|violation| format!("    {violation}")));
         }
-        world.step(step)?;
-        Ok(Node { world, faults, moment, ways: node.ways, path: node.path })
+        lines.join("\n")
     }
 
-    fn enabled(&self, node: &Node, bounds: Bounds) -> Vec<Step> {
-        let world = &node.world;
-        let mut steps = Vec::new();
-        let range = self.first..world.exchanges.len();
-        // Closing touches nothing but the exchange itself: unless a pause before its first swap is wanted, that comes at once.
-        let just_closed = range.clone().find(|&number| {
-            let exchange = &world.exchanges[number];
-            exchange.phase == Phase::Saving && exchange.inputs.said.is_empty()
-        });
-        let forced = just_closed.filter(|_| !bounds.split_close);
-        let range = forced.map_or(range, |number| number..number + 1);
-        for number in range {
-            let Some(step) = world.next_of(number).filter(|step| world.is_timely(*step)) else { continue };
-            steps.push(step);
-            if let Step::Swap(_) = step
-                && node.faults > 0
-            {
-                steps.extend([Step::SwapUnheard(number), Step::SwapLost(number), Step::SwapDelayed(number)]);
-            }
-        }
-        if forced.is_some() {
-            return steps;
-        }
-        for (place, (_, _, under_way)) in world.delayed.iter().enumerate() {
-            if *under_way {
-                steps.push(Step::Land(place));
-            }
-        }
-        // Once nothing can happen any more, time does not matter.
-        if node.moment < self.moments.len() && !steps.is_empty() {
+    /// What can happen in this world, the clock included.
+    pub fn enabled(&self, world: &World, moment: usize, pauses: Pauses) -> Vec<Step> {
+        let mut steps = world.possible(self.first, pauses);
+        let tick = !steps.is_empty() && moment < self.moments.len() && world.reads_the_clock_yet(self.first);
+        if tick && world.in_one_go(self.first, pauses).is_none() {
             steps.push(Step::Tick);
         }
         steps
     }
 }
 
-fn trace(paths: &[(u32, Step)], mut at: u32) -> Vec<Step> {
-    let mut steps = Vec::new();
-    while let Some(&(before, step)) = paths.get(at as usize) {
-        steps.push(step);
-        at = before;
+impl Search<'_> {
+    fn expand(&mut self, node: Node) -> Result<(), Box<Counterexample>> {
+        let steps = self.scenario.enabled(&node.world, node.moment, self.bounds.pauses);
+        if steps.is_empty() {
+            self.found.ends += 1;
+            let (asked, path) = (node.world.ask_again(self.bounds.nodes), node.path);
+            return asked.map_err(|violation| self.counterexample(violation, path));
+        }
+        for step in steps {
+            let mut next = node.clone();
+            if step == Step::Tick {
+                next.world.now = self.scenario.moments[next.moment];
+                next.moment += 1;
+            }
+            self.found.steps += 1;
+            let taken = next.world.step(step);
+            if taken.is_ok() && next.world.in_one_go(self.scenario.first, self.bounds.pauses).is_some() {
+                // Not a world of its own: the exchange goes on before anything else happens.
+                next.path = self.reached(node.path, step);
+                self.expand(next)?;
+                continue;
+            }
+            if let Err(violation) = taken {
+                let path = self.reached(node.path, step);
+                return Err(self.counterexample(violation, path));
+            }
+            if self.known.insert(next.world.fingerprint(self.scenario.first)) {
+                next.path = self.reached(node.path, step);
+                self.found.states += 1;
+                self.next.push(next);
+            }
+        }
+        Ok(())
     }
-    steps.reverse();
-    steps
+
+    fn reached(&mut self, from: u32, step: Step) -> u32 {
+        self.paths.push((from, step));
+        u32::try_from(self.paths.len() - 1).unwrap()
+    }
+
+    fn counterexample(&self, violation: Violation, mut at: u32) -> Box<Counterexample> {
+        let mut trace = Vec::new();
+        while let Some(&(before, step)) = self.paths.get(at as usize) {
+            trace.push(step);
+            at = before;
+        }
+        trace.reverse();
+        Box::new(Counterexample { violation, trace })
+    }
 }

@@ -1,9 +1,10 @@
 //! A store in memory that speaks exactly the values of the core: load, and compare-and-swap on the stamp.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use coatroom_core::{Handle, Loaded, Stamp, Swap};
+
+use crate::exchange::Bytes;
 
 /// A defect of a store, planted to show that the checkers find it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -12,16 +13,28 @@ pub enum StoreBug {
     BlindOverwrite,
     /// A swap of a record that was removed in between puts it back.
     UpsertAfterRemoval,
+    /// A swap looks at the version alone, and so takes another's write of the same number for the one it read.
+    VersionOnly,
+    /// A refused swap is said to be done.
+    RefusalUnnoticed,
+    /// No write is synced, also where the core asks for it.
+    NothingDurable,
 }
 
 impl StoreBug {
-    pub const ALL: [Self; 2] = [Self::BlindOverwrite, Self::UpsertAfterRemoval];
+    pub const ALL: [Self; 5] = [
+        Self::BlindOverwrite,
+        Self::UpsertAfterRemoval,
+        Self::VersionOnly,
+        Self::RefusalUnnoticed,
+        Self::NothingDurable,
+    ];
 }
 
 /// Records by handle.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    pub records: BTreeMap<Handle, Arc<[u8]>>,
+    pub records: BTreeMap<Handle, Bytes>,
     pub bug: Option<StoreBug>,
 }
 
@@ -39,12 +52,17 @@ impl Store {
         let present = self.get(swap.handle);
         let fits = match (present.and_then(Stamp::of), swap.expected) {
             (None, None) => true,
-            (Some(present), Some(expected)) => self.bug == Some(StoreBug::BlindOverwrite) || present == expected,
+            (Some(present), Some(expected)) => {
+                present == expected
+                    || self.bug == Some(StoreBug::BlindOverwrite)
+                    || self.bug == Some(StoreBug::VersionOnly) && version(present) == version(expected)
+            }
             (None, Some(_)) => self.bug == Some(StoreBug::UpsertAfterRemoval),
             (Some(_), None) => false,
         };
         if !fits {
-            return Err(present.map(<[u8]>::to_vec));
+            let unnoticed = self.bug == Some(StoreBug::RefusalUnnoticed);
+            return if unnoticed { Ok(()) } else { Err(present.map(<[u8]>::to_vec)) };
         }
         match &swap.new {
             Some(record) => drop(self.records.insert(swap.handle, record.as_slice().into())),
@@ -52,4 +70,8 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn version(stamp: Stamp) -> [u8; 8] {
+    *stamp.as_bytes().first_chunk().expect("a stamp begins with the version")
 }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use crate::invariants::Violation;
 use crate::ops::{Op, handler};
-use crate::world::{Phase, Step, VICTIM, World};
+use crate::reductions::Pauses;
+use crate::world::{Step, Trouble, VICTIM, World};
 
 /// One move of a walk.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub enum Move {
     /// The clock moves on by so many milliseconds.
     Wait(u64),
 }
+
+const EVERYWHERE: Pauses = Pauses { open: true, close: true };
 
 /// Room in the sums of the marks.
 const MOST: usize = 18;
@@ -45,6 +48,8 @@ impl World {
     /// Takes these moves, then lets every exchange come to its end and every response arrive.
     pub fn walk(&mut self, moves: &[Move], faults: bool) -> Result<(), Violation> {
         let before = self.exchanges.len();
+        let some = if faults { 40 } else { 0 };
+        self.trouble = Trouble { faults: some, delays: some, crashes: some / 10, ..Trouble::default() };
         for next in moves {
             match next {
                 Move::Ask(browser, ops) if self.exchanges.len() < MOST => {
@@ -54,7 +59,7 @@ impl World {
                 }
                 Move::Ask(..) => {}
                 Move::Any(index) => {
-                    let steps = self.possible(before, faults);
+                    let steps = self.possible(before, EVERYWHERE);
                     if !steps.is_empty() {
                         self.step(steps[index % steps.len()])?;
                     }
@@ -71,22 +76,10 @@ impl World {
                 Move::Wait(millis) => self.now += millis,
             }
         }
-        while let Some(step) = self.possible(before, false).first() {
+        self.trouble = Trouble::default();
+        while let Some(step) = self.possible(before, EVERYWHERE).first() {
             self.step(*step)?;
         }
         Ok(())
-    }
-
-    fn possible(&self, from: usize, faults: bool) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for number in from..self.exchanges.len() {
-            steps.extend(self.next_of(number).filter(|step| self.is_timely(*step)));
-            if faults && self.exchanges[number].phase == Phase::Saving {
-                steps.extend([Step::SwapUnheard(number), Step::SwapLost(number), Step::SwapDelayed(number)]);
-            }
-        }
-        let landing = self.delayed.iter().enumerate().filter(|(_, delayed)| delayed.2);
-        steps.extend(landing.map(|(place, _)| Step::Land(place)));
-        steps
     }
 }

@@ -1,28 +1,27 @@
-//! Browsers, a store, a clock and exchanges that advance one step at a time. It drives the shipped functions on shipped
-//! bytes, and is a plain value: cloning it forks history.
-//!
-//! An exchange of the core cannot be cloned, and need not be: it is a pure function of what came in from outside. So what
-//! is kept here is the list of inputs, and the exchange is made anew from it for each step. That it comes out the same
-//! each time is itself one of the claims, and checked at each step.
+//! Browsers, nodes, a store, a clock and exchanges that advance one step at a time. It drives the shipped functions on
+//! shipped bytes, and is a plain value: cloning it forks history.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{
-    Change, Error, Event, Handle, KeyRing, Kind, Loaded, Policy, Rules, Settings, State, Swap, Timestamp,
-};
+use coatroom_core::{Handle, KeyRing, Kind, Policy, Rules, Settings, Swap, Timestamp};
 
-use crate::browser::{Browser, Id, read_line};
+use crate::browser::{Browser, Id};
+pub use crate::exchange::{Answer, Bytes, Exchange, Input, Inputs, Opened, Phase, Ring, Said, Script};
+use crate::fold::Build;
 use crate::invariants::{self, Violation};
 use crate::ops::Op;
 use crate::record::Front;
-use crate::rng::Fixed;
+use crate::shared::Shared;
 use crate::store::{Store, StoreBug};
 
 /// Plainly a test ring.
 pub const RING: &str = "1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE";
+
+/// Another key for it.
+const NEXT_KEY: &str = "2:YW5vdGhlciBvYnZpb3VzIHRlc3Qga2V5LCBubyBzZWNyZXQ";
 
 /// When every test begins.
 pub const START: u64 = 1_767_225_600_000;
@@ -32,22 +31,60 @@ pub const ATTACKER: usize = 1;
 /// Holds a copy of the victim's login cookie, if a scenario says so.
 pub const THIEF: usize = 2;
 
+/// Most nodes that a world has.
+pub const NODES: usize = 3;
+
 /// What a world is made of, and which promises about time and behaviour it keeps.
 #[derive(Debug)]
 pub struct Setup {
     pub rules: Arc<Rules>,
+    /// The rings that each node goes through, the present one first.
+    pub rings: Vec<Ring>,
+    /// How far the clock of each node is ahead of the time.
+    pub clocks: [i64; NODES],
     /// Requests, closings and responses each take less than the grace; late ones never happen.
     pub timely: bool,
     /// Nobody in this world but the victim, who neither logs in nor out: being logged out is the library's fault.
     pub quiet: bool,
     /// One login, and otherwise only exchanges of nobody in particular that do not log out.
     pub one_login: bool,
+    memo: Option<Memo>,
 }
+
+/// What came of which inputs.
+#[derive(Debug, Default)]
+struct Memo {
+    known: Mutex<HashMap<u128, Arc<Exchange>, Build>>,
+    used: AtomicU64,
+}
+
+/// How often something remembered is made anew and compared.
+const RECHECK: u64 = 512;
 
 impl Setup {
     pub fn of(settings: Settings) -> Self {
-        let rules = Rules::new(Policy::try_from(settings).unwrap(), KeyRing::parse(RING).unwrap());
-        Self { rules, timely: false, quiet: false, one_login: false }
+        let policy = Policy::try_from(settings).unwrap();
+        let rings = vec![ring(&policy, RING, &[1])];
+        let rules = Arc::clone(&rings[0].rules);
+        Self { rules, rings, clocks: [0; NODES], timely: false, quiet: false, one_login: false, memo: None }
+    }
+
+    /// Every node knows a second key already, may sign with it, and may then withdraw the first.
+    pub fn with_two_keys(&mut self, withdrawn: bool) {
+        let policy = self.rules.policy().clone();
+        self.rings = vec![
+            ring(&policy, &format!("{RING},{NEXT_KEY}"), &[1, 2]),
+            ring(&policy, &format!("{NEXT_KEY},{RING}"), &[1, 2]),
+        ];
+        self.rings.extend(withdrawn.then(|| ring(&policy, NEXT_KEY, &[2])));
+        self.rules = Arc::clone(&self.rings[0].rules);
+    }
+
+    /// The same, remembering from now on what came of which inputs. Nothing is remembered yet.
+    #[must_use]
+    pub fn remembering(&self) -> Self {
+        let (rules, rings) = (Arc::clone(&self.rules), self.rings.clone());
+        Self { rules, rings, memo: Some(Memo::default()), ..*self }
     }
 
     pub fn grace(&self) -> u64 {
@@ -57,98 +94,45 @@ impl Setup {
     pub fn absolute(&self) -> u64 {
         ms(self.rules.policy().settings().absolute)
     }
+
+    /// How long anything takes at most in a timely world: the grace, as the clocks that differ most measure it.
+    pub fn patience(&self) -> u64 {
+        let spread = self.clocks.iter().max().unwrap() - self.clocks.iter().min().unwrap();
+        self.grace().saturating_sub(spread.unsigned_abs())
+    }
+
+    /// The exchange after this input. Nothing when the same inputs came to something else before.
+    fn after(&self, exchange: &Exchange, input: Input) -> Option<Arc<Exchange>> {
+        let stage = if let Input::Request { ring, .. } = input { ring } else { exchange.inputs.ring };
+        let ring = &self.rings[stage];
+        let Some(memo) = &self.memo else { return exchange.after(input, ring).map(Arc::new) };
+        let history = exchange.history_with(&input);
+        if let Some(known) = memo.known.lock().unwrap().get(&history).map(Arc::clone) {
+            let due = memo.used.fetch_add(1, Ordering::Relaxed).is_multiple_of(RECHECK);
+            return (!due || known.is_reproducible(ring)).then_some(known);
+        }
+        let after = Arc::new(exchange.after(input, ring)?);
+        memo.known.lock().unwrap().insert(history, Arc::clone(&after));
+        Some(after)
+    }
+}
+
+fn ring(policy: &Policy, text: &str, numbers: &[u16]) -> Ring {
+    Ring { rules: Rules::new(policy.clone(), KeyRing::parse(text).unwrap()), numbers: numbers.to_vec() }
 }
 
 fn ms(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap()
 }
 
-/// Who asks for what.
-#[derive(Clone, PartialEq, Eq, Debug, Hash)]
-pub struct Script {
-    pub browser: usize,
-    pub ops: Vec<Op>,
-}
-
-/// All that ever came into an exchange from outside.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Inputs {
-    pub header: String,
-    pub sent_at: u64,
-    pub opened_at: u64,
-    pub loads: Vec<Option<Vec<u8>>>,
-    pub closed_at: u64,
-    pub said: Vec<Said>,
-}
-
-/// What the store said to a swap.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Said {
-    Saved,
-    Conflicted(Option<Vec<u8>>),
-    Reloaded(Option<Vec<u8>>),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Phase {
-    Idle,
-    Sent,
-    Loading,
-    Open,
-    Saving,
-    /// A swap is out, and no answer came.
-    Uncertain,
-    Answered,
-    Delivered,
-}
-
-/// What the handler saw.
-#[derive(Clone, Debug)]
-pub struct Opened {
-    pub live: Option<Id>,
-    pub kind: Kind,
-    pub principal: Option<String>,
-    pub state: Option<State>,
-    pub events: Vec<Event>,
-    /// The ids that were looked up, with what was found.
-    pub looked_up: Vec<(Kind, Id, Option<Front>)>,
-}
-
-/// How the exchange ended.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub error: Option<Error>,
-    pub cookies: Vec<String>,
-    pub handle: Option<Handle>,
-    pub written: Vec<Change>,
-    pub events: Vec<Event>,
-}
-
-impl Answer {
-    /// Whether it left open what the store holds.
-    pub fn is_uncertain(&self) -> bool {
-        matches!(self.error, Some(Error::Unknown | Error::Unavailable | Error::Busy | Error::NoRandomness))
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct Exchange {
-    pub script: Arc<Script>,
-    pub inputs: Inputs,
-    pub phase: Phase,
-    pub opened: Option<Arc<Opened>>,
-    pub swap: Option<Arc<Swap>>,
-    pub answer: Option<Arc<Answer>>,
-}
-
 /// One thing that happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Step {
-    /// The browser sends the request with the cookies it holds.
+    /// The browser sends the request with the cookies it holds, or something on the way sends it again.
     Send(usize),
-    /// The request arrives, and the first record is loaded.
+    /// The request arrives, and the clock is read.
     Arrive(usize),
-    /// Another record is loaded.
+    /// A record is loaded.
     Load(usize),
     /// The handler has run and the exchange closes.
     Close(usize),
@@ -162,12 +146,41 @@ pub enum Step {
     SwapDelayed(usize),
     /// The exchange asks what became of its swap.
     Reload(usize),
-    /// The delayed swap with this number reaches the store.
+    /// The delayed swap in this place reaches the store.
     Land(usize),
     /// The response reaches the browser.
     Deliver(usize),
+    /// The response reaches the browser a second time.
+    Again(usize),
+    /// The exchange stops where it is, or its response is lost.
+    Crash(usize),
+    /// The power fails: so many of the newest writes that were not synced are gone.
+    Cut(usize),
+    /// The node goes on to its next key ring.
+    Ring(usize),
     /// The clock moves on to the next moment of interest.
     Tick,
+}
+
+/// What may yet go wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Trouble {
+    /// Swaps that are lost, or whose answer is.
+    pub faults: u8,
+    /// Swaps that reach the store late.
+    pub delays: u8,
+    pub crashes: u8,
+    pub cuts: u8,
+    /// Responses that arrive twice.
+    pub doubles: u8,
+}
+
+/// A write that a power failure would undo.
+#[derive(Clone, Debug, Hash)]
+pub struct Unsynced {
+    pub by: usize,
+    pub handle: Handle,
+    pub before: Option<Bytes>,
 }
 
 #[derive(Clone, Debug)]
@@ -175,16 +188,23 @@ pub struct World {
     pub setup: Arc<Setup>,
     pub now: u64,
     pub store: Store,
-    pub browsers: Vec<Browser>,
-    pub exchanges: Vec<Arc<Exchange>>,
-    /// Swaps under way: by whom, and whether still under way.
-    pub delayed: Vec<(usize, Arc<Swap>, bool)>,
+    pub browsers: Shared<Vec<Browser>>,
+    pub exchanges: Shared<Vec<Arc<Exchange>>>,
+    /// Which of the rings each node has.
+    pub rings: [usize; NODES],
+    /// Swaps under way, and by whom.
+    pub delayed: Shared<Vec<(usize, Arc<Swap>)>>,
+    /// What a power failure would undo, oldest first.
+    pub unsynced: Shared<Vec<Unsynced>>,
+    /// Exchanges of which a write was undone so.
+    pub undone: Shared<BTreeSet<usize>>,
     /// Ids that a finished exchange found dead.
-    pub dead: BTreeSet<(Kind, Id)>,
+    pub dead: Shared<BTreeSet<(Kind, Id)>>,
     /// When each session has to end, counted from the login or creation that was seen.
-    pub deadlines: BTreeMap<Handle, u64>,
-    /// Every id that a browser was ever told.
-    pub told: BTreeSet<Id>,
+    pub deadlines: Shared<BTreeMap<Handle, u64>>,
+    /// Responses that arrived twice.
+    pub doubled: Shared<BTreeSet<usize>>,
+    pub trouble: Trouble,
 }
 
 /// What a step did, for the invariants.
@@ -198,6 +218,8 @@ pub enum Seen<'a> {
     Answered(usize),
     /// A response arrived.
     Delivered(usize),
+    /// The store lost its newest writes.
+    Cut,
     /// The same inputs led to other outputs.
     Diverged(usize),
 }
@@ -208,12 +230,16 @@ impl World {
             setup: Arc::new(setup),
             now: START,
             store: Store::default(),
-            browsers: vec![Browser::default(); 3],
-            exchanges: Vec::new(),
-            delayed: Vec::new(),
-            dead: BTreeSet::new(),
-            deadlines: BTreeMap::new(),
-            told: BTreeSet::new(),
+            browsers: vec![Browser::default(); 3].into(),
+            exchanges: Shared::default(),
+            rings: [0; NODES],
+            delayed: Shared::default(),
+            unsynced: Shared::default(),
+            undone: Shared::default(),
+            dead: Shared::default(),
+            deadlines: Shared::default(),
+            doubled: Shared::default(),
+            trouble: Trouble::default(),
         }
     }
 
@@ -224,16 +250,13 @@ impl World {
     }
 
     pub fn add(&mut self, browser: usize, ops: &[Op]) -> usize {
-        let script = Arc::new(Script { browser, ops: ops.to_vec() });
-        self.exchanges.push(Arc::new(Exchange {
-            script,
-            inputs: Inputs::default(),
-            phase: Phase::Idle,
-            opened: None,
-            swap: None,
-            answer: None,
-        }));
-        self.exchanges.len() - 1
+        self.add_script(Script { browser, ops: ops.to_vec(), ..Script::default() })
+    }
+
+    pub fn add_script(&mut self, script: Script) -> usize {
+        let number = self.exchanges.len();
+        self.exchanges.push(Arc::new(Exchange::new(number, script)));
+        number
     }
 
     /// A whole exchange without anything in between. Returns its number.
@@ -246,10 +269,8 @@ impl World {
     /// An exchange up to the handler.
     pub fn begin(&mut self, browser: usize, ops: &[Op]) -> Result<usize, Violation> {
         let number = self.add(browser, ops);
-        self.step(Step::Send(number))?;
-        self.step(Step::Arrive(number))?;
-        while self.exchanges[number].phase == Phase::Loading {
-            self.step(Step::Load(number))?;
+        while self.exchanges[number].phase < Phase::Open {
+            self.step(self.next_of(number).unwrap())?;
         }
         Ok(number)
     }
@@ -264,30 +285,61 @@ impl World {
 
     /// The next step of an exchange when nothing goes wrong.
     pub fn next_of(&self, number: usize) -> Option<Step> {
+        let over = |before: usize| self.exchanges[before].phase >= Phase::Delivered;
         match self.exchanges[number].phase {
-            Phase::Idle => Some(Step::Send(number)),
+            Phase::Idle => {
+                let script = &self.exchanges[number].script;
+                let ready = script.after.is_none_or(over)
+                    && script.repeats.is_none_or(|first| self.exchanges[first].phase > Phase::Idle);
+                ready.then_some(Step::Send(number))
+            }
             Phase::Sent => Some(Step::Arrive(number)),
             Phase::Loading => Some(Step::Load(number)),
             Phase::Open => Some(Step::Close(number)),
             Phase::Saving => Some(Step::Swap(number)),
             Phase::Uncertain => Some(Step::Reload(number)),
             Phase::Answered => Some(Step::Deliver(number)),
-            Phase::Delivered => None,
+            Phase::Delivered | Phase::Crashed => None,
         }
+    }
+
+    /// Every browser asks again, twice, one after the other, of one node after the other.
+    pub fn ask_again(mut self, nodes: usize) -> Result<(), Violation> {
+        self.trouble = Trouble::default();
+        let mut asked = 0;
+        for wait in [0, self.setup.grace()] {
+            self.now += wait;
+            for browser in 0..self.browsers.len() {
+                if self.browsers[browser].header().is_empty() {
+                    continue;
+                }
+                let node = asked % nodes.clamp(1, NODES);
+                let number = self.add_script(Script { browser, ops: vec![Op::Get("a")], node, ..Script::default() });
+                asked += 1;
+                self.finish(number).map_err(|violation| {
+                    let what = format!("when everybody asks again: {}", violation.what);
+                    Violation { what, ..violation }
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether this step keeps the promises about time, where the world makes any.
     pub fn is_timely(&self, step: Step) -> bool {
-        let grace = self.setup.grace();
-        let within = |number: usize, from: fn(&Inputs) -> u64| self.now - from(&self.exchanges[number].inputs) < grace;
+        let within = |from: u64| self.now - from < self.setup.patience();
+        let own = |number: usize, reading: fn(&Inputs) -> u64| {
+            let exchange = &self.exchanges[number];
+            within(reading(&exchange.inputs).saturating_add_signed(-self.setup.clocks[exchange.script.node]))
+        };
         !self.setup.timely
             || match step {
-                Step::Arrive(number) => within(number, |inputs| inputs.sent_at),
+                Step::Arrive(number) => within(self.exchanges[number].sent.1),
                 // A response leaves when its last write is done, so writes are as prompt as closings.
-                Step::Close(number) | Step::Swap(number) | Step::Reload(number) => {
-                    within(number, |inputs| inputs.opened_at)
+                Step::Load(number) | Step::Close(number) | Step::Swap(number) | Step::Reload(number) => {
+                    own(number, |inputs| inputs.opened_at)
                 }
-                Step::Deliver(number) => within(number, |inputs| inputs.closed_at),
+                Step::Deliver(number) | Step::Again(number) => own(number, |inputs| inputs.closed_at),
                 _ => true,
             }
     }
@@ -295,35 +347,23 @@ impl World {
     /// Makes the exchange anew from its inputs.
     pub fn rebuild(&self, number: usize) -> Staged {
         let exchange = &self.exchanges[number];
-        let inputs = &exchange.inputs;
-        let mut staged = Staged::from(self.open(&inputs.header, inputs.opened_at));
-        for load in &inputs.loads {
-            staged.found(loaded(load.clone())).unwrap();
-        }
-        if inputs.closed_at > 0 {
-            let session = staged.session().unwrap();
-            exchange.script.ops.iter().for_each(|op| op.apply(session, number));
-            let mut rng = Fixed::new(1 + number as u64);
-            staged.close(Timestamp::from_unix_ms(inputs.closed_at), &mut rng).unwrap();
-            for said in &inputs.said {
-                match said.clone() {
-                    Said::Saved => staged.saved(),
-                    Said::Conflicted(record) => staged.conflicted(record),
-                    Said::Reloaded(record) => staged.reloaded(loaded(record)),
-                }
-                .unwrap();
-            }
-        }
-        staged
+        exchange.rebuild(&self.setup.rings[exchange.inputs.ring])
     }
 
-    fn open(&self, header: &str, at: u64) -> coatroom_core::Opening {
-        self.setup.rules.open(header.as_bytes(), Timestamp::from_unix_ms(at))
+    /// What the clock of this node says.
+    pub fn clock(&self, node: usize) -> u64 {
+        self.now.saturating_add_signed(self.setup.clocks[node])
     }
 
     /// What the cookies of this header would open right now.
     pub fn probe(&self, header: &str) -> Staged {
-        let mut staged = Staged::from(self.open(header, self.now));
+        self.probe_on(0, header)
+    }
+
+    /// The same, on that node.
+    pub fn probe_on(&self, node: usize, header: &str) -> Staged {
+        let rules = &self.setup.rings[self.rings[node]].rules;
+        let mut staged = Staged::from(rules.open(header.as_bytes(), Timestamp::from_unix_ms(self.clock(node))));
         while let Waiting::Load(handle) = staged.waiting() {
             staged.found(self.store.load(handle)).unwrap();
         }
@@ -331,191 +371,160 @@ impl World {
     }
 
     /// The record that an exchange finds.
-    fn fetch(&self, handle: Handle) -> Option<Vec<u8>> {
-        self.store.get(handle).map(<[u8]>::to_vec)
+    fn fetch(&self, handle: Handle) -> Option<Bytes> {
+        self.store.records.get(&handle).cloned()
     }
 
     pub fn step(&mut self, step: Step) -> Result<(), Violation> {
         match step {
             Step::Send(number) => {
-                let header = self.browsers[self.exchanges[number].script.browser].header();
-                let now = self.now;
-                let exchange = self.change(number);
-                exchange.inputs.header = header;
-                exchange.inputs.sent_at = now;
-                exchange.phase = Phase::Sent;
+                self.send(number);
                 Ok(())
             }
             Step::Arrive(number) => {
-                let now = self.now;
-                let inputs = &mut self.change(number).inputs;
-                // When it was sent matters only for whether it may still arrive.
-                inputs.sent_at = 0;
-                inputs.opened_at = now;
-                let staged = self.rebuild(number);
-                if let Waiting::Load(handle) = staged.waiting() {
-                    self.load(number, handle)
-                } else {
-                    self.opened(number)
-                }
+                let node = self.exchanges[number].script.node;
+                let (header, sent_at) = self.exchanges[number].sent.clone();
+                let is_repeated = self.exchanges.iter().any(|other| other.script.repeats == Some(number));
+                let sent_at = if is_repeated { sent_at } else { 0 };
+                self.advance(number, Input::Request { header, sent_at, ring: self.rings[node], at: self.clock(node) })
             }
-            Step::Load(number) => match self.rebuild(number).waiting() {
-                Waiting::Load(handle) => self.load(number, handle),
-                _ => self.check(&Seen::Diverged(number)),
-            },
+            Step::Load(number) => {
+                let handle = self.exchanges[number].load.unwrap();
+                self.advance(number, Input::Loaded(self.fetch(handle)))
+            }
             Step::Close(number) => {
-                let now = self.now;
-                self.change(number).inputs.closed_at = now;
-                self.go_on(number)
+                let at = self.clock(self.exchanges[number].script.node);
+                self.advance(number, Input::Closed(at))
             }
             Step::Swap(number) => {
-                let swap = self.pending(number)?;
-                let said = self.apply(number, &swap)?;
-                self.change(number).inputs.said.push(said);
-                self.go_on(number)
+                let said = self.apply(number, &self.pending(number))?;
+                self.advance(number, Input::Said(said))
             }
             Step::SwapUnheard(number) => {
-                let swap = self.pending(number)?;
-                self.apply(number, &swap)?;
+                self.trouble.faults -= 1;
                 self.change(number).phase = Phase::Uncertain;
-                Ok(())
+                self.apply(number, &self.pending(number)).map(drop)
             }
             Step::SwapLost(number) => {
+                self.trouble.faults -= 1;
                 self.change(number).phase = Phase::Uncertain;
                 Ok(())
             }
             Step::SwapDelayed(number) => {
-                let swap = self.pending(number)?;
-                self.delayed.push((number, swap, true));
+                self.trouble.delays -= 1;
+                let swap = self.pending(number);
+                self.delayed.push((number, swap));
                 self.change(number).phase = Phase::Uncertain;
                 Ok(())
             }
             Step::Reload(number) => {
-                let swap = self.pending(number)?;
-                let said = Said::Reloaded(self.fetch(swap.handle));
-                self.change(number).inputs.said.push(said);
-                self.go_on(number)
+                let said = Said::Reloaded(self.fetch(self.pending(number).handle));
+                self.advance(number, Input::Said(said))
             }
             Step::Land(place) => {
-                let (number, swap, _) = self.delayed[place].clone();
-                self.delayed[place].2 = false;
+                let (number, swap) = self.delayed.remove(place);
                 self.apply(number, &swap).map(drop)
             }
-            Step::Deliver(number) => {
-                let exchange = &self.exchanges[number];
-                let browser = exchange.script.browser;
-                let answer = Arc::clone(exchange.answer.as_ref().unwrap());
-                answer.cookies.iter().for_each(|line| self.browsers[browser].obey(line));
-                self.change(number).phase = Phase::Delivered;
-                self.check(&Seen::Delivered(number))
+            Step::Deliver(number) => self.deliver(number),
+            Step::Again(number) => {
+                self.trouble.doubles -= 1;
+                self.doubled.insert(number);
+                self.deliver(number)
+            }
+            Step::Crash(number) => {
+                self.trouble.crashes -= 1;
+                self.change(number).phase = Phase::Crashed;
+                Ok(())
+            }
+            Step::Cut(writes) => {
+                self.trouble.cuts -= 1;
+                self.cut(writes)
+            }
+            Step::Ring(node) => {
+                self.rings[node] += 1;
+                Ok(())
             }
             Step::Tick => Ok(()),
         }
+    }
+
+    fn send(&mut self, number: usize) {
+        let script = Arc::clone(&self.exchanges[number].script);
+        let sent = match script.repeats {
+            Some(first) => {
+                let first = &self.exchanges[first];
+                let header = if first.phase == Phase::Sent { &first.sent.0 } else { &first.inputs.header };
+                (Arc::clone(header), first.sent.1)
+            }
+            // When it was sent matters only for whether it may still arrive.
+            None => (self.browsers[script.browser].header().into(), self.now * u64::from(self.setup.timely)),
+        };
+        let exchange = self.change(number);
+        exchange.sent = sent;
+        exchange.phase = Phase::Sent;
     }
 
     fn change(&mut self, number: usize) -> &mut Exchange {
         Arc::make_mut(&mut self.exchanges[number])
     }
 
-    fn load(&mut self, number: usize, handle: Handle) -> Result<(), Violation> {
-        let record = self.fetch(handle);
-        self.change(number).inputs.loads.push(record);
-        if let Waiting::Load(_) = self.rebuild(number).waiting() {
-            self.change(number).phase = Phase::Loading;
-            return Ok(());
-        }
-        self.opened(number)
-    }
-
-    fn opened(&mut self, number: usize) -> Result<(), Violation> {
-        let mut staged = self.rebuild(number);
-        let Ok(session) = staged.session() else { return self.answered(number, &staged) };
-        let inputs = &self.exchanges[number].inputs;
-        let ids: Vec<_> = [Kind::Login, Kind::Visitor]
-            .into_iter()
-            .filter_map(|kind| Id::in_header(&inputs.header, kind).map(|id| (kind, id)))
-            .collect();
-        let looked_up: Vec<_> = ids
-            .into_iter()
-            .zip(&inputs.loads)
-            .map(|((kind, id), load)| (kind, id, load.as_deref().and_then(Front::read)))
-            .collect();
-        let live = session.is_live();
-        let last = looked_up.last().filter(|_| live);
-        let opened = Opened {
-            live: last.map(|(_, id, _)| id.clone()),
-            kind: last.map_or(Kind::Visitor, |last| last.0),
-            principal: session.principal().map(|principal| principal.name().to_owned()),
-            state: session.state(),
-            events: session.trace().events,
-            looked_up,
+    /// One more input, and what follows from it at once.
+    fn advance(&mut self, number: usize, input: Input) -> Result<(), Violation> {
+        let was = self.exchanges[number].phase;
+        let Some(after) = self.setup.after(&self.exchanges[number], input) else {
+            return self.check(&Seen::Diverged(number));
         };
-        let exchange = self.change(number);
-        exchange.opened = Some(Arc::new(opened));
-        exchange.phase = Phase::Open;
-        self.check(&Seen::Opened(number))
+        let phase = after.phase;
+        self.exchanges[number] = after;
+        match phase {
+            Phase::Open if was != Phase::Open => self.check(&Seen::Opened(number)),
+            Phase::Answered => self.answered(number),
+            _ => Ok(()),
+        }
     }
 
-    fn go_on(&mut self, number: usize) -> Result<(), Violation> {
-        let staged = self.rebuild(number);
-        match staged.swap() {
-            Ok(swap) => {
-                let swap = Arc::new(swap.clone());
-                let exchange = self.change(number);
-                exchange.swap = Some(swap);
-                exchange.phase = Phase::Saving;
-                Ok(())
+    fn answered(&mut self, number: usize) -> Result<(), Violation> {
+        let exchange = Arc::clone(&self.exchanges[number]);
+        let answer = exchange.answer.as_ref().unwrap();
+        if let Some(opened) = exchange.opened.as_ref().filter(|_| !answer.is_uncertain()) {
+            for (kind, id, _) in opened.looked_up.iter().filter(|(_, id, _)| opened.live.as_ref() != Some(id)) {
+                if !self.dead.contains(&(*kind, id.clone())) {
+                    self.dead.insert((*kind, id.clone()));
+                }
             }
-            Err(_) => self.answered(number, &staged),
         }
+        self.check(&Seen::Answered(number))?;
+        // A response that sets nothing may as well arrive at once.
+        if answer.cookies.is_empty() { self.deliver(number) } else { Ok(()) }
     }
 
-    fn answered(&mut self, number: usize, staged: &Staged) -> Result<(), Violation> {
-        let answer = match (staged.reply(), staged.failure()) {
-            (Ok(reply), _) => Answer {
-                error: None,
-                cookies: reply.set_cookies().map(str::to_owned).collect(),
-                handle: reply.trace().handle,
-                written: reply.trace().written.clone(),
-                events: reply.trace().events.clone(),
-            },
-            (_, Ok(failure)) => Answer {
-                error: Some(failure.error),
-                cookies: Vec::new(),
-                handle: None,
-                written: Vec::new(),
-                events: failure.events.clone(),
-            },
-            _ => return self.check(&Seen::Diverged(number)),
-        };
-        for line in &answer.cookies {
-            self.told.extend(Id::read(read_line(line).1).filter(|_| !read_line(line).2));
-        }
-        if let Some(opened) = self.exchanges[number].opened.clone().filter(|_| !answer.is_uncertain()) {
-            let dead = opened.looked_up.iter().filter(|(_, id, _)| opened.live.as_ref() != Some(id));
-            self.dead.extend(dead.map(|(kind, id, _)| (*kind, id.clone())));
-        }
-        let exchange = self.change(number);
-        exchange.swap = None;
-        exchange.answer = Some(Arc::new(answer));
-        exchange.phase = Phase::Answered;
-        self.check(&Seen::Answered(number))
+    fn deliver(&mut self, number: usize) -> Result<(), Violation> {
+        let exchange = &self.exchanges[number];
+        let browser = exchange.script.browser;
+        let answer = Arc::clone(exchange.answer.as_ref().unwrap());
+        answer.cookies.iter().for_each(|line| self.browsers[browser].obey(line));
+        self.change(number).phase = Phase::Delivered;
+        self.check(&Seen::Delivered(number))
     }
 
-    /// The swap that the exchange wants, as it was and as it comes out of the same inputs again.
-    fn pending(&self, number: usize) -> Result<Arc<Swap>, Violation> {
-        let known = self.exchanges[number].swap.clone().unwrap();
-        match self.rebuild(number).swap() {
-            Ok(again) if *again == *known => {}
-            _ => self.check(&Seen::Diverged(number))?,
-        }
-        Ok(known)
+    /// The swap that the exchange wants.
+    fn pending(&self, number: usize) -> Arc<Swap> {
+        Arc::clone(self.exchanges[number].swap.as_ref().unwrap())
     }
 
     fn apply(&mut self, by: usize, swap: &Swap) -> Result<Said, Violation> {
-        let before = self.store.records.get(&swap.handle).cloned();
+        let before = self.fetch(swap.handle);
         if let Err(present) = self.store.swap(swap) {
-            return Ok(Said::Conflicted(present));
+            return Ok(Said::Conflicted(present.map(Into::into)));
+        }
+        if self.store.get(swap.handle) != swap.new.as_deref() {
+            return Ok(Said::Saved);
+        }
+        if swap.durable && self.store.bug != Some(StoreBug::NothingDurable) {
+            // One log: what was written before is synced with it.
+            self.unsynced = Shared::default();
+        } else {
+            self.unsynced.push(Unsynced { by, handle: swap.handle, before: before.clone() });
         }
         self.check(&Seen::Swapped { by, swap, before: before.as_deref() })?;
         let logs_in = self.exchanges[by].script.ops.iter().any(|op| matches!(op, Op::Login(_)));
@@ -526,54 +535,21 @@ impl World {
         Ok(Said::Saved)
     }
 
+    fn cut(&mut self, writes: usize) -> Result<(), Violation> {
+        for _ in 0..writes {
+            let Some(Unsynced { by, handle, before }) = self.unsynced.pop() else { break };
+            self.undone.insert(by);
+            match before {
+                Some(record) => drop(self.store.records.insert(handle, record)),
+                None => drop(self.store.records.remove(&handle)),
+            }
+        }
+        // What survived is on the disk.
+        self.unsynced = Shared::default();
+        self.check(&Seen::Cut)
+    }
+
     fn check(&self, seen: &Seen<'_>) -> Result<(), Violation> {
         invariants::check(self, seen)
     }
-
-    /// All that the rest of an exchange, and what the invariants will say of it, depend on.
-    ///
-    /// While it runs, that is what came into it: what it saw and wants follows from its inputs. Once it is answered, only
-    /// the answer counts, and once that is delivered, only what it promised; unless a swap of it is still under way.
-    fn fingerprint_of(&self, number: usize, hasher: &mut impl Hasher) {
-        let exchange = &self.exchanges[number];
-        exchange.phase.hash(hasher);
-        let under_way = self.delayed.iter().any(|(by, _, under_way)| *by == number && *under_way);
-        let Some(answer) = exchange.answer.as_ref().filter(|_| !under_way) else {
-            exchange.inputs.hash(hasher);
-            return;
-        };
-        let live = exchange.opened.as_ref().map(|opened| opened.live.is_some());
-        (live, answer.error.map(Error::code), answer.handle).hash(hasher);
-        answer.written.contains(&Change::Created).hash(hasher);
-        if exchange.phase == Phase::Answered {
-            answer.cookies.hash(hasher);
-            (exchange.inputs.closed_at * u64::from(self.setup.timely)).hash(hasher);
-        }
-    }
-
-    /// Two independent hashes of all that the future of this world depends on, and all that its invariants look at.
-    pub fn fingerprint(&self, from: usize) -> u128 {
-        let mut halves = [0_u64; 2];
-        for (salt, half) in halves.iter_mut().enumerate() {
-            let mut hasher = std::hash::DefaultHasher::new();
-            salt.hash(&mut hasher);
-            self.now.hash(&mut hasher);
-            self.store.records.hash(&mut hasher);
-            self.browsers.hash(&mut hasher);
-            for number in from..self.exchanges.len() {
-                self.fingerprint_of(number, &mut hasher);
-            }
-            for (number, swap, under_way) in &self.delayed {
-                (number, under_way, swap.handle, &swap.new).hash(&mut hasher);
-            }
-            self.dead.hash(&mut hasher);
-            self.deadlines.hash(&mut hasher);
-            *half = hasher.finish();
-        }
-        u128::from(halves[0]) << 64 | u128::from(halves[1])
-    }
-}
-
-fn loaded(record: Option<Vec<u8>>) -> Loaded {
-    record.map_or(Loaded::Absent, Loaded::Found)
 }

@@ -90,7 +90,8 @@ fn core_and_model_agree_on_everything_that_a_user_can_see() {
 
 #[test]
 fn a_store_that_does_not_compare_is_found_out() {
-    for bug in StoreBug::ALL {
+    // No power fails here.
+    for bug in StoreBug::ALL.into_iter().filter(|bug| *bug != StoreBug::NothingDurable) {
         let found = (0..DEFAULT_CASES).find(|number| run(&of(1, *number), Some(bug), &mut Tally::new()).is_err());
         assert!(found.is_some(), "{bug:?}");
     }

@@ -1,0 +1,343 @@
+//! One exchange of a world: what it is to ask, and all that ever came into it from outside.
+//!
+//! An exchange of the core cannot be cloned, and need not be: it is a pure function of what came in. So what is kept here
+//! is the list of inputs, and the exchange is made anew from it at each step, always twice. That it comes out the same each
+//! time is itself one of the claims. A search remembers what came out and makes a part of it anew now and then.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use coatroom_core::staged::{Staged, Waiting};
+use coatroom_core::{Change, Error, Event, Handle, Kind, Loaded, Rules, State, Swap, Timestamp};
+
+use crate::browser::{Id, NAMES, key_number};
+use crate::fold::Fold;
+use crate::ops::Op;
+use crate::record::Front;
+use crate::rng::Fixed;
+
+/// Stored bytes.
+pub type Bytes = Arc<[u8]>;
+
+/// What a node serves by, and the numbers of the keys in its ring.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    pub rules: Arc<Rules>,
+    pub numbers: Vec<u16>,
+}
+
+/// Who asks for what, where.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Script {
+    pub browser: usize,
+    pub ops: Vec<Op>,
+    pub node: usize,
+    /// The very request of that exchange again, sent by something on the way.
+    pub repeats: Option<usize>,
+    /// Asked only once that exchange is over for the browser.
+    pub after: Option<usize>,
+}
+
+/// All that ever came into an exchange from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    pub header: Arc<str>,
+    /// Which of its rings the node had at opening.
+    pub ring: usize,
+    pub opened_at: u64,
+    pub loads: Vec<Option<Bytes>>,
+    pub closed_at: u64,
+    pub said: Vec<Said>,
+}
+
+/// What the store said to a swap.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Said {
+    Saved,
+    Conflicted(Option<Bytes>),
+    Reloaded(Option<Bytes>),
+}
+
+/// One thing that comes in.
+#[derive(Clone, Debug, Hash)]
+pub enum Input {
+    Request { header: Arc<str>, sent_at: u64, ring: usize, at: u64 },
+    Loaded(Option<Bytes>),
+    Closed(u64),
+    Said(Said),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    Idle,
+    Sent,
+    Loading,
+    Open,
+    Saving,
+    /// A swap is out, and no answer came.
+    Uncertain,
+    Answered,
+    Delivered,
+    /// The node stopped in the middle of it, or its response was lost.
+    Crashed,
+}
+
+/// What the handler saw.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Opened {
+    pub live: Option<Id>,
+    pub kind: Kind,
+    pub principal: Option<String>,
+    pub state: Option<State>,
+    pub events: Vec<Event>,
+    /// The ids that were looked up, with what was found.
+    pub looked_up: Vec<(Kind, Id, Option<Front>)>,
+}
+
+/// How the exchange ended.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answer {
+    pub error: Option<Error>,
+    pub cookies: Vec<String>,
+    pub handle: Option<Handle>,
+    pub written: Vec<Change>,
+    pub events: Vec<Event>,
+}
+
+impl Answer {
+    /// Whether it left open what the store holds.
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self.error, Some(Error::Unknown | Error::Unavailable | Error::Busy | Error::NoRandomness))
+    }
+}
+
+/// What an exchange asked to be written, and what it was told of that.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Wish {
+    /// Where in its calls the wished begins: what was taken back is not wished.
+    pub from: usize,
+    /// In which session it was told that this is done.
+    pub acknowledged_at: Option<Handle>,
+    /// It was told that nothing was written.
+    pub is_refused: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub number: usize,
+    pub script: Arc<Script>,
+    pub inputs: Inputs,
+    pub phase: Phase,
+    /// The cookies of the request, and when it was sent where that matters.
+    pub sent: (Arc<str>, u64),
+    pub opened: Option<Arc<Opened>>,
+    /// The handle of the record that it waits for.
+    pub load: Option<Handle>,
+    pub swap: Option<Arc<Swap>>,
+    pub answer: Option<Arc<Answer>>,
+    pub wish: Wish,
+    /// Fingerprint of all that came in.
+    pub history: u128,
+    /// Fingerprint of the cookies told.
+    pub told: u128,
+    /// Whether the swap that it wants holds a secret that was presented to it.
+    pub leaks: bool,
+}
+
+/// What an exchange comes to, as far as anything outside can see.
+#[derive(PartialEq, Debug)]
+struct Outcome {
+    waiting: Waiting,
+    swap: Option<Swap>,
+    opened: Option<Opened>,
+    answer: Option<Answer>,
+}
+
+impl Exchange {
+    pub fn new(number: usize, script: Script) -> Self {
+        let history = Fold::of(&(number, &script));
+        let wish = Wish { from: first_wished(&script.ops), ..Wish::default() };
+        Self {
+            number,
+            script: Arc::new(script),
+            inputs: Inputs::default(),
+            phase: Phase::Idle,
+            sent: ("".into(), 0),
+            opened: None,
+            load: None,
+            swap: None,
+            answer: None,
+            wish,
+            history,
+            told: 0,
+            leaks: false,
+        }
+    }
+
+    /// The ops that it wants to be written, if it comes to that.
+    pub fn wished(&self) -> &[Op] {
+        &self.script.ops[self.wish.from..]
+    }
+
+    /// What its clock said last, raised to what the session it opened had seen.
+    pub fn latest_clock(&self) -> u64 {
+        let front = self.opened.as_ref().filter(|opened| opened.live.is_some());
+        let seen = front.and_then(|opened| opened.looked_up.last()?.2.as_ref()).map_or(0, |front| front.seen);
+        self.inputs.opened_at.max(self.inputs.closed_at).max(seen)
+    }
+
+    /// The fingerprint once this input has come in as well.
+    pub fn history_with(&self, input: &Input) -> u128 {
+        Fold::of(&(self.history, input))
+    }
+
+    /// This exchange after one more input; nothing when the same inputs come to different things.
+    pub fn after(&self, input: Input, ring: &Ring) -> Option<Self> {
+        let mut next = Self { history: self.history_with(&input), ..self.clone() };
+        match input {
+            Input::Request { header, sent_at, ring, at } => {
+                next.sent = ("".into(), sent_at);
+                (next.inputs.header, next.inputs.ring, next.inputs.opened_at) = (header, ring, at);
+            }
+            Input::Loaded(record) => next.inputs.loads.push(record),
+            Input::Closed(at) => next.inputs.closed_at = at,
+            Input::Said(said) => next.inputs.said.push(said),
+        }
+        let outcome = next.outcome(ring);
+        if outcome != next.outcome(ring) {
+            return None;
+        }
+        next.phase = match outcome.waiting {
+            Waiting::Load(_) => Phase::Loading,
+            Waiting::Handler => Phase::Open,
+            Waiting::Swap => Phase::Saving,
+            Waiting::Done | Waiting::Failed | Waiting::Away => Phase::Answered,
+        };
+        next.load = if let Waiting::Load(handle) = outcome.waiting { Some(handle) } else { None };
+        next.swap = outcome.swap.map(Arc::new);
+        let new = next.swap.as_ref().and_then(|swap| swap.new.as_deref()).unwrap_or_default();
+        let mut presented = NAMES.iter().filter_map(|(_, kind)| Id::in_header(&next.inputs.header, *kind));
+        next.leaks = presented.any(|id| id.is_in(new));
+        next.opened = outcome.opened.map(Arc::new).or(next.opened);
+        if let Some(answer) = outcome.answer {
+            next.told = Fold::of(&answer.cookies);
+            next.answer = Some(Arc::new(answer));
+            next.wish = next.fulfilled();
+        }
+        Some(next)
+    }
+
+    /// Whether it is made anew from its inputs as it is remembered.
+    pub fn is_reproducible(&self, ring: &Ring) -> bool {
+        let again = self.outcome(ring);
+        let known = Outcome {
+            waiting: again.waiting,
+            swap: self.swap.as_deref().cloned(),
+            opened: self.opened.as_deref().cloned().filter(|_| again.opened.is_some()),
+            answer: self.answer.as_deref().cloned(),
+        };
+        again == known
+    }
+
+    /// Makes the exchange anew from its inputs.
+    pub fn rebuild(&self, ring: &Ring) -> Staged {
+        let inputs = &self.inputs;
+        let at = Timestamp::from_unix_ms(inputs.opened_at);
+        let mut staged = Staged::from(ring.rules.open(inputs.header.as_bytes(), at));
+        for load in &inputs.loads {
+            staged.found(loaded(load.as_ref())).unwrap();
+        }
+        if inputs.closed_at > 0 {
+            let session = staged.session().unwrap();
+            self.script.ops.iter().for_each(|op| op.apply(session, self.number));
+            let mut rng = Fixed::new(1 + self.number as u64);
+            staged.close(Timestamp::from_unix_ms(inputs.closed_at), &mut rng).unwrap();
+            for said in &inputs.said {
+                match said {
+                    Said::Saved => staged.saved(),
+                    Said::Conflicted(record) => staged.conflicted(record.as_deref().map(<[u8]>::to_vec)),
+                    Said::Reloaded(record) => staged.reloaded(loaded(record.as_ref())),
+                }
+                .unwrap();
+            }
+        }
+        staged
+    }
+
+    fn outcome(&self, ring: &Ring) -> Outcome {
+        let mut staged = self.rebuild(ring);
+        let waiting = staged.waiting();
+        let opened = (waiting == Waiting::Handler).then(|| self.opened(&mut staged, ring));
+        let answer = match (staged.reply(), staged.failure()) {
+            (Ok(reply), _) => Some(Answer {
+                error: None,
+                cookies: reply.set_cookies().map(str::to_owned).collect(),
+                handle: reply.trace().handle,
+                written: reply.trace().written.clone(),
+                events: reply.trace().events.clone(),
+            }),
+            (_, Ok(failure)) => Some(Answer {
+                error: Some(failure.error),
+                cookies: Vec::new(),
+                handle: None,
+                written: Vec::new(),
+                events: failure.events.clone(),
+            }),
+            _ => None,
+        };
+        Outcome { waiting, swap: staged.swap().ok().cloned(), opened, answer }
+    }
+
+    fn opened(&self, staged: &mut Staged, ring: &Ring) -> Opened {
+        let session = staged.session().unwrap();
+        let inputs = &self.inputs;
+        let ids = [Kind::Login, Kind::Visitor].into_iter().filter_map(|kind| {
+            let id = Id::in_header(&inputs.header, kind)?;
+            ring.numbers.contains(&key_number(&inputs.header, kind)?).then_some((kind, id))
+        });
+        let found = |load: &Option<Bytes>| load.as_deref().and_then(Front::read);
+        let looked_up: Vec<_> = ids.zip(&inputs.loads).map(|((kind, id), load)| (kind, id, found(load))).collect();
+        let live = session.is_live();
+        let last = looked_up.last().filter(|_| live);
+        Opened {
+            live: last.map(|(_, id, _)| id.clone()),
+            kind: last.map_or(Kind::Visitor, |last| last.0),
+            principal: session.principal().map(|principal| principal.name().to_owned()),
+            state: session.state(),
+            events: session.trace().events,
+            looked_up,
+        }
+    }
+
+    fn fulfilled(&self) -> Wish {
+        let ops = &self.script.ops[..];
+        let after_last = |wanted: fn(&Op) -> bool| ops.iter().rposition(wanted).map_or(0, |at| at + 1);
+        let answer = self.answer.as_deref();
+        let mut from = first_wished(ops);
+        if let (Some(opened), Some(answer)) = (&self.opened, answer)
+            && opened.live.is_some()
+            && answer.written.contains(&Change::Created)
+        {
+            // A login that had to start afresh takes along only what followed it, and of a logout what followed that.
+            let logout = after_last(|op| *op == Op::Logout);
+            from = if logout > 0 { logout } else { from.max(after_last(|op| matches!(op, Op::Login(_)))) };
+        }
+        let writes =
+            ops[from..].iter().any(|op| matches!(op, Op::Add | Op::Update | Op::Set(_))) && self.opened.is_some();
+        let done = answer.filter(|answer| answer.error.is_none() && writes);
+        Wish {
+            from,
+            acknowledged_at: done.and_then(|answer| answer.handle),
+            is_refused: answer.is_some_and(|answer| answer.error.is_some_and(|error| error != Error::Unknown)),
+        }
+    }
+}
+
+/// Nothing before the last change of mind is wished.
+fn first_wished(ops: &[Op]) -> usize {
+    ops.iter().rposition(|op| matches!(op, Op::Logout | Op::Discard)).map_or(0, |at| at + 1)
+}
+
+fn loaded(record: Option<&Bytes>) -> Loaded {
+    record.map_or(Loaded::Absent, |record| Loaded::Found(record.to_vec()))
+}
