@@ -1,7 +1,7 @@
 //! What a commit meets that was not there when its exchange was opened.
 
-use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Concurrency, Error, ID_CHARS, KeyError, KeyRing, Rotation, Session, Settings};
+use coatroom_core::staged::Staged;
+use coatroom_core::{Concurrency, Error, Rotation, Session, Settings};
 use coatroom_tests::house::{House, login, set};
 use coatroom_tests::record::Front;
 use coatroom_tests::scenarios::settings;
@@ -118,23 +118,4 @@ fn what_was_created_is_in_the_trace_of_the_reply() {
     assert_eq!((trace.handle, trace.generation), (Some(made), Some(0)));
     assert_eq!(trace.absolute_left, Some(settings().absolute));
     assert_eq!(trace.idle_left, settings().idle);
-}
-
-#[test]
-// spec: ID-3 a335, KEY-1 d259
-fn an_id_or_a_key_counts_only_as_it_was_written() {
-    // Foreign characters that the decoder reads as the bits of others.
-    let text = id(5);
-    for at in 0..ID_CHARS {
-        for foreign in ["!", "=", "+", "/", "[", "`", "{", "@", ":", ",", ".", "^", "~", "\u{7f}"] {
-            let staged = open(&rules(settings()), &[&text[..at], foreign, &text[at + 1..]].concat(), b"", NOW);
-            assert!(matches!(staged.waiting(), Waiting::Handler), "{foreign} at {at}");
-        }
-    }
-    let key = |end: &str| KeyRing::parse(&format!("1:{}{end}", "A".repeat(42))).err();
-    assert_eq!(key("A"), None);
-    // Bits after the last byte of a text that is one, and two, characters short of a group.
-    for end in ["B", "C", "AAAB", "AAB", "AAAAB"] {
-        assert_eq!(key(end), Some(KeyError::Malformed { position: 1 }), "{end}");
-    }
 }

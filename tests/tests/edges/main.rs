@@ -8,3 +8,4 @@ mod handler;
 mod names;
 mod records;
 mod stages;
+mod wire;
