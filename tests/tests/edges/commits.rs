@@ -1,7 +1,7 @@
 //! What a commit meets that was not there when its exchange was opened.
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Concurrency, Error, Rotation, Session, Settings};
+use coatroom_core::{Concurrency, Error, Kind, Loaded, Rotation, Session, Settings};
 use coatroom_tests::house::{House, login, set};
 use coatroom_tests::record::Front;
 use coatroom_tests::scenarios::settings;
@@ -118,4 +118,36 @@ fn what_was_created_is_in_the_trace_of_the_reply() {
     assert_eq!((trace.handle, trace.generation), (Some(made), Some(0)));
     assert_eq!(trace.absolute_left, Some(settings().absolute));
     assert_eq!(trace.idle_left, settings().idle);
+}
+
+#[test]
+// spec: WRITE-13 2f77
+fn a_create_that_meets_a_record_goes_on_under_another_handle() {
+    let mut house = House::new(settings());
+    let mut staged = house.open();
+    set(staged.session().unwrap(), "a", 1);
+    let mut staged = house.close(staged);
+    let taken = staged.swap().unwrap().handle;
+    staged.conflicted(Some(Sheet::login().bytes())).unwrap();
+    assert_ne!(staged.swap().unwrap().handle, taken);
+    house.drive(staged).unwrap();
+}
+
+#[test]
+// spec: WRITE-12 8880
+fn a_write_in_doubt_over_a_store_that_does_not_answer_is_unknown() {
+    let mut staged = logged_in();
+    set(staged.session().unwrap(), "a", 2);
+    close(&mut staged, NOW);
+    staged.reloaded(Loaded::Unavailable).unwrap();
+    assert_eq!(staged.failure().unwrap().error, Error::Unknown);
+}
+
+#[test]
+fn what_is_removed_is_gone_and_what_is_beside_it_stays() {
+    let mut house = House::logged_in(settings());
+    house.run(|session| ["a", "b", "c"].iter().for_each(|key| set(session, key, 1))).unwrap();
+    house.run(|session| ["b", "never"].iter().for_each(|key| session.remove(key))).unwrap();
+    let values = ["a", "b", "c", "never"].map(|key| house.value(Kind::Login, key).is_some());
+    assert_eq!(values, [true, false, true, false]);
 }
