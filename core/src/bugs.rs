@@ -32,6 +32,8 @@ bugs! {
     DoubledNameCounts,
     /// An id counts without a genuine tag, and random cookies reach the store.
     TagUnchecked,
+    /// A comparison of secrets stops at the first byte that differs.
+    EarlyExitCompare,
     /// Any secret opens the session of its handle.
     DigestUnchecked,
     /// An id that was never issued ends the session.

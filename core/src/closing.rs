@@ -327,11 +327,12 @@ impl Save {
 
     // spec: WRITE-2 c432, WRITE-10 195a, WRITE-11 5aef, WRITE-12 8880, WRITE-13 2f77, CLAIM-3 4985
     fn settle(mut self, loaded: Loaded) -> Closing {
-        if let Task::Create(_) = self.work.task {
+        let met = if let Task::Create(_) = self.work.task {
             // A refused or unknown create may be somebody's, or half ours: never again under that handle.
             let Some(creates) = self.closer.creates.checked_add(1) else { return self.closer.fail(Error::Busy) };
             self.closer.creates = if planted(Bug::CreateAgain) { self.closer.creates } else { creates };
             self.closer.uncertain_since = None;
+            None
         } else {
             let current = match self.closer.exchange.read(self.work.swap.handle, loaded) {
                 Err(error) => return Closing::Failed(self.fail(error)),
@@ -346,8 +347,9 @@ impl Save {
             // The version has moved on without us, so the attempt in doubt can no longer take place.
             let moved_on = |since: &u64| current.as_ref().is_some_and(|record| record.head.version > *since);
             self.closer.uncertain_since = self.closer.uncertain_since.filter(|since| !moved_on(since));
-            self.work.task.meets(current);
-        }
+            current
+        };
+        self.work.task.meets(met);
         self.closer.tasks.push_front(self.work.task);
         self.closer.go_on()
     }

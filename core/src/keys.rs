@@ -11,6 +11,7 @@ use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use crate::base64url;
+use crate::bugs::{Bug, planted};
 
 /// Bytes of the tag that proves an id to be ours.
 pub(crate) const TAG_BYTES: usize = 16;
@@ -146,6 +147,9 @@ pub(crate) fn cut_tag(key: &Hmac<Sha256>, bytes: &[u8]) -> [u8; TAG_BYTES] {
 // spec: ID-6 0632
 pub(crate) fn is_same<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
     const { assert!(N.is_multiple_of(8), "compares whole words") };
+    if planted(Bug::EarlyExitCompare) {
+        return a.iter().zip(b).all(|(a, b)| a == b);
+    }
     let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
     let same = words.fold(Choice::from(1), |same, (a, b)| same & u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b)));
     bool::from(same)

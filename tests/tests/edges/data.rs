@@ -9,7 +9,7 @@ use coatroom_tests::ops::adder;
 use coatroom_tests::record::data;
 use coatroom_tests::scenarios::settings;
 
-use crate::forge::{NOW, Sheet, close, id, logged_in, nobody, open, open_header, rules, written};
+use super::forge::{NOW, Sheet, close, id, logged_in, nobody, open, open_header, rules, written};
 
 fn values(staged: Staged) -> BTreeMap<String, Value> {
     data(&written(staged).unwrap())

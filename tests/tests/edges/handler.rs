@@ -9,7 +9,7 @@ use coatroom_core::{
 use coatroom_tests::ops::adder;
 use coatroom_tests::scenarios::settings;
 
-use crate::forge::{
+use super::forge::{
     NOW, Previous, SECOND, Sheet, close, digest, handle, id, logged_in, nobody, open, open_header, rules, secret,
     written,
 };

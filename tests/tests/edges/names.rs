@@ -4,9 +4,14 @@ use std::collections::BTreeSet;
 
 use coatroom_core::lifecycle::{Effect, Input};
 use coatroom_core::value::ValueError;
-use coatroom_core::{Cause, Change, CookieError, Error, Event, KeyError, Kind, Loaded, PolicyError, Remedy, State};
+use coatroom_core::{
+    Cause, Change, Closing, CookieError, Error, Event, KeyError, Kind, Loaded, Opening, PolicyError, Remedy, State,
+    Timestamp,
+};
+use coatroom_tests::rng::Fixed;
+use coatroom_tests::scenarios::settings;
 
-use crate::forge::handle;
+use super::forge::{NOW, Sheet, handle, id, logged_in, rules};
 
 #[test]
 fn every_error_has_its_code_its_status_and_a_sentence_of_its_own() {
@@ -166,4 +171,30 @@ fn the_twenty_cells_of_the_life_of_an_id_are_these() {
 fn a_loaded_record_prints_its_size_and_nothing_of_itself() {
     let loaded = [Loaded::Found(vec![171; 4]), Loaded::Absent, Loaded::Unavailable];
     assert_eq!(loaded.map(|loaded| format!("{loaded:?}")), ["Found(4)", "Absent", "Unavailable"]);
+}
+
+#[test]
+// spec: SEC-1 89db
+fn every_stage_prints_what_it_is_and_no_secret() {
+    let rules = rules(settings());
+    let header = format!("__Host-id={}", id(5));
+    let Opening::Load(load) = rules.open(header.as_bytes(), Timestamp::from_unix_ms(NOW)) else { panic!("an id") };
+    let name = handle();
+    assert_eq!(format!("{load:?}"), format!("Load({name})"));
+    let Opening::Ready(mut session) = load.found(Loaded::Found(Sheet::login().bytes())) else { panic!("found") };
+    assert_eq!(format!("{session:?}"), format!("Session {{ state: Some(Active), handle: Some({name}), .. }}"));
+    let principal = format!("{:?}", session.principal().unwrap());
+    assert!(principal.contains("alice") && principal.contains(r#"["editor", "user"]"#), "{principal}");
+    session.set("a", 2).unwrap();
+    let Closing::Save(save) = session.close(Timestamp::from_unix_ms(NOW), &mut Fixed::new(5)) else {
+        panic!("a write")
+    };
+    let bytes = save.swap().new.as_ref().unwrap().len();
+    let (swap, text) = (format!("{:?}", save.swap()), format!("{save:?}"));
+    assert!(swap.starts_with(&format!("Swap {{ handle: {name}, expected: Some(")), "{swap}");
+    assert!(swap.ends_with(&format!("bytes: Some({bytes}), .. }}")), "{swap}");
+    assert_eq!(text, format!("Save({swap})"));
+    let Closing::Done(reply) = save.saved() else { panic!("one write") };
+    assert!(format!("{reply:?}").starts_with("Reply { set_cookies: 0, touched: true, trace: Trace {"), "{reply:?}");
+    assert_eq!(format!("{:?}", logged_in()), "Staged(Handler)");
 }

@@ -5,7 +5,7 @@ use coatroom_core::{Cause, Change, Error, Event, Handle, Loaded, Rotation, Setti
 use coatroom_tests::record::Front;
 use coatroom_tests::scenarios::settings;
 
-use crate::forge::{
+use super::forge::{
     NOW, Previous, SECOND, Sheet, close, digest, handle, id, id_with, open, open_header, rules, secret,
 };
 

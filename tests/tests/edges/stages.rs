@@ -5,7 +5,7 @@ use coatroom_core::{Error, Loaded, Timestamp};
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::scenarios::settings;
 
-use crate::forge::{NOW, Sheet, close, handle, id, open, rules};
+use super::forge::{NOW, Sheet, close, handle, id, open, rules};
 
 const CALLS: [&str; 11] =
     ["found", "session", "close", "swap", "saved", "conflicted", "reloaded", "gave_up", "reply", "failure", "take"];
