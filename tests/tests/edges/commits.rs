@@ -176,3 +176,24 @@ fn a_conflict_with_a_record_of_a_newer_format_writes_nothing() {
     staged.conflicted(Some(Sheet { format: 2, ..Sheet::login() }.bytes())).unwrap();
     assert_eq!(staged.failure().unwrap().error, Error::Unavailable);
 }
+
+#[test]
+// spec: WRITE-6 b7e4
+fn strictness_counts_from_where_it_was_asked_for() {
+    for (early, refused) in [(true, None), (false, Some(Error::Conflict))] {
+        let mut staged = logged_in();
+        let session = staged.session().unwrap();
+        if early {
+            drop(session.get("a"));
+        }
+        session.strict();
+        if !early {
+            drop(session.get("a"));
+        }
+        set(session, "b", 2);
+        close(&mut staged, NOW);
+        let other = Sheet { version: 10, commits: [2; 32], data: b"\xa1\x61a\x02", ..Sheet::login() };
+        staged.conflicted(Some(other.bytes())).unwrap();
+        assert_eq!(staged.failure().ok().map(|failure| failure.error), refused);
+    }
+}
