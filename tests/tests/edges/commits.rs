@@ -151,3 +151,28 @@ fn what_is_removed_is_gone_and_what_is_beside_it_stays() {
     let values = ["a", "b", "c", "never"].map(|key| house.value(Kind::Login, key).is_some());
     assert_eq!(values, [true, false, true, false]);
 }
+
+#[test]
+fn a_touch_that_is_given_up_costs_nothing_and_another_write_does() {
+    let waits = || open(&rules(settings()), &id(5), &Sheet { seen: NOW - 60_000, ..Sheet::login() }.bytes(), NOW);
+    let mut touch = waits();
+    close(&mut touch, NOW);
+    assert!(touch.swap().is_ok(), "a touch is due");
+    touch.gave_up(Error::Busy).unwrap();
+    assert_eq!(touch.reply().unwrap().trace().written, []);
+    let mut write = waits();
+    set(write.session().unwrap(), "a", 2);
+    close(&mut write, NOW);
+    write.gave_up(Error::Busy).unwrap();
+    assert_eq!(write.failure().unwrap().error, Error::Busy);
+}
+
+#[test]
+// spec: REC-3 e864
+fn a_conflict_with_a_record_of_a_newer_format_writes_nothing() {
+    let mut staged = logged_in();
+    set(staged.session().unwrap(), "a", 2);
+    close(&mut staged, NOW);
+    staged.conflicted(Some(Sheet { format: 2, ..Sheet::login() }.bytes())).unwrap();
+    assert_eq!(staged.failure().unwrap().error, Error::Unavailable);
+}
