@@ -418,7 +418,8 @@ impl Exchange {
     pub fn met(&mut self, model: &Model, in_doubt: bool) {
         let (Some(attempt), Some(task)) = (&self.attempt, &mut self.task) else { return };
         if in_doubt {
-            self.unsure = self.unsure.or(attempt.believed.as_ref().map(|believed| believed.writers.len()));
+            let based_on = attempt.believed.as_ref().map(|believed| believed.writers.len());
+            self.unsure = [self.unsure, based_on].into_iter().flatten().min();
         }
         if let Task::Create(_) = task {
             self.creates += 1;
