@@ -4,19 +4,24 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RULES := --config ffi-python/pyproject.toml
+SCRIPTS := fuzz/run tests/bugs/run scripts/assure/ledger scripts/assure/mutants spec/traces spec/model/check spec/proof
 SHOP_DB ?= $(VENV)/shop.db
 PORT ?= 8000
 
 WHEEL_SOURCES := Cargo.toml Cargo.lock $(shell find core store ffi-python -path '*/target' -prune -o \
 	\( -name '*.rs' -o -name '*.toml' -o -path '*/python/coatroom/*.py*' -o -name py.typed \) -type f -print)
 
-.PHONY: demo test test-rust test-bugs test-no-std test-python test-apps venv spec bench bench-python hammer fmt
+.PHONY: demo test assure test-rust test-bugs test-proof test-fuzz test-no-std test-python test-apps venv spec bench bench-python hammer fmt
 
 demo: venv ## The shop on http://127.0.0.1:8000, with SQLite
 	$(BIN)/python ffi-python/examples/shop --port $(PORT) --db $(SHOP_DB)
 
-test: test-rust test-bugs test-no-std test-python test-apps ## Everything
+test: test-rust test-bugs test-proof test-fuzz test-no-std test-python test-apps ## Everything
 	@echo "all tests passed"
+
+assure: ## The long checks, step after step, each into spec/ledger.csv; STEPS="search fuzz" for some of them
+	scripts/assure/all $(STEPS)
 
 test-rust:
 	cargo fmt --all --check
@@ -24,17 +29,25 @@ test-rust:
 	cargo test --workspace --quiet
 	spec/check
 
-test-bugs: ## The planted defects: the checkers must find every one
-	RUSTFLAGS='--cfg coatroom_bugs' cargo test --quiet -p coatroom-tests --target-dir target/bugs --test bugs
+test-bugs: ## The planted defects: two checkers must find each
+	tests/bugs/run
+
+test-proof: ## Z3 and Coq
+	spec/proof/check --install
+
+test-fuzz: ## A minute for all targets together; their corpora are replayed by test-rust
+	fuzz/run --total 60
 
 test-no-std:
 	tests/no_std/check
 
 test-python: venv
-	$(BIN)/ruff check ffi-python tests
-	$(BIN)/ruff format --check ffi-python tests
+	$(BIN)/ruff check $(RULES) ffi-python tests $(SCRIPTS)
+	$(BIN)/ruff format --check $(RULES) ffi-python tests $(SCRIPTS)
 	cd ffi-python/python && ../../$(BIN)/mypy --config-file ../pyproject.toml coatroom
 	$(BIN)/mypy --config-file ffi-python/pyproject.toml ffi-python/tests ffi-python/benches
+	for script in fuzz/run tests/bugs/run scripts/assure/ledger scripts/assure/mutants; do \
+		MYPYPATH=scripts/assure $(BIN)/mypy --config-file ffi-python/pyproject.toml $$script || exit 1; done
 	cd ffi-python/examples && ../../$(BIN)/mypy --config-file ../pyproject.toml -p shop
 	cd tests/apps && ../../$(BIN)/mypy --config-file ../../ffi-python/pyproject.toml *.py
 	$(BIN)/python -m mypy.stubtest coatroom._native
@@ -74,5 +87,5 @@ hammer: venv ## Ten minutes of damaged cookies against the conformance apps
 
 fmt:
 	cargo fmt --all
-	$(BIN)/ruff format ffi-python tests
-	$(BIN)/ruff check --fix ffi-python tests
+	$(BIN)/ruff format $(RULES) ffi-python tests $(SCRIPTS)
+	$(BIN)/ruff check $(RULES) --fix ffi-python tests $(SCRIPTS)

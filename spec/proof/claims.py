@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import z3
-
 import world as w
+import z3
 from world import SKEW, Defects, Expr, Judge, State, View, generation
 
 SORTS = {"e": w.Exchange, "a": w.Attempt, "i": w.Id}

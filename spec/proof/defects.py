@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import z3
-
 import induct
+import z3
 from claims import INVARIANTS
 from runs import CONFIRM, LOGIN, ROTATE, SHOWN, UNKNOWN, VISITOR, others, play, steps
 from world import Defects

@@ -11,12 +11,11 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import z3
-
 import closing  # noqa: F401  more steps
 import support  # noqa: F401  more invariants
 import swapping  # noqa: F401  more steps
 import world as w
+import z3
 from claims import INVARIANTS, SORTS, Invariant
 from transitions import TRANSITIONS, Step, Transition
 from world import Defects, Expr, State

@@ -6,10 +6,9 @@ everything else. Each state of such a run is one of those that the invariants ar
 
 from __future__ import annotations
 
-import z3
-
 import induct
 import world as w
+import z3
 from transitions import Step
 from world import Attempt, Defects, Exchange, Expr, Id
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import z3
-
 import world as w
+import z3
 from claims import active, at_work, implies, invariant, of_disk_and_store
 from world import Defects, Expr, Judge, State, View, generation, owner
 

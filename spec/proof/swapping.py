@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import z3
-
 import world as w
+import z3
 from transitions import FALSE, TRUE, Step, matches, transition, wrote
 from world import GRACE, Attempt, Defects, Exchange, Expr, Judge, State, View, generation, owner
 

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import z3
-
 import world as w
+import z3
 from world import (
     GRACE,
     SKEW,
