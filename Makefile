@@ -42,8 +42,10 @@ test-no-std:
 	tests/no_std/check
 
 test-python: venv
-	$(BIN)/ruff check $(RULES) ffi-python tests $(SCRIPTS)
-	$(BIN)/ruff format --check $(RULES) ffi-python tests $(SCRIPTS)
+	$(BIN)/ruff check ffi-python tests
+	$(BIN)/ruff format --check ffi-python tests
+	$(BIN)/ruff check $(RULES) $(SCRIPTS)
+	$(BIN)/ruff format --check $(RULES) $(SCRIPTS)
 	cd ffi-python/python && ../../$(BIN)/mypy --config-file ../pyproject.toml coatroom
 	$(BIN)/mypy --config-file ffi-python/pyproject.toml ffi-python/tests ffi-python/benches
 	for script in fuzz/run tests/bugs/run scripts/assure/ledger scripts/assure/mutants; do \
@@ -87,5 +89,7 @@ hammer: venv ## Ten minutes of damaged cookies against the conformance apps
 
 fmt:
 	cargo fmt --all
-	$(BIN)/ruff format $(RULES) ffi-python tests $(SCRIPTS)
-	$(BIN)/ruff check $(RULES) --fix ffi-python tests $(SCRIPTS)
+	$(BIN)/ruff format ffi-python tests
+	$(BIN)/ruff check --fix ffi-python tests
+	$(BIN)/ruff format $(RULES) $(SCRIPTS)
+	$(BIN)/ruff check $(RULES) --fix $(SCRIPTS)
