@@ -28,6 +28,7 @@ test-rust:
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo test --workspace --quiet
 	spec/check
+	scripts/assure/ledger
 
 test-bugs: ## The planted defects: two checkers must find each
 	tests/bugs/run
