@@ -20,6 +20,10 @@ static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| mint::rules(|_| ()));
 
 const MOST: usize = 8;
 
+/// Where a record has the id of its newest commit, and those of the last four.
+const COMMIT: std::ops::Range<usize> = 10..18;
+const COMMITS: std::ops::Range<usize> = 10..42;
+
 /// Whatever a store says: nobody panics and every exchange comes to an end; an id opens nothing but a record that admits it;
 /// a record that cannot be read is not written over; what is swapped is based on what was shown last; no cookie names an id
 /// whose record was neither acknowledged nor shown; and no secret is in a record or in what is printed.
@@ -66,6 +70,8 @@ struct Exchange {
     opened_at: u64,
     /// Records that were acknowledged or shown, in this order.
     heard: Vec<(Handle, Vec<u8>)>,
+    /// Records that it wanted to be written.
+    wanted: Vec<(Handle, Vec<u8>)>,
     over: bool,
 }
 
@@ -89,8 +95,8 @@ impl Scene {
         }
         let ops = (0..choices.below(4)).map(|_| op(choices)).collect();
         let staged = Staged::from(RULES.open(header.as_bytes(), at(self.now)));
-        let heard = Vec::new();
-        self.exchanges.push(Exchange { staged, presented, ops, opened_at: self.now, heard, over: false });
+        let (heard, wanted) = (Vec::new(), Vec::new());
+        self.exchanges.push(Exchange { staged, presented, ops, opened_at: self.now, heard, wanted, over: false });
     }
 
     /// One step of an exchange; whether there was one.
@@ -120,6 +126,7 @@ impl Scene {
     fn swap(&mut self, number: usize, choices: &mut Choices<'_>) {
         let exchange = &mut self.exchanges[number];
         let swap = exchange.staged.swap().unwrap().clone();
+        exchange.wanted.extend(swap.new.clone().map(|new| (swap.handle, new)));
         let created = !exchange.presented.iter().any(|(_, claim)| claim.name() == swap.handle);
         let shown = exchange.heard.iter().rev().find(|(handle, _)| *handle == swap.handle);
         assert!(created || shown.is_some(), "a swap of what was never shown");
@@ -203,11 +210,21 @@ impl Scene {
         }
         let Ok(reply) = exchange.staged.reply() else { return };
         for (kind, claim) in checks::cookies(reply) {
-            let backed = exchange.heard.iter().any(|(handle, record)| {
+            let names = |(handle, record): &(Handle, Vec<u8>)| {
                 let Reading::Whole(whole) = Reading::of(record) else { return false };
                 let same = whole.generation == claim.generation && whole.digest == claim.digest();
                 *handle == claim.name() && same && whole.who.is_some() == (kind == Kind::Login)
-            });
+            };
+            // A store that shows an exchange its own commit id is believed, whatever else it has bent in that record.
+            let bent = |(handle, record): &&(Handle, Vec<u8>)| {
+                let commit = &record[COMMIT];
+                exchange.heard.iter().any(|(other, shown)| {
+                    let commits = shown.get(COMMITS).into_iter().flat_map(|commits| commits.chunks(8));
+                    other == handle && commits.into_iter().any(|shown| shown == commit)
+                })
+            };
+            let backed = exchange.heard.iter().any(names)
+                || exchange.wanted.iter().filter(|record| names(record)).any(|record| bent(&record));
             assert!(backed, "a cookie before the commit");
             self.ids.push((kind, claim));
         }
