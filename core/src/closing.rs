@@ -210,7 +210,8 @@ impl Closer {
                     self.draft.take(outcome);
                 }
                 Ok(Attempt::Instead(tasks, verdict)) => {
-                    // Only a record that moved on leads here, and a swap based on what it was cannot land any more.
+                    // The record moved on, and a swap based on what it was cannot land any more; or an end is in doubt,
+                    // and nothing else of this exchange was ever sent.
                     self.uncertain_since = None;
                     self.verdict = self.verdict.or(verdict);
                     tasks.into_iter().rev().for_each(|task| self.tasks.push_front(task));
