@@ -162,6 +162,7 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Closing::Save(save) => match self.send(&save).await {
                     Swapped::Done => {
                         trial = None;
+                        self.leave(&save).await;
                         save.saved()
                     }
                     Swapped::Entered(listed) => {
@@ -197,6 +198,16 @@ impl<S: Store, H: Host> Driver<S, H> {
             }
         }
         self.store.swap(save.swap()).await
+    }
+
+    /// Where the index is apart, the entry of a session that has ended goes now; if it does not, when somebody looks.
+    async fn leave(&self, save: &Save) {
+        let swap = save.swap();
+        if let Listing::Leave(principal) = &swap.listing
+            && !S::ENTERS_WITH_SWAP
+        {
+            let _when_somebody_looks = self.store.leave(principal, swap.handle).await;
+        }
     }
 
     /// Makes the entry of a login that was stored. Nobody is told of the login before that.

@@ -173,11 +173,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     async fn end(&self, handle: Handle, principal: Option<&str>, cause: Cause) -> Result<Reply, Refused> {
         let now = self.host().now();
-        let reply = self.change(self.rules().revoke(handle, principal, cause, now, &mut self.host().rng())?).await?;
-        if let Some(principal) = principal.filter(|_| !S::ENTERS_WITH_SWAP) {
-            let _next_time = self.store().leave(principal, handle).await;
-        }
-        Ok(reply)
+        self.change(self.rules().revoke(handle, principal, cause, now, &mut self.host().rng())?).await
     }
 
     async fn change(&self, by_handle: ByHandle) -> Result<Reply, Refused> {
