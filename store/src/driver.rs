@@ -211,6 +211,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Makes the entry of a login that was stored. Nobody is told of the login before that.
+    // spec: IDX-1 7e62
     async fn enter(&self, enter: Enter, entered: &mut Option<Entry>) -> Closing {
         let entry = enter.entry().clone();
         match self.persist(|| async { self.store.enter(&entry).await.map_err(|_| Unavailable) }).await {
@@ -229,6 +230,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Some of the sessions that fill the principal's share may be over: then there is room after all.
+    // spec: LIMIT-1 ba27
     async fn make_room(&self, save: Save, trial: &mut Trial) -> Closing {
         let entry = save.swap().listing.entry().filter(|_| !trial.has_made_room);
         let Some(entry) = entry.cloned() else { return save.full() };

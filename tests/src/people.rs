@@ -137,7 +137,7 @@ pub fn stories<S: Store>(store: &Arc<S>) {
     no_login_slips_through_a_revocation(store);
 }
 
-fn a_list_of_devices_shows_the_live_logins_of_one_principal<S: Store>(store: &Arc<S>) {
+pub fn a_list_of_devices_shows_the_live_logins_of_one_principal<S: Store>(store: &Arc<S>) {
     let desk = Desk::new(store, |_| ());
     let (mut phone, first) = desk.login("ann");
     desk.wait(MINUTE);
@@ -170,7 +170,7 @@ fn a_list_of_devices_shows_the_live_logins_of_one_principal<S: Store>(store: &Ar
     assert_eq!(desk.handles("nobody"), []);
 }
 
-fn one_session_is_revoked_by_its_owner_alone<S: Store>(store: &Arc<S>) {
+pub fn one_session_is_revoked_by_its_owner_alone<S: Store>(store: &Arc<S>) {
     let desk = Desk::new(store, |_| ());
     let ((mut phone, first), (mut laptop, second)) = (desk.login("ann"), desk.login("ann"));
     let revoke = |name: &str, handle| block_on(desk.driver.revoke(&desk.name(name), handle)).map_err(error);
@@ -194,7 +194,7 @@ fn one_session_is_revoked_by_its_owner_alone<S: Store>(store: &Arc<S>) {
     assert_eq!(desk.close(session, &mut laptop).err(), Some(Error::Ended));
 }
 
-fn all_others_or_all_are_revoked<S: Store>(store: &Arc<S>) {
+pub fn all_others_or_all_are_revoked<S: Store>(store: &Arc<S>) {
     let desk = Desk::new(store, |_| ());
     let mut browsers: Vec<_> = (0..5).map(|_| desk.login("ann")).collect();
     let (mut ben, _) = desk.login("ben");
@@ -210,7 +210,7 @@ fn all_others_or_all_are_revoked<S: Store>(store: &Arc<S>) {
     assert_eq!(block_on(desk.driver.revoke_all(&desk.name("ann"))).unwrap().ended, 0);
 }
 
-fn a_login_under_way_does_not_survive_a_revocation_of_all<S: Store>(store: &Arc<S>) {
+pub fn a_login_under_way_does_not_survive_a_revocation_of_all<S: Store>(store: &Arc<S>) {
     for opened_after in [None, Some(0), Some(SKEW), Some(SKEW + 1)] {
         let desk = Desk::new(store, |_| ());
         let mut browser = Browser::default();
@@ -234,7 +234,7 @@ fn a_login_under_way_does_not_survive_a_revocation_of_all<S: Store>(store: &Arc<
     }
 }
 
-fn a_login_right_after_its_own_revocation_stands<S: Store>(store: &Arc<S>) {
+pub fn a_login_right_after_its_own_revocation_stands<S: Store>(store: &Arc<S>) {
     let desk = Desk::new(store, |_| ());
     let (mut phone, _) = desk.login("ann");
     let reset = |others_too: bool| {
@@ -254,7 +254,7 @@ fn a_login_right_after_its_own_revocation_stands<S: Store>(store: &Arc<S>) {
     assert_eq!(reset(true).err(), Some(Error::Revoked), "somebody else's revocation counts");
 }
 
-fn a_limit_refuses_and_makes_room_for_what_is_over<S: Store>(store: &Arc<S>) {
+pub fn a_limit_refuses_and_makes_room_for_what_is_over<S: Store>(store: &Arc<S>) {
     let desk = Desk::new(store, |settings| settings.limit = Some(Limit { sessions: 2, beyond: Beyond::Refuse }));
     let (mut phone, _) = desk.login("ann");
     let (mut laptop, _) = desk.login("ann");
@@ -274,7 +274,7 @@ fn a_limit_refuses_and_makes_room_for_what_is_over<S: Store>(store: &Arc<S>) {
     assert_eq!(desk.login_with(&mut Browser::default(), "ann").err(), Some(Error::LimitReached));
 }
 
-fn a_limit_evicts<S: Store>(store: &Arc<S>) {
+pub fn a_limit_evicts<S: Store>(store: &Arc<S>) {
     for beyond in [Beyond::EvictOldest, Beyond::EvictIdlest] {
         let desk = Desk::new(store, |settings| settings.limit = Some(Limit { sessions: 2, beyond }));
         let (mut first, oldest) = desk.login("ann");
@@ -296,7 +296,7 @@ fn a_limit_evicts<S: Store>(store: &Arc<S>) {
     }
 }
 
-fn a_principal_gets_another_name<S: Store>(store: &Arc<S>) {
+pub fn a_principal_gets_another_name<S: Store>(store: &Arc<S>) {
     let desk = Desk::new(store, |_| ());
     let ((mut phone, first), (mut laptop, second)) = (desk.login("ann"), desk.login("ann"));
     let mut session = desk.open(&phone);
@@ -317,7 +317,7 @@ fn a_principal_gets_another_name<S: Store>(store: &Arc<S>) {
     assert!(!desk.is_in(&mut phone));
 }
 
-fn reuse_revokes_all_where_the_policy_says_so<S: Store>(store: &Arc<S>) {
+pub fn reuse_revokes_all_where_the_policy_says_so<S: Store>(store: &Arc<S>) {
     for reuse in [Reuse::Destroy, Reuse::RevokeAll] {
         let desk = Desk::new(store, |settings| settings.reuse = reuse);
         let ((mut phone, _), (mut laptop, _)) = (desk.login("ann"), desk.login("ann"));
@@ -338,7 +338,7 @@ fn reuse_revokes_all_where_the_policy_says_so<S: Store>(store: &Arc<S>) {
 
 /// CLAIM-8 under races: logins on two threads, a revocation of all on a third. The clock stands still meanwhile, so every
 /// login was opened before the revocation as far as clocks can tell: none works once all have returned.
-fn no_login_slips_through_a_revocation<S: Store>(store: &Arc<S>) {
+pub fn no_login_slips_through_a_revocation<S: Store>(store: &Arc<S>) {
     let desk = Desk::new(store, |_| ());
     let name = desk.name("ann");
     let (mut stood, mut barred) = (0, 0);
