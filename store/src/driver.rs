@@ -189,7 +189,8 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Sends a swap. Where the index is apart and limits how many sessions there are, the place is taken first.
     async fn send(&self, save: &Save) -> Swapped {
-        let entry = save.swap().listing.entry().filter(|entry| !S::ENTERS_WITH_SWAP && entry.at_most.is_some());
+        let entry =
+            save.swap().listing.entry().filter(|entry| !self.store.enters_with_swap() && entry.at_most.is_some());
         if let Some(entry) = entry {
             match self.store.enter(entry).await {
                 Ok(_) => {}
@@ -204,7 +205,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     async fn leave(&self, save: &Save) {
         let swap = save.swap();
         if let Listing::Leave(principal) = &swap.listing
-            && !S::ENTERS_WITH_SWAP
+            && !self.store.enters_with_swap()
         {
             let _when_somebody_looks = self.store.leave(principal, swap.handle).await;
         }

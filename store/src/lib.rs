@@ -83,7 +83,9 @@ impl core::fmt::Debug for Swapped {
 pub trait Store: Send + Sync {
     /// Whether index and record are written in one step, so that a swap answers [`Swapped::Entered`] itself. Otherwise
     /// the driver calls [`Store::enter`] after the swap, and also before it where the entry limits how many there are.
-    const ENTERS_WITH_SWAP: bool;
+    fn enters_with_swap(&self) -> bool {
+        true
+    }
 
     /// The record under `handle`.
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send;
@@ -189,8 +191,6 @@ impl From<Unavailable> for NotListed {
 pub struct Cursor(pub Vec<u8>);
 
 impl<E: Engine> Store for E {
-    const ENTERS_WITH_SWAP: bool = true;
-
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
         ready(Engine::load(self, handle))
     }
@@ -229,7 +229,9 @@ impl<E: Engine> Store for E {
 
 /// A store that several drivers share.
 impl<S: Store> Store for Arc<S> {
-    const ENTERS_WITH_SWAP: bool = S::ENTERS_WITH_SWAP;
+    fn enters_with_swap(&self) -> bool {
+        S::enters_with_swap(self)
+    }
 
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
         S::load(self, handle)

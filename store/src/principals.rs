@@ -102,7 +102,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             if device.principal != from {
                 continue;
             }
-            if !S::ENTERS_WITH_SWAP {
+            if !self.store().enters_with_swap() {
                 let (now, until) = (self.host().now(), device.deadline);
                 let entry = Entry { principal: to.to_owned(), handle, until, now, at_most: None };
                 let entered = self.persist(|| async { self.store().enter(&entry).await.map_err(|_| Unavailable) });

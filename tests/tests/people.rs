@@ -17,7 +17,9 @@ struct Apart {
 }
 
 impl Store for Apart {
-    const ENTERS_WITH_SWAP: bool = false;
+    fn enters_with_swap(&self) -> bool {
+        false
+    }
 
     async fn load(&self, handle: Handle) -> Loaded {
         Engine::load(&self.records, handle)
