@@ -315,6 +315,13 @@ impl Save {
         self.settle(current.map_or(Loaded::Absent, Loaded::Found))
     }
 
+    /// The swap was not sent, for the caller knows that the store holds this by now: another exchange of the same process
+    /// has just left it there.
+    // spec: WRITE-2 c432
+    pub fn overtaken(self, current: Vec<u8>) -> Closing {
+        self.settle(Loaded::Found(current))
+    }
+
     /// The outcome of the swap is unknown, and a load of the same handle gave this.
     // spec: WRITE-11 5aef
     pub fn reloaded(mut self, loaded: Loaded) -> Closing {
