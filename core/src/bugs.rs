@@ -80,6 +80,8 @@ bugs! {
     AnswerLate,
     /// A replaced id that was refused stays in the record.
     PreviousKept,
+    /// Whether a refused id is past its grace is asked of the record alone, not of the reading that found it so.
+    ForgottenByTheRecord,
     /// A logout by a replaced id in grace leaves its successor alone.
     LogoutSparesSuccessor,
     /// A logout ends the session that somebody else logged in to since.
@@ -112,6 +114,8 @@ bugs! {
     BlindRepeat,
     /// A record remembers one commit instead of four.
     OneCommitKept,
+    /// All attempts of one exchange leave the same stamp.
+    CommitIdReused,
     /// A create that was refused or unknown is tried again under its handle.
     CreateAgain,
     /// On a conflict the data is written back as it was read.

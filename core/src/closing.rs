@@ -14,7 +14,7 @@ use crate::bugs::{Bug, planted};
 use crate::codec::Stamp;
 use crate::cookie::Kind;
 use crate::error::Error;
-use crate::id::{Draws, Handle};
+use crate::id::{CommitId, Draws, Handle};
 use crate::opening::{Exchange, Failure, Loaded, Presence};
 use crate::plan::{Change, Privilege};
 use crate::policy::Policy;
@@ -84,6 +84,8 @@ pub(crate) struct Closer {
     pub(crate) exchange: Box<Exchange>,
     pub(crate) opened_at: Timestamp,
     pub(crate) draws: Draws,
+    /// Counts the swaps that went out.
+    attempts: u64,
     /// Counts the handles tried for a create.
     pub(crate) creates: u32,
     /// Whether a due touch is written.
@@ -99,7 +101,7 @@ pub(crate) struct Closer {
 impl Session {
     /// Closes the exchange at `now`, the second reading of the clock. Every random byte that a retry may need is drawn
     /// here, at most 40 of them.
-    // spec: TIME-6 8cae, WRITE-18 2fed, WRITE-20 620d, ID-8 4087
+    // spec: TIME-6 8cae, WRITE-18 2fed, WRITE-20 620d, ID-8 2cc6
     pub fn close<R: TryCryptoRng + ?Sized>(mut self, now: Timestamp, rng: &mut R) -> Closing {
         let opened_at = self.exchange.now;
         let rotation_due = self.rotation_due();
@@ -133,6 +135,7 @@ impl Session {
             exchange,
             opened_at,
             draws,
+            attempts: 0,
             creates: 0,
             touches: true,
             tasks,
@@ -203,6 +206,7 @@ impl Closer {
         while let Some(mut task) = self.tasks.pop_front() {
             match task.attempt(&self) {
                 Ok(Attempt::Swap(swap, outcome)) => {
+                    self.attempts = self.attempts.saturating_add(1);
                     return Closing::Save(Save { closer: self, work: Box::new(Work { task, swap, outcome }) });
                 }
                 Ok(Attempt::Nothing(outcome)) => {
@@ -242,14 +246,21 @@ impl Closer {
         }
     }
 
+    /// What the present attempt signs its record with.
+    // spec: WRITE-10 f98a
+    pub(crate) fn commit(&self) -> CommitId {
+        self.draws.commit.of_attempt(self.attempts)
+    }
+
     /// Whether this exchange wrote one of the last writes of the record.
-    // spec: WRITE-10 195a
+    // spec: WRITE-10 f98a
     fn wrote(&self, head: &Head) -> bool {
-        head.commits.contains(&self.draws.commit) && !planted(Bug::BlindRepeat)
+        let ours = |commit: &CommitId| commit.is_of(self.draws.commit, self.attempts);
+        head.commits.iter().any(ours) && !planted(Bug::BlindRepeat)
     }
 
     /// Whether so many writes came in between that an attempt of unknown outcome can no longer be recognised.
-    // spec: WRITE-11 5aef
+    // spec: WRITE-11 c612
     fn lost_track(&self, current: Option<&Record>) -> bool {
         let kept = u64::try_from(COMMITS_KEPT).unwrap_or(u64::MAX);
         self.uncertain_since
@@ -283,7 +294,7 @@ impl Save {
     }
 
     /// The outcome of the swap is unknown, and a load of the same handle gave this.
-    // spec: WRITE-11 5aef
+    // spec: WRITE-11 c612
     pub fn reloaded(mut self, loaded: Loaded) -> Closing {
         self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(2);
         // A store that lost writes may have gone back, so a later attempt may be based on less.
@@ -307,7 +318,7 @@ impl Save {
         self.closer.go_on()
     }
 
-    // spec: EVT-2 a367, WRITE-11 5aef
+    // spec: EVT-2 a367, WRITE-11 c612
     fn fail(self, error: Error) -> Failure {
         let error = if self.closer.uncertain_since.is_some() { Error::Unknown } else { error };
         let Closer { mut exchange, mut draft, .. } = *self.closer;
@@ -326,7 +337,7 @@ impl Save {
         self.closer.go_on()
     }
 
-    // spec: WRITE-2 c432, WRITE-10 195a, WRITE-11 5aef, WRITE-12 8880, WRITE-13 2f77, CLAIM-3 4985
+    // spec: WRITE-2 c432, WRITE-10 f98a, WRITE-11 c612, WRITE-12 8880, WRITE-13 2f77, CLAIM-3 4985
     fn settle(mut self, loaded: Loaded) -> Closing {
         let met = if let Task::Create(_) = self.work.task {
             // A refused or unknown create may be somebody's, or half ours: never again under that handle.

@@ -20,6 +20,8 @@ pub(crate) struct Reacting {
     pub(crate) handle: Handle,
     pub(crate) generation: u32,
     pub(crate) what: React,
+    /// The time that called for it. A record read since, of a store that lost writes, may know less.
+    pub(crate) found_at: Timestamp,
     pub(crate) current: Option<Box<Record>>,
 }
 
@@ -33,7 +35,7 @@ pub(crate) struct Ending {
 }
 
 impl Reacting {
-    // spec: ROT-7 52c0, TIME-5 3f66, TIME-8 c1bc, REUSE-1 3573, REUSE-2 b0f2
+    // spec: ROT-7 28ec, TIME-5 3f66, TIME-8 c1bc, REUSE-1 3573, REUSE-2 b0f2
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
@@ -51,7 +53,7 @@ impl Reacting {
             React::ForgetPrevious if self.is_past_grace(&record.head, now) && !planted(Bug::PreviousKept) => {
                 let mut head = record.head;
                 head.previous = None;
-                head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
+                head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
                 let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
                 let swap = swap(self.handle, Some(&record.head), &head, Some(new), true, closer.policy());
                 Ok(Attempt::Swap(swap, Outcome::default()))
@@ -60,8 +62,9 @@ impl Reacting {
         }
     }
 
-    // spec: ROT-7 52c0
+    // spec: ROT-7 28ec
     fn is_past_grace(&self, head: &Head, now: Timestamp) -> bool {
+        let now = if planted(Bug::ForgottenByTheRecord) { now } else { now.max(self.found_at) };
         let is_previous = self.generation.checked_add(1) == Some(head.current.generation);
         is_previous && matches!(head.previous.map(|previous| previous.phase), Some(Phase::Grace(until)) if now >= until)
     }
@@ -100,7 +103,7 @@ pub(crate) fn end(
 ) -> Result<Attempt, Error> {
     let mut ended = record.clone();
     ended.end(now, cause);
-    ended.head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
+    ended.head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
     let keep = !closer.policy().settings().tombstone.is_zero();
     let bytes = || codec::encode(&ended.head, ended.principal.as_ref(), &ended.client, ended.data.as_bytes());
     let swap = swap(

@@ -115,6 +115,7 @@ pub(crate) struct Reaction {
     pub(crate) generation: u32,
     pub(crate) record: Box<Record>,
     pub(crate) what: React,
+    pub(crate) found_at: Timestamp,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -322,7 +323,8 @@ impl Load {
     // spec: TIME-8 c1bc, REUSE-1 3573
     fn react(&mut self, record: Box<Record>, what: React) {
         let (handle, generation) = (self.id.handle, self.id.generation);
-        self.exchange.reactions.push(Reaction { handle, generation, record, what });
+        let found_at = self.exchange.now.max(record.head.seen_at);
+        self.exchange.reactions.push(Reaction { handle, generation, record, what, found_at });
     }
 
     /// The id opens nothing. After a dead login cookie the visitor cookie counts.

@@ -209,7 +209,7 @@ fn an_id_in_its_grace_logs_in_and_elevates_like_the_current_one() {
 }
 
 #[test]
-// spec: TIME-5 3f66, ROT-7 52c0
+// spec: TIME-5 3f66, ROT-7 28ec
 fn a_refused_id_is_no_use_of_its_session() {
     let mut house = House::logged_in(settings().danger_refuse_reuse_only());
     let old = house.browser.clone();

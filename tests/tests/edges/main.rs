@@ -5,6 +5,7 @@ mod commits;
 mod data;
 mod forge;
 mod handler;
+mod losses;
 mod names;
 mod records;
 mod stages;
