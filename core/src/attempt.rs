@@ -9,7 +9,7 @@ use core::mem::take;
 
 use crate::bugs::{Bug, planted};
 use crate::closing::{Closer, Swap};
-use crate::codec::{self, Stamp};
+use crate::codec::Stamp;
 use crate::cookie::Kind;
 use crate::data::{self, Data};
 use crate::ending::{Ending, Reacting, end};
@@ -20,7 +20,7 @@ use crate::journal::Journal;
 use crate::opening::{Base, Presence, React, Reaction};
 use crate::plan::{Change, Plan, Privilege, Reads};
 use crate::policy::{Carry, Policy};
-use crate::record::{Cause, Client, Head, Issued, Phase, Principal, Record, Standing};
+use crate::record::{Cause, Head, Issued, Phase, Principal, Record, Standing};
 use crate::time::Timestamp;
 
 /// One write that an exchange has to bring about.
@@ -214,7 +214,7 @@ impl Commit {
             return Ok(Attempt::Nothing(outcome));
         }
         head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
-        let new = codec::encode(&head, principal.as_deref(), client, &data);
+        let new = closer.encode(handle, &head, principal.as_deref(), client, &data)?;
         if outcome.changes.iter().any(|change| matches!(change, Change::Data | Change::LoggedIn)) {
             check_size(&new, policy)?;
         }
@@ -378,7 +378,8 @@ fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
     let attempt = closer.creates.checked_add(1).ok_or(Error::Busy)?;
     let id = SessionId { handle: closer.draws.handle(attempt), generation: 0, secret: closer.draws.secret(attempt) };
     let head = first_head(&id, closer);
-    let new = codec::encode(&head, principal.as_ref(), plan.client.as_ref().unwrap_or(&Client::default()), &data);
+    let client = plan.client.clone().unwrap_or_default();
+    let new = closer.encode(id.handle, &head, principal.as_ref(), &client, &data)?;
     check_size(&new, closer.policy())?;
     let swap = swap(id.handle, None, &head, Some(new), true, closer.policy());
     let mut outcome = Outcome { at: Some((id.handle, head)), ..Outcome::default() };

@@ -11,15 +11,17 @@ use rand_core::TryCryptoRng;
 
 use crate::attempt::{Attempt, Outcome, Task};
 use crate::bugs::{Bug, planted};
-use crate::codec::Stamp;
+use crate::codec::{self, Stamp};
 use crate::cookie::Kind;
+use crate::data::Data;
 use crate::error::Error;
 use crate::id::{CommitId, Draws, Handle};
 use crate::opening::{Exchange, Failure, Loaded, Presence};
 use crate::plan::{Change, Privilege};
 use crate::policy::Policy;
-use crate::record::{COMMITS_KEPT, Head, Record, Standing};
+use crate::record::{COMMITS_KEPT, Client, Head, Principal, Record, Standing};
 use crate::reply::{Draft, Reply};
+use crate::seal::Seal;
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -232,6 +234,26 @@ impl Closer {
     fn fail(mut self: Box<Self>, error: Error) -> Closing {
         self.exchange.events.append(&mut self.draft.events);
         Closing::Failed(self.exchange.fail(error))
+    }
+
+    /// The bytes of a record, sealed if the policy wants it.
+    // spec: SEAL-3 7efc, SEAL-5 da17
+    pub(crate) fn encode(
+        &self,
+        handle: Handle,
+        head: &Head,
+        principal: Option<&Principal>,
+        client: &Client,
+        data: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let empty = planted(Bug::EmptyUnsealed) && data == Data::empty().as_bytes();
+        let seal = if self.policy().settings().sealed && !empty {
+            let (number, key) = self.exchange.rules.keys().sealer().ok_or(Error::Unavailable)?;
+            Some(Seal { number, key, nonce: self.draws.seal_nonce(), handle })
+        } else {
+            None
+        };
+        codec::encode(head, principal, client, data, seal.as_ref()).ok_or(Error::Unavailable)
     }
 
     pub(crate) fn policy(&self) -> &Policy {

@@ -6,7 +6,6 @@ use alloc::string::String;
 use crate::attempt::{Attempt, Outcome, swap};
 use crate::bugs::{Bug, planted};
 use crate::closing::Closer;
-use crate::codec;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::Handle;
@@ -54,7 +53,8 @@ impl Reacting {
                 let mut head = record.head;
                 head.previous = None;
                 head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
-                let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
+                let data = record.data.as_bytes();
+                let new = closer.encode(self.handle, &head, record.principal.as_ref(), &record.client, data)?;
                 let swap = swap(self.handle, Some(&record.head), &head, Some(new), true, closer.policy());
                 Ok(Attempt::Swap(swap, Outcome::default()))
             }
@@ -105,15 +105,9 @@ pub(crate) fn end(
     ended.end(now, cause);
     ended.head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
     let keep = !closer.policy().settings().tombstone.is_zero();
-    let bytes = || codec::encode(&ended.head, ended.principal.as_ref(), &ended.client, ended.data.as_bytes());
-    let swap = swap(
-        handle,
-        Some(&record.head),
-        &ended.head,
-        keep.then(bytes),
-        !planted(Bug::EndingNotDurable),
-        closer.policy(),
-    );
+    let (principal, data) = (ended.principal.as_ref(), ended.data.as_bytes());
+    let bytes = keep.then(|| closer.encode(handle, &ended.head, principal, &ended.client, data)).transpose()?;
+    let swap = swap(handle, Some(&record.head), &ended.head, bytes, !planted(Bug::EndingNotDurable), closer.policy());
     let mut outcome = Outcome::default();
     outcome.note(Change::Ended, Some(Event::Ended(handle, cause)));
     Ok(Attempt::Swap(swap, outcome))

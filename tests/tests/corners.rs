@@ -588,7 +588,7 @@ fn times_end_with_what_a_record_can_say() {
 // Events.
 
 #[test]
-// spec: EVT-1 2eba, EVT-2 a367
+// spec: EVT-1 f23d, EVT-2 a367
 fn a_life_reports_each_step_once_and_with_its_handle() {
     let mut house = House::new(settings());
     let mut told = house.run(|session| set(session, "a", 1)).unwrap().events;

@@ -820,7 +820,7 @@ fn an_ending_goes_on_until_the_store_answers_and_a_removal_is_an_ending() {
 }
 
 #[test]
-// spec: REC-4 ee90, REC-5 614a
+// spec: REC-4 ee90, REC-5 ad66
 fn a_damaged_record_met_on_a_conflict_is_not_written_over() {
     let mut house = House::logged_in(settings());
     let mut staged = house.open();

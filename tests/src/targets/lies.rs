@@ -194,7 +194,7 @@ impl Scene {
                     *byte ^= change;
                 }
             }
-            4 => record.iter_mut().take(1).for_each(|format| *format = 2),
+            4 => record.iter_mut().take(1).for_each(|format| *format = 3),
             _ => {}
         }
         Loaded::Found(record)

@@ -173,7 +173,7 @@ fn a_conflict_with_a_record_of_a_newer_format_writes_nothing() {
     let mut staged = logged_in();
     set(staged.session().unwrap(), "a", 2);
     close(&mut staged, NOW);
-    staged.conflicted(Some(Sheet { format: 2, ..Sheet::login() }.bytes())).unwrap();
+    staged.conflicted(Some(Sheet { format: 3, ..Sheet::login() }.bytes())).unwrap();
     assert_eq!(staged.failure().unwrap().error, Error::Unavailable);
 }
 

@@ -8,5 +8,6 @@ mod handler;
 mod losses;
 mod names;
 mod records;
+mod sealing;
 mod stages;
 mod wire;
