@@ -91,7 +91,7 @@ pub(crate) enum Unreadable {
 }
 
 /// The bytes of a record whose data is `data`. Nothing if there is more of it than can be sealed.
-// spec: REC-1 42f0, REC-6 3547, SEAL-1 8b14
+// spec: REC-1 14f3, REC-6 3547, SEAL-1 8b14
 pub(crate) fn encode(
     head: &Head,
     principal: Option<&Principal>,
@@ -165,8 +165,15 @@ pub(crate) fn decode(mut bytes: Vec<u8>, handle: Handle, rules: &Rules) -> Resul
     if is_consistent(&record) { Ok(record) } else { Err(Unreadable::Damaged) }
 }
 
+/// What stands in front of what can be sealed, of a record of either format; for whoever has no keys.
+// spec: SEAL-1 8b14
+pub(crate) fn decode_front(bytes: &[u8]) -> Option<Box<Record>> {
+    let (&(FORMAT | SEALED), rest) = bytes.split_first()? else { return None };
+    take_front(&mut Input(rest))
+}
+
 /// Everything up to the principal.
-// spec: REC-1 42f0, REC-2 d46f, REC-3 e864
+// spec: REC-1 14f3, REC-2 d46f, REC-3 e864
 fn take_front(input: &mut Input<'_>) -> Option<Box<Record>> {
     let [state] = input.take()?;
     let head = Head {
@@ -193,7 +200,7 @@ fn take_front(input: &mut Input<'_>) -> Option<Box<Record>> {
     Some(Box::new(Record { head, principal, client: Client::default(), data: Data::none() }))
 }
 
-// spec: REC-1 42f0
+// spec: REC-1 14f3
 fn take_client(input: &mut Input<'_>) -> Option<Client> {
     Some(Client { label: input.text()?, address: input.text()? })
 }
@@ -230,7 +237,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes().get(..usize::from(length)).unwrap_or_default());
 }
 
-// spec: REC-1 42f0, REC-6 3547
+// spec: REC-1 14f3, REC-6 3547
 fn put_previous(out: &mut Vec<u8>, previous: Option<&Previous>) {
     let Some(previous) = previous else { return out.push(0) };
     match previous.phase {
@@ -261,7 +268,7 @@ fn take_previous(input: &mut Input<'_>) -> Option<Option<Previous>> {
     Some(Some(Previous { digest, phase }))
 }
 
-// spec: REC-1 42f0
+// spec: REC-1 14f3
 fn put_principal(out: &mut Vec<u8>, principal: Option<&Principal>) {
     let Some(principal) = principal else { return out.push(0) };
     out.push(1);
@@ -270,7 +277,7 @@ fn put_principal(out: &mut Vec<u8>, principal: Option<&Principal>) {
     out.extend_from_slice(&principal.names.0);
 }
 
-// spec: REC-1 42f0, REC-2 d46f
+// spec: REC-1 14f3, REC-2 d46f
 fn take_principal(input: &mut Input<'_>) -> Option<Option<Principal>> {
     match input.take()? {
         [0] => return Some(None),
@@ -283,14 +290,22 @@ fn take_principal(input: &mut Input<'_>) -> Option<Option<Principal>> {
     Some(Some(Principal { names, level, authenticated_at }))
 }
 
-const CAUSES: [Cause; 6] =
-    [Cause::Logout, Cause::Idle, Cause::Absolute, Cause::NotActivated, Cause::Reuse, Cause::Replaced];
+const CAUSES: [Cause; 8] = [
+    Cause::Logout,
+    Cause::Idle,
+    Cause::Absolute,
+    Cause::NotActivated,
+    Cause::Reuse,
+    Cause::Replaced,
+    Cause::Revoked,
+    Cause::Evicted,
+];
 
 fn cause_number(cause: Cause) -> u8 {
     (0..).zip(CAUSES).find(|(_, known)| *known == cause).map_or(u8::MAX, |(number, _)| number)
 }
 
-// spec: REC-1 42f0
+// spec: REC-1 14f3
 fn take_cause(input: &mut Input<'_>) -> Option<Cause> {
     let [number] = input.take()?;
     CAUSES.get(usize::from(number)).copied()

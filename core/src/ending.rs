@@ -1,5 +1,6 @@
 //! Attempts that end a session, or write down what a dead id calls for.
 
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
 
@@ -9,6 +10,7 @@ use crate::closing::Closer;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::Handle;
+use crate::listing::Listing;
 use crate::opening::React;
 use crate::plan::Change;
 use crate::record::{Cause, Head, Phase, Principal, Record};
@@ -24,13 +26,22 @@ pub(crate) struct Reacting {
     pub(crate) current: Option<Box<Record>>,
 }
 
-/// End the session that the exchange was opened with.
+/// End a session.
 pub(crate) struct Ending {
     pub(crate) handle: Handle,
-    pub(crate) generation: u32,
-    pub(crate) principal: Option<String>,
+    pub(crate) holder: Holder,
     pub(crate) cause: Cause,
     pub(crate) current: Option<Box<Record>>,
+}
+
+/// Whose session is to be ended.
+pub(crate) enum Holder {
+    /// Of whoever presented an id of this generation when this principal was logged in.
+    Presented(u32, Option<String>),
+    /// Of this principal.
+    Named(String),
+    /// Of anybody.
+    Anybody,
 }
 
 impl Reacting {
@@ -55,7 +66,8 @@ impl Reacting {
                 head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
                 let data = record.data.as_bytes();
                 let new = closer.encode(self.handle, &head, record.principal.as_ref(), &record.client, data)?;
-                let swap = swap(self.handle, Some(&record.head), &head, Some(new), true, closer.policy());
+                let swap =
+                    swap(self.handle, Some(&record.head), &head, Some(new), true, Listing::Keep, closer.policy());
                 Ok(Attempt::Swap(swap, Outcome::default()))
             }
             React::ForgetPrevious => Ok(Attempt::Nothing(Outcome::default())),
@@ -71,22 +83,33 @@ impl Reacting {
 }
 
 impl Ending {
-    // spec: END-1 9a4d, END-3 5139, END-7 dcc3
+    // spec: END-1 9a4d, END-3 5139, END-7 dcc3, IDX-5 75ca
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
         };
-        if planted(Bug::LogoutSparesSuccessor) && self.generation < record.head.current.generation {
-            return Ok(Attempt::Nothing(Outcome::default()));
-        }
-        // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
         let holder = record.principal.as_ref().map(Principal::name);
-        let other = holder.is_none() || (holder != self.principal.as_deref() && !planted(Bug::LogoutCrossesPrincipals));
-        if record.head.is_below_floor(self.generation) && other && planted(Bug::LogoutPretends) {
-            return Ok(Attempt::Nothing(Outcome::default()));
-        }
-        if record.head.is_below_floor(self.generation) && other {
-            return Err(if self.cause == Cause::Logout { Error::LogoutRefused } else { Error::Superseded });
+        match &self.holder {
+            Holder::Anybody => {}
+            Holder::Named(principal) if holder == Some(principal) => {}
+            Holder::Named(_) => return Err(Error::NotTheirs),
+            Holder::Presented(generation, _)
+                if planted(Bug::LogoutSparesSuccessor) && *generation < record.head.current.generation =>
+            {
+                return Ok(Attempt::Nothing(Outcome::default()));
+            }
+            Holder::Presented(generation, principal) => {
+                // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
+                let crosses = planted(Bug::LogoutCrossesPrincipals);
+                let other = holder.is_none() || (holder != principal.as_deref() && !crosses);
+                if record.head.is_below_floor(*generation) && other && planted(Bug::LogoutPretends) {
+                    return Ok(Attempt::Nothing(Outcome::default()));
+                }
+                if record.head.is_below_floor(*generation) && other {
+                    let logout = self.cause == Cause::Logout;
+                    return Err(if logout { Error::LogoutRefused } else { Error::Superseded });
+                }
+            }
         }
         end(self.handle, record, closer.exchange.now.max(record.head.seen_at), self.cause, closer)
     }
@@ -107,7 +130,15 @@ pub(crate) fn end(
     let keep = !closer.policy().settings().tombstone.is_zero();
     let (principal, data) = (ended.principal.as_ref(), ended.data.as_bytes());
     let bytes = keep.then(|| closer.encode(handle, &ended.head, principal, &ended.client, data)).transpose()?;
-    let swap = swap(handle, Some(&record.head), &ended.head, bytes, !planted(Bug::EndingNotDurable), closer.policy());
+    let swap = swap(
+        handle,
+        Some(&record.head),
+        &ended.head,
+        bytes,
+        !planted(Bug::EndingNotDurable),
+        record.principal.as_ref().map_or(Listing::Keep, |principal| Listing::Leave(principal.name().to_owned())),
+        closer.policy(),
+    );
     let mut outcome = Outcome::default();
     outcome.note(Change::Ended, Some(Event::Ended(handle, cause)));
     Ok(Attempt::Swap(swap, outcome))

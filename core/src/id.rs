@@ -160,14 +160,14 @@ pub(crate) struct CommitId(pub(crate) [u8; 8]);
 
 impl CommitId {
     /// The id of an attempt of the exchange that drew this one, by its number from 0.
-    // spec: WRITE-10 f98a
+    // spec: WRITE-10 a015
     pub(crate) fn of_attempt(self, number: u64) -> Self {
         let number = if planted(Bug::CommitIdReused) { 0 } else { number };
         Self(u64::from_be_bytes(self.0).wrapping_add(number).to_be_bytes())
     }
 
     /// Whether it is one of the first `attempts` of the exchange that drew `first`.
-    // spec: WRITE-10 f98a
+    // spec: WRITE-10 a015
     pub(crate) fn is_of(self, first: Self, attempts: u64) -> bool {
         u64::from_be_bytes(self.0).wrapping_sub(u64::from_be_bytes(first.0)) < attempts
     }
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    // spec: WRITE-10 f98a
+    // spec: WRITE-10 a015
     fn an_exchange_knows_the_commit_ids_of_its_attempts_and_no_others_also_past_the_largest_number() {
         for first in [CommitId([7; 8]), CommitId([0xff; 8]), CommitId([0; 8])] {
             let ids: Vec<_> = (0..300).map(|number| first.of_attempt(number)).collect();

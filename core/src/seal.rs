@@ -10,8 +10,13 @@ use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::AeadInOut;
 
 use crate::bugs::{Bug, planted};
+use crate::closing::Closer;
+use crate::codec;
+use crate::data::Data;
+use crate::error::Error;
 use crate::id::Handle;
 use crate::keys::KeyRing;
+use crate::record::{Client, Head, Principal};
 
 /// Bytes of a nonce: enough to draw each at random.
 pub(crate) const NONCE_BYTES: usize = 24;
@@ -26,6 +31,28 @@ pub(crate) struct Seal<'a> {
     pub(crate) key: &'a XChaCha20Poly1305,
     pub(crate) nonce: [u8; NONCE_BYTES],
     pub(crate) handle: Handle,
+}
+
+impl Closer {
+    /// The bytes of a record, sealed if the policy wants it.
+    // spec: SEAL-3 7efc, SEAL-5 da17
+    pub(crate) fn encode(
+        &self,
+        handle: Handle,
+        head: &Head,
+        principal: Option<&Principal>,
+        client: &Client,
+        data: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let empty = planted(Bug::EmptyUnsealed) && data == Data::empty().as_bytes();
+        let seal = if self.policy().settings().sealed && !empty {
+            let (number, key) = self.exchange.rules.keys().sealer().ok_or(Error::Unavailable)?;
+            Some(Seal { number, key, nonce: self.draws.seal_nonce(), handle })
+        } else {
+            None
+        };
+        codec::encode(head, principal, client, data, seal.as_ref()).ok_or(Error::Unavailable)
+    }
 }
 
 impl Seal<'_> {

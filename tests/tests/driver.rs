@@ -37,11 +37,14 @@ struct Told {
     /// What to do when no act is left.
     then: Mutex<Option<Act>>,
     loads_fail: Mutex<bool>,
+    index: Memory,
     sent: AtomicUsize,
     ms: Arc<AtomicU64>,
 }
 
 impl Store for Told {
+    coatroom_tests::index_of!(self => &self.index);
+
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
         let failing = *self.loads_fail.lock().unwrap();
         ready(if failing { Loaded::Unavailable } else { self.records.lock().unwrap().load(handle) })
@@ -167,7 +170,7 @@ fn error(result: Result<Reply, Refused>) -> Option<Error> {
 }
 
 #[test]
-// spec: STORE-4 194b, WRITE-10 f98a
+// spec: STORE-4 194b, WRITE-10 a015
 fn a_swap_that_took_place_unheard_is_not_sent_again() {
     let scene = Scene::new();
     scene.act(&[Act::DoUnheard], Act::Obey);

@@ -1,12 +1,11 @@
 //! A store that loses its newest writes, those that need not be on disk, while exchanges are under way.
 
-use coatroom_core::staged::Staged;
 use coatroom_core::{Error, Kind, Loaded, Rotation, Value};
 use coatroom_tests::house::{House, error, set};
 use coatroom_tests::scenarios::settings;
 
 #[test]
-// spec: WRITE-10 f98a, CLAIM-3 4985
+// spec: WRITE-10 a015, CLAIM-3 4985
 fn a_retry_does_not_leave_the_stamp_of_an_attempt_that_the_store_lost() {
     let mut house = House::logged_in(settings());
     let safe = house.store.clone();
@@ -15,15 +14,15 @@ fn a_retry_does_not_leave_the_stamp_of_an_attempt_that_the_store_lost() {
     let mut retried = house.open();
     retried.session().unwrap().add("n", 1).unwrap();
     let mut retried = house.close(retried);
-    let save = retried.take_save().unwrap();
-    house.store.swap(save.swap()).unwrap();
+    let swap = retried.swap().unwrap().clone();
+    house.store.swap(&swap).unwrap();
     let mut slow = house.open();
     set(slow.session().unwrap(), "slow", 1);
 
     house.store = safe;
     house.run(|session| set(session, "between", 1)).unwrap();
-    let present = house.store.load(save.swap().handle);
-    assert_eq!(error(house.drive(Staged::from(save.reloaded(present)))), None);
+    retried.reloaded(house.store.load(swap.handle)).unwrap();
+    assert_eq!(error(house.drive(retried)), None);
     let slow = house.close(slow);
     assert_eq!(error(house.drive(slow)), None);
     for key in ["between", "n", "slow"] {
