@@ -146,7 +146,7 @@ impl Whole {
             _ => return None,
         };
         if state == 2 {
-            whole.end = Some((input.number(6)?, input.number(1).filter(|cause| *cause < 6)? as u8));
+            whole.end = Some((input.number(6)?, input.number(1).filter(|cause| *cause < 8)? as u8));
         }
         whole.who = match input.number(1)? {
             0 => None,
