@@ -372,7 +372,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Only what is stored can tell whether a swap took place. Where every load shows that it did not, and every swap is in
     /// doubt again, that has an end too.
-    // spec: WRITE-11 5aef, STORE-8 8f18
+    // spec: WRITE-11 c612, STORE-8 8f18
     async fn reload(&self, save: Save, trial: &mut Trial) -> Closing {
         trial.doubts = trial.doubts.saturating_add(1);
         if trial.doubts > EAGER_CONFLICTS {
