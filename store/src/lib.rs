@@ -26,7 +26,11 @@ mod driver;
 mod host;
 mod index;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod principals;
+#[cfg(feature = "postgres")]
+mod runtime;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod sync;
