@@ -119,6 +119,25 @@ impl Postgres {
         };
         connections.dialler.within(self.settings.time_limit, asking).await.and_then(Result::ok).ok_or(Unavailable)
     }
+
+    /// A change of the index alone, which may be repeated, and is when the connection turns out to be lost.
+    async fn change(&self, sql: &Sql, values: swap::Values<'_>) -> Result<Written, Unavailable> {
+        let connections = self.connections().ok_or(Unavailable)?;
+        let once = async || {
+            let mut lease = connections.lease().await.ok_or(Failure::NotDone)?;
+            swap::under_lock(&mut lease, &self.statements, sql, &values, &AtomicBool::new(false)).await
+        };
+        let changing = async {
+            match once().await {
+                Err(Failure::Unknown) => {
+                    connections.distrust_idle();
+                    once().await
+                }
+                result => result,
+            }
+        };
+        connections.dialler.within(self.settings.time_limit, changing).await.and_then(Result::ok).ok_or(Unavailable)
+    }
 }
 
 async fn once(connections: &Connections, sql: &Sql, values: Values<'_>) -> Result<Vec<Row>, Failure> {
@@ -131,8 +150,6 @@ async fn once(connections: &Connections, sql: &Sql, values: Values<'_>) -> Resul
 }
 
 impl Store for Postgres {
-    const ENTERS_WITH_SWAP: bool = true;
-
     async fn load(&self, handle: Handle) -> Loaded {
         let Ok(rows) = self.rows(&self.statements.load, &[&handle.as_bytes().as_slice()]).await else {
             return Loaded::Unavailable;
@@ -156,12 +173,12 @@ impl Store for Postgres {
     }
 
     async fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
-        let connections = self.connections().ok_or(NotListed::Unavailable)?;
-        let entering = swap::enter_alone(connections, &self.statements, entry);
-        match connections.dialler.within(self.settings.time_limit, entering).await {
-            Some(Ok(Written::Entered(listed))) => Ok(listed),
-            Some(Ok(Written::Refused)) => Err(NotListed::Full),
-            Some(Ok(Written::Done) | Err(_)) | None => Err(NotListed::Unavailable),
+        let Statements { enter, enter_if_room, .. } = &self.statements;
+        let sql = if entry.at_most.is_some() { enter_if_room } else { enter };
+        match self.change(sql, swap::Values::of_entry(entry)).await? {
+            Written::Entered(listed) => Ok(listed),
+            Written::Refused => Err(NotListed::Full),
+            Written::Done => Err(NotListed::Unavailable),
         }
     }
 
@@ -171,12 +188,12 @@ impl Store for Postgres {
     }
 
     async fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable> {
-        let values: Values<'_> = &[&name(principal), &handle.as_bytes().as_slice()];
-        self.rows(&self.statements.leave, values).await.map(drop)
+        let values = swap::Values::of_principal(principal, handle.as_bytes(), false);
+        self.change(&self.statements.leave, values).await.map(drop)
     }
 
     async fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        self.rows(&self.statements.bar, &[&name(principal), &ms(at)]).await.map(drop)
+        self.change(&self.statements.bar, swap::Values::of_bar(principal, at)).await.map(drop)
     }
 
     async fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {

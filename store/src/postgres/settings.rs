@@ -215,7 +215,8 @@ mod tests {
         assert_eq!(error("postgres://db/shop?schema"), Some(SettingsError::Url));
         assert_eq!(error("redis://db"), Some(SettingsError::Url));
         assert_eq!(error("dbname=shop"), Some(SettingsError::Host));
-        for name in ["", "Shop", "a-b", "1a", "a\"; DROP TABLE session; --", &"a".repeat(64)] {
+        let long = "a".repeat(64);
+        for name in ["", "Shop", "a-b", "1a", "a\"; DROP TABLE session; --", &long] {
             assert_eq!(error(&format!("postgres://db/shop?schema={name}")), Some(SettingsError::Schema));
         }
         let settings = || Settings::parse("postgres://ada:hunter2@db/shop").unwrap();

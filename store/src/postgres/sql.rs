@@ -14,15 +14,15 @@ pub(super) struct Sql {
     pub(super) types: &'static [Type],
 }
 
-/// The parameters of a swap, in this order. A statement takes as many of them as it needs, from the first on.
-const SWAP: [Type; 9] = [
+/// The parameters of a write, in this order. A statement takes as many of them as it needs, from the first on.
+const WRITE: [Type; 9] = [
     Type::BYTEA, // $1 handle
     Type::BOOL,  // $2 whether it is durable
     Type::BYTEA, // $3 the stamp that is expected
     Type::INT8,  // $4 when it is garbage
     Type::BYTEA, // $5 the new record
     Type::BYTEA, // $6 principal
-    Type::INT8,  // $7 until when the entry counts
+    Type::INT8,  // $7 until when the entry counts, or the new *not before*
     Type::INT8,  // $8 now
     Type::INT8,  // $9 how many others there may be
 ];
@@ -34,9 +34,6 @@ const LIMITED: usize = 9;
 /// Not lower than what the server is set to, but at least `on` for a durable write.
 const SYNC: &str = "CASE WHEN NOT $2 THEN set_config('synchronous_commit', 'off', true)
     WHEN current_setting('synchronous_commit') IN ('off', 'local')
-    THEN set_config('synchronous_commit', 'on', true) END";
-/// For writes that are always durable.
-const DURABLE: &str = "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
     THEN set_config('synchronous_commit', 'on', true) END";
 const RELAXED: &str = "set_config('synchronous_commit', 'off', true)";
 
@@ -65,7 +62,7 @@ impl Change {
         const { assert!(Stamp::AT == 2, "the statements above say where the stamp is") };
         let with = |room, whole: &dyn Fn(String) -> String, parameters| Sql {
             text: whole(change.replace("ROOM", room).replace("SYNC", SYNC)).replace("coatroom", schema),
-            types: SWAP.get(..parameters).unwrap_or(&SWAP),
+            types: WRITE.get(..parameters).unwrap_or(&WRITE),
         };
         let enter = |swap| {
             format!(
@@ -113,9 +110,9 @@ impl Statements {
         let enter = |room| {
             let text = format!(
                 "INSERT INTO coatroom.listed (principal, handle, until) SELECT $6, $1, $7 WHERE true {room}
-                ON CONFLICT (principal, handle) DO UPDATE SET until = excluded.until RETURNING {DURABLE}"
+                ON CONFLICT (principal, handle) DO UPDATE SET until = excluded.until RETURNING {SYNC}"
             );
-            sql(&text, &SWAP)
+            sql(&text, &WRITE)
         };
         Self {
             load: sql("SELECT record FROM coatroom.session WHERE handle = $1", &[Type::BYTEA]),
@@ -133,15 +130,15 @@ impl Statements {
             ),
             sessions: sql("SELECT handle FROM coatroom.listed WHERE principal = $1", &[Type::BYTEA]),
             leave: sql(
-                &format!("DELETE FROM coatroom.listed WHERE principal = $1 AND handle = $2 RETURNING {RELAXED}"),
-                &[Type::BYTEA, Type::BYTEA],
+                &format!("DELETE FROM coatroom.listed WHERE principal = $6 AND handle = $1 RETURNING {SYNC}"),
+                WRITE.get(..LEFT).unwrap_or(&WRITE),
             ),
             bar: sql(
                 &format!(
-                    "INSERT INTO coatroom.barred AS b (principal, not_before) VALUES ($1, $2) ON CONFLICT (principal)
-                    DO UPDATE SET not_before = greatest(b.not_before, excluded.not_before) RETURNING {DURABLE}"
+                    "INSERT INTO coatroom.barred AS b (principal, not_before) VALUES ($6, $7) ON CONFLICT (principal)
+                    DO UPDATE SET not_before = greatest(b.not_before, excluded.not_before) RETURNING {SYNC}"
                 ),
-                &[Type::BYTEA, Type::INT8],
+                WRITE.get(..ENTERED).unwrap_or(&WRITE),
             ),
             scan: sql(
                 "SELECT handle FROM coatroom.session WHERE handle > $1 ORDER BY handle LIMIT $2",
@@ -152,18 +149,20 @@ impl Statements {
     }
 }
 
-/// Rows that somebody writes to at the moment are passed over: they are not waited for, and hardly garbage.
+/// Rows that somebody writes to at the moment are passed over: they are not waited for, and hardly garbage. What was locked
+/// is still garbage when it is deleted, so the outer statement asks for nothing but the rows: the planner could mistake the
+/// question for a better way to find them, and walk through all garbage for each batch.
 // spec: STORE-7 250a
 fn sweep() -> String {
     let delete = |table: &str, key: &str, time: &str, until: &str| {
         format!(
-            "DELETE FROM coatroom.{table} WHERE {time} <= {until} AND {key} = ANY (ARRAY(SELECT {key}
-            FROM coatroom.{table} WHERE {time} <= {until} ORDER BY {time} LIMIT $4 FOR UPDATE SKIP LOCKED))"
+            "DELETE FROM coatroom.{table} WHERE {key} = ANY (ARRAY(SELECT {key} FROM coatroom.{table}
+            WHERE {time} <= {until} ORDER BY {time} LIMIT $4 FOR UPDATE SKIP LOCKED))"
         )
     };
     let sessions = delete("session", "handle", "garbage_at", "$1");
     let entries = delete("listed", "ctid", "until", "$2");
-    let bars = delete("barred", "principal", "not_before", "$3");
+    let bars = delete("barred", "ctid", "not_before", "$3");
     format!(
         "WITH sessions AS ({sessions} RETURNING 1), entries AS ({entries}), bars AS ({bars})
         SELECT count(*), {RELAXED} FROM sessions"

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coatroom_core::{Entry, Handle, Listed, Listing, Stamp, Swap};
+use coatroom_core::{Entry, Handle, Listed, Listing, Stamp, Swap, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -11,8 +11,8 @@ use super::sql::{Sql, Statements};
 use super::{garbage_unit, ms, name};
 use crate::Swapped;
 
-/// The values of a swap, as the statements number them.
-struct Values<'a> {
+/// The values of a write, as the statements number them.
+pub(super) struct Values<'a> {
     handle: &'a [u8],
     durable: bool,
     expected: Option<&'a [u8]>,
@@ -44,18 +44,19 @@ impl<'a> Values<'a> {
         }
     }
 
-    fn of_entry(entry: &'a Entry) -> Self {
-        Self {
-            handle: entry.handle.as_bytes(),
-            durable: true,
-            expected: None,
-            garbage_at: 0,
-            new: None,
-            principal: Some(name(&entry.principal)),
-            until: ms(entry.until),
-            now: ms(entry.now),
-            others: others(entry),
-        }
+    /// For a change of the index alone.
+    pub(super) fn of_principal(principal: &str, handle: &'a [u8], durable: bool) -> Self {
+        let principal = Some(name(principal));
+        Self { handle, durable, expected: None, garbage_at: 0, new: None, principal, until: 0, now: 0, others: 0 }
+    }
+
+    pub(super) fn of_entry(entry: &'a Entry) -> Self {
+        let alone = Self::of_principal(&entry.principal, entry.handle.as_bytes(), true);
+        Self { until: ms(entry.until), now: ms(entry.now), others: others(entry), ..alone }
+    }
+
+    pub(super) fn of_bar(principal: &str, at: Timestamp) -> Self {
+        Self { until: ms(at), ..Self::of_principal(principal, &[], true) }
     }
 
     fn list(&self) -> [&(dyn ToSql + Sync); 9] {
@@ -68,7 +69,7 @@ fn others(entry: &Entry) -> i64 {
     entry.at_most.map_or(i64::MAX, i64::from)
 }
 
-/// What became of a write that may make an entry.
+/// What became of a write.
 #[derive(Debug)]
 pub(super) enum Written {
     Done,
@@ -76,7 +77,7 @@ pub(super) enum Written {
     Refused,
 }
 
-/// `sent` is set before anything is sent that may change anything.
+/// `sent` is set while it is not known whether anything was changed.
 // spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
 pub(super) async fn swap(
     connections: &Connections,
@@ -99,18 +100,19 @@ pub(super) async fn swap(
     };
     let values = Values::of(swap);
     let written = match &swap.listing {
-        Listing::Enter(entry) if swap.new.is_some() => {
-            let sql = if entry.at_most.is_some() { &change.entering_if_room } else { &change.entering };
-            enter(&mut lease, statements, sql, &values, entry, sent).await
+        Listing::Enter(entry) if entry.at_most.is_some() && swap.new.is_some() => {
+            under_lock(&mut lease, statements, &change.entering_if_room, &values, sent).await
         }
-        Listing::Leave(_) => alone(&mut lease, &change.leaving, &values, sent).await,
+        Listing::Enter(_) if swap.new.is_some() => {
+            under_lock(&mut lease, statements, &change.entering, &values, sent).await
+        }
+        Listing::Leave(_) => under_lock(&mut lease, statements, &change.leaving, &values, sent).await,
         Listing::Keep | Listing::Enter(_) => alone(&mut lease, &change.alone, &values, sent).await,
     };
     match written {
-        Ok(Written::Done) => Swapped::Done,
-        Ok(Written::Entered(listed)) => Swapped::Entered(listed),
+        Ok(Written::Entered(listed)) if swap.listing.entry().is_some() => Swapped::Entered(listed),
+        Ok(Written::Done | Written::Entered(_)) => Swapped::Done,
         Ok(Written::Refused) => {
-            // Nothing of it is in doubt any more.
             sent.store(false, Ordering::Relaxed);
             refused(&mut lease, statements, swap).await
         }
@@ -128,17 +130,6 @@ pub(super) async fn swap(
     }
 }
 
-/// Makes an entry, alone.
-pub(super) async fn enter_alone(
-    connections: &Connections,
-    statements: &Statements,
-    entry: &Entry,
-) -> Result<Written, Failure> {
-    let mut lease = connections.lease().await.ok_or(Failure::NotDone)?;
-    let sql = if entry.at_most.is_some() { &statements.enter_if_room } else { &statements.enter };
-    enter(&mut lease, statements, sql, &Values::of_entry(entry), entry, &AtomicBool::new(false)).await
-}
-
 async fn alone(lease: &mut Lease<'_>, sql: &Sql, values: &Values<'_>, sent: &AtomicBool) -> Result<Written, Failure> {
     let ready = lease.ready(sql).await?;
     lease.begin();
@@ -148,74 +139,63 @@ async fn alone(lease: &mut Lease<'_>, sql: &Sql, values: &Values<'_>, sent: &Ato
     Ok(if rows.is_empty() { Written::Refused } else { Written::Done })
 }
 
-/// A write with an entry, and what the index says then, in one trip: everything is sent before anything is awaited.
+/// A change of what the index says of a principal, and what it says then, in one trip: everything is sent before anything
+/// is awaited.
 ///
-/// Why a login and a revocation that overlap cannot miss each other. Each is a write and then a read, in this order: the
-/// login writes its entry (W1) and reads *not before* (R1); the revocation writes *not before* (W2, [`Store::bar`]) and
-/// reads the entries (R2, [`Store::sessions`]). Each of the four has a transaction and so a snapshot of its own. The
-/// server begins R1 only when W1 is committed and visible to every snapshot taken from then on; `sessions` is called
-/// when `bar` was answered, so the same holds for R2 and W2. If R1 does not see W2, its snapshot was taken before W2 was
-/// visible; then W1, visible before that snapshot, is visible to R2, whose snapshot is taken after W2 was visible. So at
-/// least one sees the other, without any lock. One statement for both W1 and R1 would not do: under READ COMMITTED its
-/// snapshot is taken before its own commit, and both could read the past.
+/// All such changes of one principal queue for its lock. The lock is a statement of its own, for the snapshot of a statement
+/// is taken before it waits: under READ COMMITTED, which the transaction asks for whatever the default of the database is,
+/// the statements after it have snapshots from after the lock was granted. And it is released after the commit is visible
+/// to all. So each of them sees all that went before it, and the index of a principal changes in one order.
 ///
-/// Where the entry limits how many there are, logins of one principal queue for a lock, and count after they have it: the
-/// lock is a statement of its own, so that the statement which counts has a snapshot from after the lock was granted, and it
-/// is released after the commit is visible. The transaction says READ COMMITTED, whatever the database's default is.
-/// W1 and R1 stay apart: R1 follows the `COMMIT`.
+/// Why a login and a revocation that overlap cannot miss each other: the login writes its entry and reads *not before*
+/// under the lock; the revocation raises *not before* under the lock ([`Store::bar`]) and reads the entries after that
+/// was answered ([`Store::sessions`]). If the login had the lock first, its entry was visible before `bar` went on, and
+/// `sessions` reads later still; if `bar` had it first, the login reads what it wrote.
 ///
 /// [`Store::bar`]: crate::Store::bar
 /// [`Store::sessions`]: crate::Store::sessions
-async fn enter(
+pub(super) async fn under_lock(
     lease: &mut Lease<'_>,
     statements: &Statements,
     sql: &Sql,
     values: &Values<'_>,
-    entry: &Entry,
     sent: &AtomicBool,
 ) -> Result<Written, Failure> {
     let list = values.list();
     let write_values = list.get(..sql.types.len()).unwrap_or_default();
+    let lock_values: [&(dyn ToSql + Sync); 1] = [&values.principal];
     let read_values: [&(dyn ToSql + Sync); 2] = [&values.principal, &values.now];
-    let (write, read) = (lease.ready(sql).await?, lease.ready(&statements.listed).await?);
-    let (written, listed) = if entry.at_most.is_none() {
-        lease.begin();
-        sent.store(true, Ordering::Relaxed);
-        tokio::join!(biased; lease.send(&write, write_values), lease.send(&read, &read_values))
-    } else {
-        let lock_values: [&(dyn ToSql + Sync); 1] = [&values.principal];
-        let lock = lease.ready(&statements.lock).await?;
-        lease.begin();
-        sent.store(true, Ordering::Relaxed);
-        let (begun, locked, written, committed, listed) = tokio::join!(
-            biased;
-            lease.order("BEGIN ISOLATION LEVEL READ COMMITTED"),
-            lease.send(&lock, &lock_values),
-            lease.send(&write, write_values),
-            lease.order("COMMIT"),
-            lease.send(&read, &read_values)
-        );
-        // Without a transaction around it the write would have committed by itself.
-        let begun = begun.map_err(|_| Failure::Unknown);
-        let written = begun.and(locked).and(written);
-        (written.and_then(|rows| committed.map(|()| rows)), listed)
-    };
-    let rows = written?;
-    let listed = listed.ok().and_then(|rows| listed_of(&rows));
-    if listed.is_some() {
-        lease.settled();
-    }
+    let lock = lease.ready(&statements.lock).await?;
+    let write = lease.ready(sql).await?;
+    let read = lease.ready(&statements.listed).await?;
+    lease.begin();
+    sent.store(true, Ordering::Relaxed);
+    let (begun, locked, written, read, committed) = tokio::join!(
+        biased;
+        lease.order("BEGIN ISOLATION LEVEL READ COMMITTED"),
+        lease.send(&lock, &lock_values),
+        lease.send(&write, write_values),
+        lease.send(&read, &read_values),
+        lease.order("COMMIT"),
+    );
+    // Without a transaction around it the write would have committed by itself.
+    begun.map_err(|_| Failure::Unknown)?;
+    // Whatever fails in a transaction makes its COMMIT a ROLLBACK.
+    locked?;
+    let (rows, listed) = (written?, read?);
+    committed?;
+    lease.settled();
     if rows.is_empty() {
-        return Ok(Written::Refused);
+        Ok(Written::Refused)
+    } else {
+        listed_of(&listed).map(Written::Entered).ok_or(Failure::Unknown)
     }
-    // Without the second answer the entry stands all the same, and the caller asks for it again.
-    Ok(listed.map_or(Written::Done, Written::Entered))
 }
 
 fn listed_of(rows: &[Row]) -> Option<Listed> {
     let row = rows.first()?;
     let (not_before, count) = (row.try_get::<_, i64>(0).ok()?, row.try_get::<_, i64>(1).ok()?);
-    let not_before = coatroom_core::Timestamp::from_unix_ms(u64::try_from(not_before).unwrap_or_default());
+    let not_before = Timestamp::from_unix_ms(u64::try_from(not_before).unwrap_or_default());
     Some(Listed { not_before, count: u32::try_from(count).unwrap_or(u32::MAX) })
 }
 

@@ -1,7 +1,7 @@
 -- Sessions, one row each. To be run in a schema of its own, here `coatroom` (CREATE SCHEMA coatroom).
 
 CREATE TABLE coatroom.version (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     version integer NOT NULL
 );
 INSERT INTO coatroom.version (version) VALUES (1);
