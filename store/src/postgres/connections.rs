@@ -182,7 +182,7 @@ impl Connections {
 
     pub(super) async fn lease(&self) -> Option<Lease<'_>> {
         let object = self.pool.get().await.ok()?;
-        Some(Lease { object: Some(object), connections: self, is_busy: false })
+        Some(Lease { object: Some(object), connections: self, state: State::Whole })
     }
 
     /// Whoever lost one connection does not trust the ones that were idle meanwhile.
@@ -191,11 +191,19 @@ impl Connections {
     }
 }
 
-/// A connection for one operation. Dropped in the middle of one, it is closed, and what it was doing is given up.
+/// A connection for one operation. It serves another only if this one was answered in full and without an error, which
+/// may come from a server that is no longer the right one. Dropped before the answer, what it was doing is given up.
 pub(super) struct Lease<'a> {
     object: Option<Object>,
     connections: &'a Connections,
-    is_busy: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    Waiting,
+    Answered,
 }
 
 /// A statement that is ready to be sent.
@@ -211,20 +219,27 @@ impl Lease<'_> {
             return Ok(Ready::Unnamed(sql));
         }
         let object = self.object.as_ref().ok_or(Failure::NotDone)?;
-        self.is_busy = true;
-        let statement = object.prepare_typed_cached(&sql.text, sql.types).await.map_err(|_| Failure::NotDone)?;
-        self.is_busy = false;
+        self.state = State::Waiting;
+        let prepared = object.prepare_typed_cached(&sql.text, sql.types).await;
+        self.state = State::Answered;
+        let statement = prepared.map_err(|_| Failure::NotDone)?;
+        self.state = State::Whole;
         Ok(Ready::Named(statement))
     }
 
-    /// Marks the connection as in use, until [`Lease::settled`].
+    /// Something is about to be sent.
     pub(super) const fn begin(&mut self) {
-        self.is_busy = true;
+        self.state = State::Waiting;
     }
 
-    /// Everything that was sent was answered in full: the connection may be used again.
+    /// Everything was answered.
+    pub(super) const fn answered(&mut self) {
+        self.state = State::Answered;
+    }
+
+    /// Everything was answered, and well.
     pub(super) const fn settled(&mut self) {
-        self.is_busy = false;
+        self.state = State::Whole;
     }
 
     /// Sends at the first poll, and ends when the server has answered *and* committed: the end of the answer comes after
@@ -250,13 +265,10 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        if let Some(object) = self.object.take()
-            && self.is_busy
-        {
-            let client = Object::take(object);
-            if !client.is_closed() {
-                self.connections.dialler.cancel(&client);
-            }
+        let Some(object) = self.object.take().filter(|_| self.state != State::Whole) else { return };
+        let client = Object::take(object);
+        if self.state == State::Waiting && !client.is_closed() {
+            self.connections.dialler.cancel(&client);
         }
     }
 }

@@ -144,7 +144,9 @@ async fn once(connections: &Connections, sql: &Sql, values: Values<'_>) -> Resul
     let mut lease = connections.lease().await.ok_or(Failure::NotDone)?;
     let ready = lease.ready(sql).await?;
     lease.begin();
-    let rows = lease.send(&ready, values).await?;
+    let answer = lease.send(&ready, values).await;
+    lease.answered();
+    let rows = answer?;
     lease.settled();
     Ok(rows)
 }

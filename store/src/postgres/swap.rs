@@ -134,7 +134,9 @@ async fn alone(lease: &mut Lease<'_>, sql: &Sql, values: &Values<'_>, sent: &Ato
     let ready = lease.ready(sql).await?;
     lease.begin();
     sent.store(true, Ordering::Relaxed);
-    let rows = lease.send(&ready, values.list().get(..sql.types.len()).unwrap_or_default()).await?;
+    let answer = lease.send(&ready, values.list().get(..sql.types.len()).unwrap_or_default()).await;
+    lease.answered();
+    let rows = answer?;
     lease.settled();
     Ok(if rows.is_empty() { Written::Refused } else { Written::Done })
 }
@@ -178,6 +180,7 @@ pub(super) async fn under_lock(
         lease.send(&read, &read_values),
         lease.order("COMMIT"),
     );
+    lease.answered();
     // Without a transaction around it the write would have committed by itself.
     begun.map_err(|_| Failure::Unknown)?;
     // Whatever fails in a transaction makes its COMMIT a ROLLBACK.
@@ -218,7 +221,9 @@ async fn refused(lease: &mut Lease<'_>, statements: &Statements, swap: &Swap) ->
 async fn stored(lease: &mut Lease<'_>, statements: &Statements, handle: Handle) -> Result<Option<Vec<u8>>, Failure> {
     let ready = lease.ready(&statements.load).await?;
     lease.begin();
-    let rows = lease.send(&ready, &[&handle.as_bytes().as_slice()]).await?;
+    let answer = lease.send(&ready, &[&handle.as_bytes().as_slice()]).await;
+    lease.answered();
+    let rows = answer?;
     lease.settled();
     rows.first().map(|row| row.try_get(0).map_err(|_| Failure::Unknown)).transpose()
 }

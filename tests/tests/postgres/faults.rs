@@ -8,7 +8,7 @@ use coatroom_core::Loaded;
 use coatroom_store::postgres::{Postgres, Settings};
 use coatroom_store::{Driver, Store, Swapped, block_on};
 use coatroom_tests::servers::{self, Fault, Proxy, Server, wait_until};
-use coatroom_tests::suite::rules;
+use coatroom_tests::suite::{contract, counting, rules};
 
 use crate::help::{fresh, fresh_schema, migrated, open, record, settings, shared, store, write};
 
@@ -184,6 +184,39 @@ fn statements_that_wait_for_a_lock_are_given_up_here_and_at_the_server() {
         wait_until("nothing waits at the server any more", SECOND, || server.query(&waiting) == "0");
     });
     assert_eq!(block_on(store.load(handle)), Loaded::Found(record(2, &[9; 200])), "what was given up was not done");
+}
+
+#[test]
+fn a_statement_that_is_cancelled_was_not_done_and_one_whose_connection_is_ended_is_unknown() {
+    let (server, schema) = (shared(), fresh_schema());
+    let store = migrated(open(&format!("{}?schema={schema}", server.url())));
+    for (end, outcome) in [("pg_cancel_backend", Swapped::Unavailable), ("pg_terminate_backend", Swapped::Unknown)] {
+        let handle = fresh();
+        assert_eq!(block_on(store.swap(&write(handle, 0, true))), Swapped::Done);
+        assert_eq!(block_on(store.swap(&write(handle, 1, true))), Swapped::Done);
+        let hold = format!("BEGIN; SELECT FROM {schema}.session FOR UPDATE; SELECT pg_sleep(1.5)");
+        let waits = format!("FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\"{schema}\"%'");
+        thread::scope(|scope| {
+            scope.spawn(|| server.query(&hold));
+            let held =
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%FOR UPDATE%'";
+            wait_until("the row is held", 10 * SECOND, || server.query(held) != "0");
+            let swapping = scope.spawn(|| block_on(store.swap(&write(handle, 2, true))));
+            wait_until("the swap waits", SECOND, || server.query(&format!("SELECT count(*) {waits}")) == "1");
+            server.query(&format!("SELECT {end}(pid) {waits}"));
+            assert_eq!(swapping.join().unwrap(), outcome, "{end}");
+        });
+        assert_eq!(block_on(store.load(handle)), Loaded::Found(record(2, &[9; 200])));
+    }
+}
+
+#[test]
+fn a_database_that_repeats_its_reads_answers_collisions_as_conflicts() {
+    let url = format!("{}?schema={}", shared().url(), fresh_schema());
+    let options = "&options=-c%20default_transaction_isolation%3Drepeatable%5C%20read";
+    let store = || migrated(open(&format!("{url}{options}")));
+    contract(&store());
+    counting(store(), 4, 50);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! PostgreSQL: the suite, and what this engine promises beyond it, on servers of this test's own.
 
+mod failover;
 mod faults;
 mod help;
 mod logins;

@@ -77,11 +77,12 @@ fn a_login_an_ending_and_a_revocation_are_one_trip_each() {
         proxy.set(servers::Fault::None);
         proxy.cut();
     };
-    let (known, handle) = (fresh(), fresh());
+    let handle = fresh();
     let known_once = || {
+        let known = fresh();
         // Every statement is known on the connection by then.
         assert!(matches!(block_on(store.swap(&login(entry("alice", known)))), Swapped::Entered(_)));
-        let ended = Swap { new: None, listing: Listing::Leave("alice".to_owned()), ..write(known, 1, true) };
+        let ended = Swap { listing: Listing::Leave("alice".to_owned()), ..write(known, 1, true) };
         assert_eq!(block_on(store.swap(&ended)), Swapped::Done);
         block_on(store.bar("bob", NOW)).unwrap();
     };
@@ -209,8 +210,9 @@ fn a_sweep_neither_waits_for_a_write_nor_removes_what_it_saved() {
     let hold = format!("BEGIN; SELECT FROM {schema}.session WHERE handle = '\\x{hex}' FOR UPDATE; SELECT pg_sleep(1)");
     thread::scope(|scope| {
         scope.spawn(|| shared().query(&hold));
-        let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%FOR UPDATE%'";
-        servers::wait_until("the row is held", 10 * Duration::from_secs(1), || shared().query(held) == "1");
+        let held =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%{schema}.%'");
+        servers::wait_until("the row is held", Duration::from_secs(10), || shared().query(&held) == "1");
         assert_eq!(block_on(counted.store.sweep(NOW.plus(3 * HOUR), 100)), Ok(1));
     });
     assert_eq!(block_on(counted.store.load(garbage)), Loaded::Absent);
