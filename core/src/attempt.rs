@@ -17,10 +17,11 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::id::{CommitId, Handle, SessionId};
 use crate::journal::Journal;
-use crate::opening::{Base, Presence, React, Reaction};
+use crate::opening::{Base, Exchange, Presence, React, Reaction};
 use crate::plan::{Change, Plan, Privilege, Reads};
 use crate::policy::{Carry, Policy};
 use crate::record::{Cause, Client, Head, Issued, Phase, Principal, Record, Standing};
+use crate::serial::Releasing;
 use crate::time::Timestamp;
 
 /// One write that an exchange has to bring about.
@@ -29,6 +30,7 @@ pub(crate) enum Task {
     End(Ending),
     Commit(Box<Commit>),
     Create(Box<Plan>),
+    Release(Releasing),
 }
 
 /// Change the session that the exchange was opened with.
@@ -71,6 +73,8 @@ impl Outcome {
 pub(crate) enum Attempt {
     Swap(Swap, Outcome),
     Nothing(Outcome),
+    /// It is another exchange's turn.
+    Wait(Handle),
     /// Other tasks take this one's place, and the exchange may be refused once they are done.
     Instead(Vec<Task>, Option<Error>),
 }
@@ -104,6 +108,7 @@ impl Task {
             Self::React(task) => task.current = record,
             Self::End(task) => task.current = record,
             Self::Commit(task) => task.known = record.map_or(Known::Gone, Known::Met),
+            Self::Release(task) => task.current = record,
             Self::Create(_) => {}
         }
     }
@@ -114,6 +119,7 @@ impl Task {
             Self::React(task) => task.current.as_deref(),
             Self::End(task) => task.current.as_deref(),
             Self::Commit(task) => task.current(),
+            Self::Release(task) => task.current.as_deref(),
             Self::Create(_) => None,
         }
         .map(|record| record.head.version)
@@ -125,7 +131,29 @@ impl Task {
             Self::End(task) => task.attempt(closer),
             Self::Commit(task) => task.attempt(closer),
             Self::Create(plan) => create(plan, closer),
+            Self::Release(task) => Ok(task.attempt(closer)),
         }
+    }
+
+    /// What is left to do of a task that comes to nothing: to give back the turn, if the exchange has one.
+    // spec: SER-5
+    pub(crate) fn release(self, exchange: &Exchange) -> Option<Self> {
+        let token = exchange.token?;
+        let (handle, current) = match self {
+            Self::Commit(task) => match task.known {
+                Known::AsOpened => (task.base.id.handle, task.base.record),
+                Known::Met(record) => (task.base.id.handle, record),
+                Known::Gone => return None,
+            },
+            Self::End(task) => (task.handle, task.current?),
+            Self::Release(_) | Self::React(_) | Self::Create(_) => return None,
+        };
+        Some(Self::Release(Releasing { handle, token, current: Some(current) }))
+    }
+
+    /// What is left to do when the ending that was asked for is not begun.
+    pub(crate) fn without_ending(self, exchange: &Exchange) -> Option<Self> {
+        if matches!(self, Self::React(_)) { Some(self) } else { self.release(exchange) }
     }
 }
 
@@ -146,7 +174,9 @@ impl Commit {
 
     // spec: WRITE-8 561b
     fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
-        let Some(record) = self.known.over(&self.base) else { return Ok(self.refused(Standing::Ended(Cause::Logout))) };
+        let Some(record) = self.known.over(&self.base) else {
+            return Ok(self.refused(Standing::Ended(Cause::Logout), closer));
+        };
         let now = closer.exchange.now.max(record.head.seen_at);
         let standing = record.judge(&self.base.id, now, closer.policy());
         if let (Standing::Expired(cause), Known::AsOpened) = (standing, &self.known)
@@ -155,10 +185,15 @@ impl Commit {
             return self.end_if_unused(now, cause, closer);
         }
         if !standing.is_admitted() {
-            return Ok(self.refused(standing));
+            return Ok(self.refused(standing, closer));
         }
-        if self.conflicts(record) {
+        if self.conflicts(record) || self.missed_its_turn(record, closer) {
             return Err(Error::Conflict);
+        }
+        let token = closer.exchange.token;
+        let waits = self.plan.waits_for_turns() && record.head.is_leased_to_another(token, now, closer.policy());
+        if waits && !planted(Bug::LeaseIgnored) {
+            return Ok(Attempt::Wait(self.base.id.handle));
         }
         // The journals, which may run functions, are out of the way while the record is read.
         let (mut before, mut after) = (take(&mut self.plan.before), take(&mut self.plan.after));
@@ -196,10 +231,14 @@ impl Commit {
         }
         let principal = self.raise(record, &mut head, &mut outcome, now, closer)?;
         self.rotate(standing, &mut head, &mut outcome, now, closer);
+        let released = self.end_turn(&mut head, &outcome, now, closer);
         durable |= outcome.id.is_some() && !planted(Bug::IdsNotDurable);
         if outcome.changes.is_empty() {
-            if closer.touches && head.touch(now, policy.touch(head.idle)) {
+            if closer.keeps_house && head.touch(now, policy.touch(head.idle)) {
                 outcome.note(Change::Touched, None);
+            }
+            if closer.keeps_house && released {
+                outcome.note(Change::Released, None);
             }
         } else {
             head.seen_at = head.seen_at.max(now);
@@ -217,6 +256,28 @@ impl Commit {
             check_size(&new, policy)?;
         }
         Ok(Attempt::Swap(swap(handle, Some(&record.head), &head, Some(new), durable, policy), outcome))
+    }
+
+    /// Serial mode: what the handler read may be out of date once another exchange had its turn, or wrote data after the time
+    /// of this one was over.
+    // spec: SER-3
+    fn missed_its_turn(&self, record: &Record, closer: &Closer) -> bool {
+        let gone = |token| !record.head.is_leased_by(token);
+        self.plan.writes() && closer.exchange.token.is_some_and(gone) && !planted(Bug::LeaseUnchecked)
+    }
+
+    /// The own turn ends with the commit. Another's whose time is over ends with the first data that is written after it;
+    /// everything else leaves it alone.
+    // spec: SER-3, SER-4, SER-5
+    fn end_turn(&self, head: &mut Head, outcome: &Outcome, now: Timestamp, closer: &Closer) -> bool {
+        let own = closer.exchange.token.is_some_and(|token| head.is_leased_by(token));
+        let over = !own && !head.is_leased_to_another(None, now, closer.policy());
+        let writes = outcome.changes.contains(&Change::Data);
+        let drops = planted(Bug::LoginDropsLease) && outcome.changes.contains(&Change::LoggedIn);
+        if (own && !planted(Bug::LeaseKept)) || (over && writes && !planted(Bug::SpentLeaseKept)) || drops {
+            head.lease = None;
+        }
+        own && head.lease.is_none()
     }
 
     /// Login and elevation: a fresh secret, and the floor rises to it.
@@ -305,7 +366,7 @@ impl Commit {
 
     /// The id is no longer admitted. A login starts afresh and inherits nothing; other writes are refused.
     // spec: LOGIN-4 e450, WRITE-8 561b, ROT-7 52c0, REUSE-3 8d76
-    fn refused(&mut self, standing: Standing) -> Attempt {
+    fn refused(&mut self, standing: Standing, closer: &Closer) -> Attempt {
         let error = match standing {
             Standing::BelowFloor | Standing::Reuse => Error::Superseded,
             _ => Error::Ended,
@@ -320,6 +381,10 @@ impl Commit {
         if let (Some(what), Some(record)) = (written, self.current()) {
             let (handle, generation) = (self.base.id.handle, self.base.id.generation);
             tasks.push(Task::React(Reacting { handle, generation, what, current: Some(Box::new(record.clone())) }));
+        }
+        if let (Some(token), Some(record)) = (closer.exchange.token, self.current()) {
+            let (handle, current) = (self.base.id.handle, Some(Box::new(record.clone())));
+            tasks.push(Task::Release(Releasing { handle, token, current }));
         }
         if matches!(self.plan.privilege, Some(Privilege::Login(_))) {
             let mut plan = take(&mut self.plan);
@@ -402,6 +467,7 @@ fn first_head(id: &SessionId, closer: &Closer) -> Head {
         current: Issued { generation: id.generation, digest: id.secret.digest(), issued_at: now, confirmed_at: None },
         previous: None,
         floor: id.generation,
+        lease: None,
         end: None,
     }
 }

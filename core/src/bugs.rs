@@ -138,6 +138,22 @@ bugs! {
     EndingNotDurable,
     /// The end that a passed limit calls for is written over a login that came first.
     ExpiryEndsNewerLogin,
+    /// A commit is written although its turn is gone.
+    LeaseUnchecked,
+    /// Data is written during the turn of another.
+    LeaseIgnored,
+    /// A turn is taken over before its time is over.
+    LeaseTakenOver,
+    /// A turn that is done is not given back.
+    LeaseKept,
+    /// The time of a turn is never over.
+    LeaseForever,
+    /// Data written after the time of a turn leaves its holder the turn.
+    SpentLeaseKept,
+    /// An ending waits for the turn of another.
+    EndingWaits,
+    /// A login ends the turn of another.
+    LoginDropsLease,
     /// Numbers are read in longer forms than the shortest.
     LooseCbor,
 }

@@ -20,6 +20,7 @@ use crate::plan::{Change, Privilege};
 use crate::policy::Policy;
 use crate::record::{COMMITS_KEPT, Head, Record, Standing};
 use crate::reply::{Draft, Reply};
+use crate::serial::Queued;
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -30,6 +31,8 @@ pub enum Closing {
     Done(Reply),
     /// A swap.
     Save(Save),
+    /// Serial mode: another exchange has its turn. After a pause, a load.
+    Wait(Queued),
     /// The exchange was refused or could not be written. No cookie is set.
     Failed(Failure),
 }
@@ -86,8 +89,8 @@ pub(crate) struct Closer {
     pub(crate) draws: Draws,
     /// Counts the handles tried for a create.
     pub(crate) creates: u32,
-    /// Whether a due touch is written.
-    pub(crate) touches: bool,
+    /// Whether a due touch, and the end of a turn that led to nothing, are written.
+    pub(crate) keeps_house: bool,
     tasks: VecDeque<Task>,
     /// The least version that an attempt of unknown outcome was based on.
     uncertain_since: Option<u64>,
@@ -101,11 +104,12 @@ impl Session {
     /// here, at most 40 of them.
     // spec: TIME-6 8cae, WRITE-18 2fed, WRITE-20 620d, ID-8 4087
     pub fn close<R: TryCryptoRng + ?Sized>(mut self, now: Timestamp, rng: &mut R) -> Closing {
-        let opened_at = self.exchange.now;
+        let opened_at = self.exchange.waits_since.unwrap_or(self.exchange.now);
         let rotation_due = self.rotation_due();
-        self.exchange.now = if planted(Bug::CommitByOpening) { opened_at } else { opened_at.max(now) };
+        self.exchange.now = if planted(Bug::CommitByOpening) { opened_at } else { self.exchange.now.max(now) };
         let verdict = self.refusal();
-        if let Some(error) = verdict.filter(|_| self.exchange.reactions.is_empty() || planted(Bug::ReactionDropped)) {
+        let owes = !self.exchange.reactions.is_empty() || self.has_turn();
+        if let Some(error) = verdict.filter(|_| !owes || planted(Bug::ReactionDropped)) {
             return Closing::Failed(self.exchange.fail(error));
         }
         if self.is_settled() {
@@ -120,13 +124,13 @@ impl Session {
         let mut exchange = self.exchange;
         let reactions = core::mem::take(&mut exchange.reactions);
         let mut tasks: VecDeque<Task> = reactions.into_iter().map(Task::react).collect();
-        // What a dead id calls for is due even when nothing else can be promised.
+        // What a dead id calls for, and the end of a turn, are due even when nothing else can be promised.
+        let of_plan =
+            Task::of_plan(self.base, core::mem::take(&mut exchange.plan), core::mem::take(&mut exchange.reads));
         if verdict.is_none() {
-            tasks.extend(Task::of_plan(
-                self.base,
-                core::mem::take(&mut exchange.plan),
-                core::mem::take(&mut exchange.reads),
-            ));
+            tasks.extend(of_plan);
+        } else {
+            tasks.extend(of_plan.into_iter().find_map(|task| task.release(&exchange)));
         }
         let draws = Draws::from_bytes(&bytes);
         let closer = Closer {
@@ -134,13 +138,18 @@ impl Session {
             opened_at,
             draws,
             creates: 0,
-            touches: true,
+            keeps_house: true,
             tasks,
             uncertain_since: None,
             verdict,
             draft,
         };
         Box::new(closer).begin()
+    }
+
+    /// Whether this exchange took its turn, and has yet to give it back.
+    pub(crate) fn has_turn(&self) -> bool {
+        self.exchange.token.is_some() && self.base.is_some()
     }
 
     /// What cannot be promised whatever the store says.
@@ -166,7 +175,7 @@ impl Session {
     // spec: WRITE-18 2fed
     fn is_settled(&self) -> bool {
         let nothing_due = self.exchange.reactions.is_empty() && !self.exchange.clears_by_mistake();
-        if !self.exchange.plan.is_empty() || !nothing_due {
+        if !self.exchange.plan.is_empty() || !nothing_due || self.has_turn() {
             return false;
         }
         let Some(base) = &self.base else { return true };
@@ -189,7 +198,9 @@ impl Closer {
             && let Some(mut last) = self.tasks.pop_back()
         {
             if let Err(error) = last.attempt(&self) {
-                self.tasks.retain(|task| matches!(task, Task::React(_)));
+                let tasks = core::mem::take(&mut self.tasks).into_iter();
+                let exchange = &self.exchange;
+                self.tasks = tasks.filter_map(|task| task.without_ending(exchange)).collect();
                 self.verdict = self.verdict.or(Some(error));
             } else {
                 self.tasks.push_back(last);
@@ -199,7 +210,7 @@ impl Closer {
     }
 
     // spec: WRITE-9 839c, WRITE-16 ef0b, WRITE-20 620d
-    fn go_on(mut self: Box<Self>) -> Closing {
+    pub(crate) fn go_on(mut self: Box<Self>) -> Closing {
         while let Some(mut task) = self.tasks.pop_front() {
             match task.attempt(&self) {
                 Ok(Attempt::Swap(swap, outcome)) => {
@@ -216,7 +227,13 @@ impl Closer {
                     self.verdict = self.verdict.or(verdict);
                     tasks.into_iter().rev().for_each(|task| self.tasks.push_front(task));
                 }
-                Err(error) => return self.fail(error),
+                Ok(Attempt::Wait(_)) if self.uncertain_since.is_some() => return self.fail(Error::Unknown),
+                Ok(Attempt::Wait(handle)) => return Closing::Wait(Queued::new(self, task, handle)),
+                Err(error) => {
+                    self.tasks.clear();
+                    self.tasks.extend(task.release(&self.exchange));
+                    self.verdict = Some(error);
+                }
             }
         }
         match self.verdict {
@@ -225,9 +242,14 @@ impl Closer {
         }
     }
 
-    fn fail(mut self: Box<Self>, error: Error) -> Closing {
+    pub(crate) fn fail(mut self: Box<Self>, error: Error) -> Closing {
         self.exchange.events.append(&mut self.draft.events);
         Closing::Failed(self.exchange.fail(error))
+    }
+
+    /// What has to be done before anything else.
+    pub(crate) fn first(&mut self, task: Task) {
+        self.tasks.push_front(task);
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -296,13 +318,15 @@ impl Save {
     }
 
     /// Patience is over, or the store is out of reach. A mere touch is let go, and the exchange goes on as if none had been
-    /// due. Anything else fails: `error` unless an attempt of unknown outcome makes it [`Error::Unknown`].
+    /// due; so is the end of a turn, which then ends by itself. Anything else fails: `error` unless an attempt of unknown outcome makes it [`Error::Unknown`].
     // spec: STORE-11 5b8c
     pub fn gave_up(mut self, error: Error) -> Closing {
-        if *self.work.outcome.changes != [Change::Touched] {
+        let changes = &self.work.outcome.changes;
+        let mere = changes.iter().all(|change| matches!(change, Change::Touched | Change::Released));
+        if changes.is_empty() || !mere {
             return Closing::Failed(self.fail(error));
         }
-        self.closer.touches = false;
+        self.closer.keeps_house = false;
         self.closer.tasks.push_front(self.work.task);
         self.closer.go_on()
     }

@@ -76,6 +76,11 @@ impl Ending {
         if planted(Bug::LogoutSparesSuccessor) && self.generation < record.head.current.generation {
             return Ok(Attempt::Nothing(Outcome::default()));
         }
+        if planted(Bug::EndingWaits)
+            && record.head.is_leased_to_another(closer.exchange.token, closer.exchange.now, closer.policy())
+        {
+            return Ok(Attempt::Wait(self.handle));
+        }
         // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
         let holder = record.principal.as_ref().map(Principal::name);
         let other = holder.is_none() || (holder != self.principal.as_deref() && !planted(Bug::LogoutCrossesPrincipals));

@@ -31,6 +31,7 @@
 //!             let found = stored.get(&load.handle()).cloned();
 //!             load.found(found.map_or(Loaded::Absent, Loaded::Found))
 //!         }
+//!         Opening::Take(_) | Opening::Wait(_) => unreachable!("this exchange takes no turn: `Rules::open_serial` does"),
 //!         Opening::Unavailable(failure) => return Err(failure.error.into()),
 //!     }
 //! };
@@ -46,6 +47,7 @@
 //!             stored.insert(swap.handle, swap.new.clone().unwrap_or_default());
 //!             save.saved()
 //!         }
+//!         Closing::Wait(_) => unreachable!("nobody else has a turn"),
 //!         Closing::Failed(failure) => return Err(failure.error.into()),
 //!     }
 //! };
@@ -76,6 +78,7 @@ mod plan;
 mod policy;
 mod record;
 mod reply;
+mod serial;
 mod session;
 mod time;
 
@@ -99,6 +102,7 @@ pub use plan::{Change, Denied, Rotation, Trace};
 pub use policy::{Assurance, Carry, Concurrency, Danger, Policy, PolicyError, Reuse, Settings};
 pub use record::{Cause, Client, Principal};
 pub use reply::Reply;
+pub use serial::{Queued, Take};
 pub use session::Session;
 pub use time::Timestamp;
 pub use value::Value;

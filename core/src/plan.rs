@@ -99,6 +99,8 @@ pub enum Change {
     Touched,
     /// The session ends.
     Ended,
+    /// A turn is over in which nothing else was written.
+    Released,
 }
 
 impl Change {
@@ -114,6 +116,7 @@ impl Change {
             Self::Confirmed => "confirmed",
             Self::Touched => "touched",
             Self::Ended => "ended",
+            Self::Released => "released",
         }
     }
 }
@@ -132,6 +135,12 @@ impl Plan {
     // spec: WRITE-17 01cf, WRITE-18 2fed
     pub(crate) fn is_empty(&self) -> bool {
         !self.writes() && self.end.is_none() && !self.rotate && !self.logout
+    }
+
+    /// Whether data or client details are to change, by an exchange that leaves the others' ids as they are.
+    // spec: SER-4
+    pub(crate) fn waits_for_turns(&self) -> bool {
+        self.writes() && self.privilege.is_none()
     }
 
     /// Whether data, privilege or client details are to change.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub limit: Option<u32>,
     /// How exchanges that overlap are brought together.
     pub concurrency: Concurrency,
+    /// How long an exchange of serial mode has its turn: others that write data wait at most so long for one that died.
+    pub lease: Duration,
     /// Bytes that a record may have.
     pub size: usize,
     /// How long an ended record remembers why. Zero removes it at once; safety does not depend on it.
@@ -91,7 +93,7 @@ pub enum Concurrency {
     Merge,
     /// A commit is refused if a key that the exchange read or set was changed by another since it was opened.
     Strict,
-    /// One writing exchange at a time.
+    /// One at a time: an exchange with an unsafe method has its turn before its handler runs.
     Serial,
 }
 
@@ -110,9 +112,10 @@ const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const MAX_SPAN: Duration = Duration::from_hours(24 * 400);
+const MAX_LEASE: Duration = Duration::from_mins(5);
 
 impl Default for Settings {
-    // spec: POL-1 7884
+    // spec: POL-1 7884, POL-7
     fn default() -> Self {
         Self {
             idle: Some(Duration::from_mins(30)),
@@ -126,6 +129,7 @@ impl Default for Settings {
             reuse: Reuse::Destroy,
             limit: None,
             concurrency: Concurrency::Merge,
+            lease: Duration::from_secs(10),
             size: 64 * 1024,
             tombstone: HOUR,
             sealed: false,
@@ -236,7 +240,7 @@ impl TryFrom<Settings> for Policy {
 }
 
 impl Settings {
-    // spec: POL-2 ec9d
+    // spec: POL-2 ec9d, POL-7
     fn check_spans(&self) -> Result<(), PolicyError> {
         let span = |field, span: Option<Duration>| match span {
             Some(span) if span < Duration::from_millis(1) || span > MAX_SPAN => {
@@ -251,6 +255,9 @@ impl Settings {
         span("grace", Some(self.grace))?;
         if self.tombstone > MAX_SPAN {
             return Err(PolicyError::Span { field: "tombstone", rule: "at most 400 days" });
+        }
+        if self.lease < Duration::from_millis(1) || self.lease > MAX_LEASE {
+            return Err(PolicyError::Span { field: "lease", rule: "between one millisecond and five minutes" });
         }
         if self.skew.saturating_mul(2) >= self.grace {
             return Err(PolicyError::Span { field: "skew", rule: "less than half of `grace`" });
@@ -271,7 +278,6 @@ impl Settings {
         let refused = [
             (self.limit.is_some(), "`limit`"),
             (self.reuse == Reuse::RevokeAll, "`reuse` = revoke all"),
-            (self.concurrency == Concurrency::Serial, "`concurrency` = serial"),
             (self.sealed, "`sealed`"),
         ];
         match refused.into_iter().find(|(chosen, _)| *chosen) {
@@ -319,6 +325,13 @@ impl Policy {
         self.settings.activation
     }
 
+    /// Whether an exchange for this HTTP method takes its turn before the handler runs: serial mode, and the method is not
+    /// one of those that RFC 9110 section 9.2.1 calls safe.
+    // spec: SER-1
+    pub fn takes_turns(&self, method: &str) -> bool {
+        self.settings.concurrency == Concurrency::Serial && !SAFE_METHODS.contains(&method)
+    }
+
     /// How old the last recorded use of a session with this idle limit may be before it is written again.
     // spec: POL-1 7884, POL-6 c7ec
     pub(crate) fn touch(&self, idle: Option<Duration>) -> Duration {
@@ -332,6 +345,8 @@ impl Policy {
         !self.settings.danger.refuse_reuse_only
     }
 }
+
+const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
 fn part(span: Duration, parts: u32) -> Duration {
     span.checked_div(parts).unwrap_or_default()
@@ -356,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    // spec: POL-2 ec9d
+    // spec: POL-2 ec9d, POL-7
     fn spans_outside_their_bounds_are_refused() {
         let field = |error| match error {
             Some(PolicyError::Span { field, .. }) => field,
@@ -369,6 +384,8 @@ mod tests {
         assert_eq!(field(refused(|s| s.touch = s.idle)), "touch");
         assert_eq!(field(refused(|s| s.size = 100)), "size");
         assert_eq!(field(refused(|s| s.tombstone = MAX_SPAN + MINUTE)), "tombstone");
+        assert_eq!(field(refused(|s| s.lease = Duration::ZERO)), "lease");
+        assert_eq!(field(refused(|s| s.lease = MAX_LEASE + MAX_LEASE / 1000)), "lease");
     }
 
     #[test]
@@ -380,7 +397,6 @@ mod tests {
         };
         assert_eq!(choice(refused(|s| s.limit = Some(3))), "`limit`");
         assert_eq!(choice(refused(|s| s.reuse = Reuse::RevokeAll)), "`reuse` = revoke all");
-        assert_eq!(choice(refused(|s| s.concurrency = Concurrency::Serial)), "`concurrency` = serial");
         assert_eq!(choice(refused(|s| s.sealed = true)), "`sealed`");
     }
 

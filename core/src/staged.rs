@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::id::Handle;
 use crate::opening::{Failure, Load, Loaded, Opening};
 use crate::reply::Reply;
+use crate::serial::{Queued, Take};
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -20,6 +21,10 @@ pub struct Staged(Stage);
 
 enum Stage {
     Loading(Load),
+    Taking(Take),
+    /// Another exchange has its turn.
+    Held(Load),
+    Queued(Queued),
     Open(Session),
     Saving(Save),
     Done(Reply),
@@ -37,6 +42,8 @@ pub enum Waiting {
     Handler,
     /// For the answer to [`Staged::swap`].
     Swap,
+    /// For the turn of another exchange to end: after a pause, for [`Staged::found_after`].
+    Turn(Handle),
     /// For nothing: [`Staged::reply`].
     Done,
     /// For nothing: [`Staged::failure`].
@@ -50,6 +57,8 @@ impl From<Opening> for Staged {
         Self(match opening {
             Opening::Ready(session) => Stage::Open(session),
             Opening::Load(load) => Stage::Loading(load),
+            Opening::Take(take) => Stage::Taking(take),
+            Opening::Wait(load) => Stage::Held(load),
             Opening::Unavailable(failure) => Stage::Failed(failure),
         })
     }
@@ -60,6 +69,7 @@ impl From<Closing> for Staged {
         Self(match closing {
             Closing::Done(reply) => Stage::Done(reply),
             Closing::Save(save) => Stage::Saving(save),
+            Closing::Wait(queued) => Stage::Queued(queued),
             Closing::Failed(failure) => Stage::Failed(failure),
         })
     }
@@ -71,7 +81,9 @@ impl Staged {
         match &self.0 {
             Stage::Loading(load) => Waiting::Load(load.handle()),
             Stage::Open(_) => Waiting::Handler,
-            Stage::Saving(_) => Waiting::Swap,
+            Stage::Taking(_) | Stage::Saving(_) => Waiting::Swap,
+            Stage::Held(load) => Waiting::Turn(load.handle()),
+            Stage::Queued(queued) => Waiting::Turn(queued.handle()),
             Stage::Done(_) => Waiting::Done,
             Stage::Failed(_) => Waiting::Failed,
             Stage::Away => Waiting::Away,
@@ -82,6 +94,15 @@ impl Staged {
     pub fn found(&mut self, loaded: Loaded) -> Result<(), Error> {
         self.step(|stage| match stage {
             Stage::Loading(load) => Ok(load.found(loaded).into()),
+            other => Err(other),
+        })
+    }
+
+    /// What the record is after a pause, by another reading of the clock.
+    pub fn found_after(&mut self, loaded: Loaded, now: Timestamp) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Held(load) => Ok(load.at(now).found(loaded).into()),
+            Stage::Queued(queued) => Ok(queued.found(loaded, now).into()),
             other => Err(other),
         })
     }
@@ -106,6 +127,7 @@ impl Staged {
     /// The swap to send, at most once.
     pub const fn swap(&self) -> Result<&Swap, Error> {
         match &self.0 {
+            Stage::Taking(take) => Ok(take.swap()),
             Stage::Saving(save) => Ok(save.swap()),
             _ => Err(Error::WrongStage),
         }
@@ -114,6 +136,7 @@ impl Staged {
     /// The store acknowledged the swap.
     pub fn saved(&mut self) -> Result<(), Error> {
         self.step(|stage| match stage {
+            Stage::Taking(take) => Ok(take.saved().into()),
             Stage::Saving(save) => Ok(save.saved().into()),
             other => Err(other),
         })
@@ -122,6 +145,7 @@ impl Staged {
     /// The store refused the swap and holds this instead.
     pub fn conflicted(&mut self, current: Option<Vec<u8>>) -> Result<(), Error> {
         self.step(|stage| match stage {
+            Stage::Taking(take) => Ok(take.conflicted(current).into()),
             Stage::Saving(save) => Ok(save.conflicted(current).into()),
             other => Err(other),
         })
@@ -130,6 +154,7 @@ impl Staged {
     /// The outcome of the swap is unknown, and a load of the same handle gave this.
     pub fn reloaded(&mut self, loaded: Loaded) -> Result<(), Error> {
         self.step(|stage| match stage {
+            Stage::Taking(take) => Ok(take.reloaded(loaded).into()),
             Stage::Saving(save) => Ok(save.reloaded(loaded).into()),
             other => Err(other),
         })
@@ -138,7 +163,10 @@ impl Staged {
     /// Patience is over: a mere touch is let go; else `error`, or [`Error::Unknown`] if an attempt was.
     pub fn gave_up(&mut self, error: Error) -> Result<(), Error> {
         self.step(|stage| match stage {
+            Stage::Taking(take) => Ok(take.gave_up(error).into()),
+            Stage::Held(load) => Ok(load.gave_up(error).into()),
             Stage::Saving(save) => Ok(save.gave_up(error).into()),
+            Stage::Queued(queued) => Ok(queued.gave_up(error).into()),
             other => Err(other),
         })
     }

@@ -27,6 +27,7 @@ pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod sync;
+mod turns;
 
 pub use driver::{Driver, Refused};
 pub use host::{Host, System, block_on};

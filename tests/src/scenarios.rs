@@ -16,6 +16,7 @@ pub const SECOND: u64 = 1000;
 pub const SKEW: u64 = 2 * SECOND;
 pub const GRACE: u64 = 10 * SECOND;
 pub const IDLE: u64 = 100 * SECOND;
+pub const LEASE: u64 = 4 * SECOND;
 
 /// Small round limits, so that a few ticks cross each of them.
 pub fn settings() -> Settings {
@@ -26,6 +27,7 @@ pub fn settings() -> Settings {
         skew: Duration::from_millis(SKEW),
         rotate_every: None,
         grace: Duration::from_millis(GRACE),
+        lease: Duration::from_millis(LEASE),
         ..Settings::default()
     }
 }
@@ -260,13 +262,17 @@ impl Spec {
         let moments = if self.timely {
             // Two moments within a grace and more than one, up to a second rotation.
             (1..=self.ticks).map(|sixth| world.now + sixth * 6 * SECOND).collect()
+        } else if self.scripts.iter().any(|script| script.serial) {
+            // By then the time of every turn is over, by all clocks, and once more.
+            (1..=self.ticks).map(|wait| world.now + wait * (LEASE + 2 * SKEW)).collect()
         } else {
             self.before.moments().iter().map(|after| world.now + after).collect()
         };
         let asked = self.scripts.iter().map(|script| {
-            let Script { browser, ops, node, repeats, after } = script;
+            let Script { browser, ops, node, repeats, after, serial } = script;
             let number = |number: &Option<usize>| number.map_or(String::new(), |number| number.to_string());
-            format!("{browser}@{node}{ops:?}r{}a{}", number(repeats), number(after))
+            let turn = if *serial { "in turn" } else { "" };
+            format!("{browser}@{node}{ops:?}r{}a{}{turn}", number(repeats), number(after))
         });
         let asked = asked.collect::<Vec<_>>().join(" ");
         let Self { before, clocks, keys, timely, ticks, bug, bounds, .. } = self;

@@ -158,6 +158,7 @@ fn live_on(rules: &Arc<Rules>, header: &[u8], record: &Loaded) -> (Vec<Handle>, 
                 load.found(record.clone())
             }
             Opening::Unavailable(failure) => return (loads, swaps, failure.events),
+            Opening::Take(_) | Opening::Wait(_) => panic!("an exchange that takes no turn"),
         }
     };
     session.keys();
@@ -172,6 +173,7 @@ fn live_on(rules: &Arc<Rules>, header: &[u8], record: &Loaded) -> (Vec<Handle>, 
             }
             Closing::Done(reply) => return (loads, swaps, reply.trace().events.clone()),
             Closing::Failed(failure) => return (loads, swaps, failure.events),
+            Closing::Wait(_) => return (loads, swaps, Vec::new()),
         }
     }
 }

@@ -7,5 +7,6 @@ mod forge;
 mod handler;
 mod names;
 mod records;
+mod serial;
 mod stages;
 mod wire;

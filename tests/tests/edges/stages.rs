@@ -1,19 +1,34 @@
 //! Calls out of turn: refused, and nothing changes.
 
+use std::sync::Arc;
+
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Error, Loaded, Timestamp};
+use coatroom_core::{Error, Loaded, Rules, Timestamp};
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::scenarios::settings;
 
 use super::forge::{NOW, Sheet, close, handle, id, open, rules};
 
-const CALLS: [&str; 11] =
-    ["found", "session", "close", "swap", "saved", "conflicted", "reloaded", "gave_up", "reply", "failure", "take"];
+const CALLS: [&str; 12] = [
+    "found",
+    "found_after",
+    "session",
+    "close",
+    "swap",
+    "saved",
+    "conflicted",
+    "reloaded",
+    "gave_up",
+    "reply",
+    "failure",
+    "take",
+];
 
 /// Makes one call, and says whether it was in turn.
 fn call(staged: &mut Staged, name: &str) -> Result<(), Error> {
     match name {
         "found" => staged.found(Loaded::Absent),
+        "found_after" => staged.found_after(Loaded::Absent, Timestamp::from_unix_ms(NOW)),
         "session" => staged.session().map(drop),
         "close" => staged.close(Timestamp::from_unix_ms(NOW), &mut Fixed::new(5)),
         "swap" => staged.swap().map(drop),
@@ -42,6 +57,15 @@ fn stages() -> Vec<(Staged, Waiting, &'static [&'static str])> {
         close(&mut staged, NOW);
         staged
     };
+    let taking = || open_serial(&rules, &record, 6);
+    let taken = taking().swap().unwrap().new.clone().unwrap();
+    let held = open_serial(&rules, &taken, 7);
+    let queued = || {
+        let mut staged = open(&rules, &id(5), &taken, NOW);
+        staged.session().unwrap().set("a", 2).unwrap();
+        close(&mut staged, NOW);
+        staged
+    };
     let (mut done, mut failed, mut away) = (saving(), saving(), saving());
     done.saved().unwrap();
     failed.gave_up(Error::Busy).unwrap();
@@ -50,10 +74,21 @@ fn stages() -> Vec<(Staged, Waiting, &'static [&'static str])> {
         (loading.into(), Waiting::Load(handle()), &["found"]),
         (opened(), Waiting::Handler, &["session", "close", "take"]),
         (saving(), Waiting::Swap, &["swap", "saved", "conflicted", "reloaded", "gave_up", "take"]),
+        (taking(), Waiting::Swap, &["swap", "saved", "conflicted", "reloaded", "gave_up"]),
+        (held, Waiting::Turn(handle()), &["found_after", "gave_up"]),
+        (queued(), Waiting::Turn(handle()), &["found_after", "gave_up"]),
         (done, Waiting::Done, &["reply"]),
         (failed, Waiting::Failed, &["failure"]),
         (away, Waiting::Away, &[]),
     ]
+}
+
+/// An exchange that is to take its turn.
+fn open_serial(rules: &Arc<Rules>, record: &[u8], seed: u64) -> Staged {
+    let (header, now) = (format!("__Host-id={}", id(5)), Timestamp::from_unix_ms(NOW));
+    let mut staged = Staged::from(rules.open_serial(header.as_bytes(), now, &mut Fixed::new(seed)));
+    staged.found(Loaded::Found(record.to_vec())).unwrap();
+    staged
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! Serial mode: how an exchange gets its turn, and how long it waits for those of others.
+
+use core::time::Duration;
+
+use coatroom_core::{Closing, Error, Loaded, Opening, Queued, Session};
+
+use crate::driver::EAGER_CONFLICTS;
+use crate::{Driver, Engine, Host, Refused, Store, Swapped, Wait, block_on};
+
+impl<S, H: Host> Driver<S, H> {
+    /// How long a turn is waited for: that of a holder that died, and one more.
+    // spec: SER-4
+    fn patience_for_turns(&self) -> Duration {
+        let settings = self.rules().policy().settings();
+        settings.lease.saturating_mul(2).saturating_add(settings.skew.saturating_mul(2))
+    }
+
+    fn start_serial(&self, cookies: &[u8]) -> Opening {
+        self.rules().open_serial(cookies, self.host().now(), &mut self.host().rng())
+    }
+
+    /// Pauses once; false when that has gone on for too long.
+    async fn waits(&self, since: &mut Option<Duration>) -> bool {
+        let since = *since.get_or_insert_with(|| self.host().ticks());
+        if self.host().ticks().saturating_sub(since) >= self.patience_for_turns() {
+            return false;
+        }
+        self.host().pause(self.jitter(u32::MAX)).await;
+        true
+    }
+}
+
+impl<S: Store, H: Host> Driver<S, H> {
+    /// Opens an exchange whose handler has its turn: until it closes, nobody else writes data to the session, so code that
+    /// reads, computes and sets is exact. For requests with unsafe methods, [`coatroom_core::Policy::takes_turns`].
+    // spec: SER-1, SER-2
+    pub async fn open_serial(&self, cookies: &[u8]) -> Result<Session, Refused> {
+        self.finish_opening(self.start_serial(cookies)).await
+    }
+
+    /// Goes on with an opening that was begun elsewhere.
+    // spec: SER-1, SER-2, SER-4
+    pub async fn finish_opening(&self, mut opening: Opening) -> Result<Session, Refused> {
+        let (mut waiting, mut refused) = (None, 0_u32);
+        loop {
+            opening = match opening {
+                Opening::Ready(session) => return Ok(session),
+                Opening::Unavailable(failure) => return Err(failure.into()),
+                Opening::Load(load) => {
+                    let loaded = self.store().load(load.handle()).await;
+                    load.found(loaded)
+                }
+                Opening::Wait(load) if self.waits(&mut waiting).await => {
+                    let (now, loaded) = (self.host().now(), self.store().load(load.handle()).await);
+                    load.at(now).found(loaded)
+                }
+                Opening::Wait(load) => load.gave_up(Error::Busy),
+                Opening::Take(take) => {
+                    refused = refused.saturating_add(1);
+                    if refused > EAGER_CONFLICTS && !self.waits(&mut waiting).await {
+                        take.gave_up(Error::Busy)
+                    } else {
+                        match self.store().swap(take.swap()).await {
+                            Swapped::Done => take.saved(),
+                            Swapped::Conflict(current) => take.conflicted(current),
+                            Swapped::Unknown => {
+                                let loaded = self.store().load(take.swap().handle).await;
+                                take.reloaded(loaded)
+                            }
+                            Swapped::Unavailable => take.gave_up(Error::Unavailable),
+                        }
+                    }
+                }
+            };
+        }
+    }
+
+    /// A commit that has to wait for the turn of another.
+    // spec: SER-4
+    pub(crate) async fn queue(&self, queued: Queued, waiting: &mut Option<Duration>) -> Closing {
+        if !self.waits(waiting).await {
+            return queued.gave_up(Error::Busy);
+        }
+        let (now, loaded) = (self.host().now(), self.store().load(queued.handle()).await);
+        match loaded {
+            Loaded::Unavailable => Closing::Wait(queued),
+            loaded => queued.found(loaded, now),
+        }
+    }
+}
+
+impl<E: Engine, H: Host> Driver<E, H> {
+    /// [`Driver::open_serial`] for an engine, on this thread. May wait for the turns of others, for locks and disks.
+    pub fn open_serial_now(&self, cookies: &[u8]) -> Result<Session, Refused> {
+        self.finish_opening_now(self.start_serial(cookies))
+    }
+
+    /// [`Driver::finish_opening`] for an engine, on this thread.
+    pub fn finish_opening_now(&self, opening: Opening) -> Result<Session, Refused> {
+        block_on(self.finish_opening(opening))
+    }
+
+    /// [`Driver::open_serial`] as far as the engine answers at once. Whatever but a session or a failure comes back is for
+    /// [`Driver::finish_opening_now`] on a thread that may wait.
+    pub fn open_serial_without_waiting(&self, cookies: &[u8]) -> Opening {
+        let mut opening = self.start_serial(cookies);
+        for _ in 0..=EAGER_CONFLICTS {
+            opening = match opening {
+                Opening::Load(load) => {
+                    let loaded = Engine::load(self.store(), load.handle());
+                    load.found(loaded)
+                }
+                Opening::Take(take) => match Engine::swap(self.store(), take.swap(), Wait::Never) {
+                    Some(Swapped::Done) => take.saved(),
+                    Some(Swapped::Conflict(current)) => take.conflicted(current),
+                    Some(Swapped::Unknown) => {
+                        let loaded = Engine::load(self.store(), take.swap().handle);
+                        take.reloaded(loaded)
+                    }
+                    Some(Swapped::Unavailable) | None => return Opening::Take(take),
+                },
+                other => return other,
+            };
+        }
+        opening
+    }
+}
