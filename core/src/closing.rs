@@ -13,8 +13,10 @@ use crate::attempt::{Attempt, Outcome, Task};
 use crate::bugs::{Bug, planted};
 use crate::codec::Stamp;
 use crate::cookie::Kind;
+use crate::entering::{Enter, NOT_BEFORE_KEPT};
 use crate::error::Error;
 use crate::id::{Draws, Handle};
+use crate::listing::{Listed, Listing};
 use crate::opening::{Exchange, Failure, Loaded, Presence};
 use crate::plan::{Change, Privilege};
 use crate::policy::Policy;
@@ -33,6 +35,8 @@ pub enum Closing {
     Save(Save),
     /// Serial mode: another exchange has its turn. After a pause, a load.
     Wait(Queued),
+    /// A login was stored: an entry in the index of principals.
+    Enter(Enter),
     /// The exchange was refused or could not be written. No cookie is set.
     Failed(Failure),
 }
@@ -50,6 +54,8 @@ pub struct Swap {
     pub durable: bool,
     /// From when on the new record is garbage, by its own limits. For sweeping only; no access depends on it.
     pub garbage_at: Timestamp,
+    /// What it means for the index of principals.
+    pub listing: Listing,
 }
 
 impl fmt::Debug for Swap {
@@ -95,7 +101,7 @@ pub(crate) struct Closer {
     /// The least version that an attempt of unknown outcome was based on.
     uncertain_since: Option<u64>,
     /// The answer once the tasks are done, if it is a refusal.
-    verdict: Option<Error>,
+    pub(crate) verdict: Option<Error>,
     draft: Draft,
 }
 
@@ -107,7 +113,7 @@ impl Session {
         let opened_at = self.exchange.waits_since.unwrap_or(self.exchange.now);
         let rotation_due = self.rotation_due();
         self.exchange.now = if planted(Bug::CommitByOpening) { opened_at } else { self.exchange.now.max(now) };
-        let verdict = self.refusal();
+        let verdict = self.refusal(opened_at);
         let owes = !self.exchange.reactions.is_empty() || self.has_turn();
         if let Some(error) = verdict.filter(|_| !owes || planted(Bug::ReactionDropped)) {
             return Closing::Failed(self.exchange.fail(error));
@@ -132,19 +138,7 @@ impl Session {
         } else {
             tasks.extend(of_plan.into_iter().find_map(|task| task.release(&exchange)));
         }
-        let draws = Draws::from_bytes(&bytes);
-        let closer = Closer {
-            exchange,
-            opened_at,
-            draws,
-            creates: 0,
-            keeps_house: true,
-            tasks,
-            uncertain_since: None,
-            verdict,
-            draft,
-        };
-        Box::new(closer).begin()
+        Closer::new(exchange, opened_at, Draws::from_bytes(&bytes), draft, tasks, verdict).begin()
     }
 
     /// Whether this exchange took its turn, and has yet to give it back.
@@ -154,11 +148,14 @@ impl Session {
 
     /// What cannot be promised whatever the store says.
     // spec: COOK-13 1359, COOK-15 907f, WRITE-17 01cf
-    fn refusal(&self) -> Option<Error> {
+    fn refusal(&self, opened_at: Timestamp) -> Option<Error> {
         let plan = &self.exchange.plan;
         let logs_in = matches!(plan.privilege, Some(Privilege::Login(_)));
         if self.head_sent && !plan.is_empty() {
             return Some(Error::HeadSent);
+        }
+        if logs_in && self.exchange.now.since(opened_at) >= NOT_BEFORE_KEPT {
+            return Some(Error::Revoked);
         }
         if self.exchange.superseded && plan.logout {
             return Some(Error::LogoutRefused);
@@ -191,9 +188,21 @@ impl Session {
 }
 
 impl Closer {
+    pub(crate) fn new(
+        exchange: Box<Exchange>,
+        opened_at: Timestamp,
+        draws: Draws,
+        draft: Draft,
+        tasks: VecDeque<Task>,
+        verdict: Option<Error>,
+    ) -> Box<Self> {
+        let (creates, keeps_house, uncertain_since) = (0, true, None);
+        Box::new(Self { exchange, opened_at, draws, creates, keeps_house, tasks, uncertain_since, verdict, draft })
+    }
+
     /// An ending that a fresh session follows is begun only if that session can be made: refused whole, or not at all.
     // spec: WRITE-21 44b9
-    fn begin(mut self: Box<Self>) -> Closing {
+    pub(crate) fn begin(mut self: Box<Self>) -> Closing {
         if self.tasks.iter().any(|task| matches!(task, Task::End(_)))
             && let Some(mut last) = self.tasks.pop_back()
         {
@@ -247,13 +256,17 @@ impl Closer {
         Closing::Failed(self.exchange.fail(error))
     }
 
+    pub(crate) fn policy(&self) -> &Policy {
+        self.exchange.rules.policy()
+    }
+
+    pub(crate) fn count_trips(&mut self, trips: u32) {
+        self.exchange.trips = self.exchange.trips.saturating_add(trips);
+    }
+
     /// What has to be done before anything else.
     pub(crate) fn first(&mut self, task: Task) {
         self.tasks.push_front(task);
-    }
-
-    pub(crate) fn policy(&self) -> &Policy {
-        self.exchange.rules.policy()
     }
 
     /// How often the cookie of this kind came.
@@ -293,21 +306,36 @@ impl Save {
     /// The store acknowledged the swap.
     // spec: WRITE-16 ef0b
     pub fn saved(mut self) -> Closing {
-        self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(1);
+        self.closer.count_trips(1);
         self.acknowledged()
+    }
+
+    /// The store acknowledged the swap together with the entry in the index of principals that goes with it.
+    // spec: WRITE-16 ef0b
+    pub fn entered(self, listed: Listed) -> Closing {
+        match self.saved() {
+            Closing::Enter(enter) => enter.with_its_swap(listed),
+            other => other,
+        }
+    }
+
+    /// The store refused the swap because the principal has as many sessions as the swap allows.
+    pub fn full(mut self) -> Closing {
+        self.closer.count_trips(1);
+        Closing::Failed(self.fail(Error::LimitReached))
     }
 
     /// The store refused the swap and holds this instead.
     // spec: WRITE-2 c432
     pub fn conflicted(mut self, current: Option<Vec<u8>>) -> Closing {
-        self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(1);
+        self.closer.count_trips(1);
         self.settle(current.map_or(Loaded::Absent, Loaded::Found))
     }
 
     /// The outcome of the swap is unknown, and a load of the same handle gave this.
     // spec: WRITE-11 5aef
     pub fn reloaded(mut self, loaded: Loaded) -> Closing {
-        self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(2);
+        self.closer.count_trips(2);
         // A store that lost writes may have gone back, so a later attempt may be based on less.
         let doubts = [self.closer.uncertain_since, self.work.task.version()];
         self.closer.uncertain_since = doubts.into_iter().flatten().min();
@@ -341,13 +369,21 @@ impl Save {
 
     // spec: WRITE-12 8880, WRITE-16 ef0b
     fn acknowledged(mut self) -> Closing {
-        let Work { task, outcome, .. } = *self.work;
+        let Work { task, swap, outcome } = *self.work;
+        let is_renaming = matches!(task, Task::Rename(_));
         if outcome.unfinished {
             self.closer.tasks.push_front(task);
         }
         self.closer.draft.take(outcome);
         self.closer.uncertain_since = None;
-        self.closer.go_on()
+        match (swap.listing, swap.new) {
+            (Listing::Enter(entry), Some(written)) => {
+                // A new name for a principal is no login, and nothing bars it.
+                let login = !is_renaming;
+                Closing::Enter(Enter::new(self.closer, entry, login.then_some(written)))
+            }
+            _ => self.closer.go_on(),
+        }
     }
 
     // spec: WRITE-2 c432, WRITE-10 195a, WRITE-11 5aef, WRITE-12 8880, WRITE-13 2f77, CLAIM-3 4985

@@ -101,6 +101,8 @@ pub enum Change {
     Ended,
     /// A turn is over in which nothing else was written.
     Released,
+    /// The principal gets another name.
+    Renamed,
 }
 
 impl Change {
@@ -117,6 +119,7 @@ impl Change {
             Self::Touched => "touched",
             Self::Ended => "ended",
             Self::Released => "released",
+            Self::Renamed => "renamed",
         }
     }
 }

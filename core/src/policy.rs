@@ -29,8 +29,8 @@ pub struct Settings {
     pub carry: Carry,
     /// What the reuse of a replaced id leads to.
     pub reuse: Reuse,
-    /// Sessions that one principal may have at a time.
-    pub limit: Option<u32>,
+    /// How many sessions one principal may have at a time, and what gives way. None: any number.
+    pub limit: Option<Limit>,
     /// How exchanges that overlap are brought together.
     pub concurrency: Concurrency,
     /// How long an exchange of serial mode has its turn: others that write data wait at most so long for one that died.
@@ -84,6 +84,26 @@ pub enum Reuse {
     Destroy,
     /// All sessions of the principal end.
     RevokeAll,
+}
+
+/// How many sessions one principal may have at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit {
+    /// So many; at least one.
+    pub sessions: u32,
+    /// What happens when one more logs in.
+    pub beyond: Beyond,
+}
+
+/// What gives way when a principal logs in once more than [`Limit::sessions`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beyond {
+    /// The new login: it is refused.
+    Refuse,
+    /// The session that was created first.
+    EvictOldest,
+    /// The session that was not used for longest.
+    EvictIdlest,
 }
 
 /// How exchanges that overlap are brought together.
@@ -259,6 +279,12 @@ impl Settings {
         if self.lease < Duration::from_millis(1) || self.lease > MAX_LEASE {
             return Err(PolicyError::Span { field: "lease", rule: "between one millisecond and five minutes" });
         }
+        if self.tombstone.is_zero() && self.reuse == Reuse::RevokeAll {
+            return Err(PolicyError::Span { field: "tombstone", rule: "more than nothing when `reuse` revokes all" });
+        }
+        if self.limit.is_some_and(|limit| limit.sessions == 0) {
+            return Err(PolicyError::Span { field: "limit", rule: "at least one session" });
+        }
         if self.skew.saturating_mul(2) >= self.grace {
             return Err(PolicyError::Span { field: "skew", rule: "less than half of `grace`" });
         }
@@ -275,11 +301,7 @@ impl Settings {
 
     // spec: POL-5 c121
     fn check_offered(&self) -> Result<(), PolicyError> {
-        let refused = [
-            (self.limit.is_some(), "`limit`"),
-            (self.reuse == Reuse::RevokeAll, "`reuse` = revoke all"),
-            (self.sealed, "`sealed`"),
-        ];
+        let refused = [(self.sealed, "`sealed`")];
         match refused.into_iter().find(|(chosen, _)| *chosen) {
             Some((_, choice)) => Err(PolicyError::NotOffered { choice }),
             None => Ok(()),
@@ -339,6 +361,12 @@ impl Policy {
         self.settings.touch.map_or(default, |touch| idle.map_or(touch, |idle| touch.min(part(idle, 2))))
     }
 
+    /// How many other sessions a principal may have when one more logs in; none when a login is never refused for it.
+    pub(crate) fn others_at_login(&self) -> Option<u32> {
+        let limit = self.settings.limit.filter(|limit| limit.beyond == Beyond::Refuse)?;
+        Some(limit.sessions)
+    }
+
     /// Whether the reuse of a replaced id ends the session.
     // spec: REUSE-4 0f0e
     pub(crate) const fn reuse_ends(&self) -> bool {
@@ -386,6 +414,10 @@ mod tests {
         assert_eq!(field(refused(|s| s.tombstone = MAX_SPAN + MINUTE)), "tombstone");
         assert_eq!(field(refused(|s| s.lease = Duration::ZERO)), "lease");
         assert_eq!(field(refused(|s| s.lease = MAX_LEASE + MAX_LEASE / 1000)), "lease");
+        let revoking = |s: &mut Settings| (s.tombstone, s.reuse) = (Duration::ZERO, Reuse::RevokeAll);
+        assert_eq!(field(refused(revoking)), "tombstone");
+        let none = Limit { sessions: 0, beyond: Beyond::Refuse };
+        assert_eq!(field(refused(|s| s.limit = Some(none))), "limit");
     }
 
     #[test]
@@ -395,8 +427,6 @@ mod tests {
             Some(PolicyError::NotOffered { choice }) => choice,
             other => panic!("{other:?}"),
         };
-        assert_eq!(choice(refused(|s| s.limit = Some(3))), "`limit`");
-        assert_eq!(choice(refused(|s| s.reuse = Reuse::RevokeAll)), "`reuse` = revoke all");
         assert_eq!(choice(refused(|s| s.sealed = true)), "`sealed`");
     }
 

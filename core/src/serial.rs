@@ -14,6 +14,7 @@ use crate::closing::{Closer, Closing, Swap};
 use crate::codec;
 use crate::error::Error;
 use crate::id::{CommitId, Handle};
+use crate::listing::Listing;
 use crate::opening::{Base, Exchange, Load, Loaded, Opening};
 use crate::plan::Change;
 use crate::record::{Head, Lease, Record};
@@ -55,7 +56,7 @@ impl Take {
         }
         let record = &base.record;
         let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
-        let swap = swap(base.id.handle, Some(&record.head), &head, Some(new), false, policy);
+        let swap = swap(base.id.handle, Some(&record.head), &head, Some(new), false, Listing::Keep, policy);
         Opening::Take(Self { exchange, base, head, swap })
     }
 
@@ -156,7 +157,7 @@ impl Releasing {
             return nothing;
         }
         let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
-        let swap = swap(self.handle, Some(&record.head), &head, Some(new), false, closer.policy());
+        let swap = swap(self.handle, Some(&record.head), &head, Some(new), false, Listing::Keep, closer.policy());
         let mut outcome = Outcome::default();
         outcome.note(Change::Released, None);
         Attempt::Swap(swap, outcome)

@@ -8,8 +8,10 @@ use alloc::vec::Vec;
 use rand_core::TryCryptoRng;
 
 use crate::closing::{Closing, Save, Swap};
+use crate::entering::Enter;
 use crate::error::Error;
 use crate::id::Handle;
+use crate::listing::{Entry, Listed};
 use crate::opening::{Failure, Load, Loaded, Opening};
 use crate::reply::Reply;
 use crate::serial::{Queued, Take};
@@ -27,6 +29,7 @@ enum Stage {
     Queued(Queued),
     Open(Session),
     Saving(Save),
+    Entering(Enter),
     Done(Reply),
     Failed(Failure),
     /// While a step runs, or after the value was taken out.
@@ -44,6 +47,8 @@ pub enum Waiting {
     Swap,
     /// For the turn of another exchange to end: after a pause, for [`Staged::found_after`].
     Turn(Handle),
+    /// For the answer to [`Staged::entry`].
+    Entry,
     /// For nothing: [`Staged::reply`].
     Done,
     /// For nothing: [`Staged::failure`].
@@ -70,6 +75,7 @@ impl From<Closing> for Staged {
             Closing::Done(reply) => Stage::Done(reply),
             Closing::Save(save) => Stage::Saving(save),
             Closing::Wait(queued) => Stage::Queued(queued),
+            Closing::Enter(enter) => Stage::Entering(enter),
             Closing::Failed(failure) => Stage::Failed(failure),
         })
     }
@@ -84,6 +90,7 @@ impl Staged {
             Stage::Taking(_) | Stage::Saving(_) => Waiting::Swap,
             Stage::Held(load) => Waiting::Turn(load.handle()),
             Stage::Queued(queued) => Waiting::Turn(queued.handle()),
+            Stage::Entering(_) => Waiting::Entry,
             Stage::Done(_) => Waiting::Done,
             Stage::Failed(_) => Waiting::Failed,
             Stage::Away => Waiting::Away,
@@ -142,6 +149,31 @@ impl Staged {
         })
     }
 
+    /// The store acknowledged the swap together with its entry in the index, or the entry that was asked for alone.
+    pub fn entered(&mut self, listed: Listed) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Saving(save) => Ok(save.entered(listed).into()),
+            Stage::Entering(enter) => Ok(enter.entered(listed).into()),
+            other => Err(other),
+        })
+    }
+
+    /// The store refused the swap because the principal has as many sessions as the swap allows.
+    pub fn full(&mut self) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Saving(save) => Ok(save.full().into()),
+            other => Err(other),
+        })
+    }
+
+    /// The entry to make in the index of principals.
+    pub const fn entry(&self) -> Result<&Entry, Error> {
+        match &self.0 {
+            Stage::Entering(enter) => Ok(enter.entry()),
+            _ => Err(Error::WrongStage),
+        }
+    }
+
     /// The store refused the swap and holds this instead.
     pub fn conflicted(&mut self, current: Option<Vec<u8>>) -> Result<(), Error> {
         self.step(|stage| match stage {
@@ -167,6 +199,7 @@ impl Staged {
             Stage::Held(load) => Ok(load.gave_up(error).into()),
             Stage::Saving(save) => Ok(save.gave_up(error).into()),
             Stage::Queued(queued) => Ok(queued.gave_up(error).into()),
+            Stage::Entering(enter) => Ok(enter.gave_up().into()),
             other => Err(other),
         })
     }
@@ -198,10 +231,25 @@ impl Staged {
         }
     }
 
-    /// Takes the pending save out, for a driver that works on values.
-    pub fn take_save(&mut self) -> Result<Save, Error> {
+    /// Takes an opening out that is under way, for a driver that works on values.
+    pub fn take_opening(&mut self) -> Result<Opening, Error> {
         match core::mem::replace(&mut self.0, Stage::Away) {
-            Stage::Saving(save) => Ok(save),
+            Stage::Loading(load) => Ok(Opening::Load(load)),
+            Stage::Taking(take) => Ok(Opening::Take(take)),
+            Stage::Held(load) => Ok(Opening::Wait(load)),
+            other => {
+                self.0 = other;
+                Err(Error::WrongStage)
+            }
+        }
+    }
+
+    /// Takes a closing out that is under way, for a driver that works on values.
+    pub fn take_closing(&mut self) -> Result<Closing, Error> {
+        match core::mem::replace(&mut self.0, Stage::Away) {
+            Stage::Saving(save) => Ok(Closing::Save(save)),
+            Stage::Entering(enter) => Ok(Closing::Enter(enter)),
+            Stage::Queued(queued) => Ok(Closing::Wait(queued)),
             other => {
                 self.0 = other;
                 Err(Error::WrongStage)

@@ -61,13 +61,13 @@ impl<S: Store, H: Host> Driver<S, H> {
                         take.gave_up(Error::Busy)
                     } else {
                         match self.store().swap(take.swap()).await {
-                            Swapped::Done => take.saved(),
+                            Swapped::Done | Swapped::Entered(_) => take.saved(),
                             Swapped::Conflict(current) => take.conflicted(current),
                             Swapped::Unknown => {
                                 let loaded = self.store().load(take.swap().handle).await;
                                 take.reloaded(loaded)
                             }
-                            Swapped::Unavailable => take.gave_up(Error::Unavailable),
+                            Swapped::Unavailable | Swapped::Full => take.gave_up(Error::Unavailable),
                         }
                     }
                 }
@@ -111,13 +111,13 @@ impl<E: Engine, H: Host> Driver<E, H> {
                     load.found(loaded)
                 }
                 Opening::Take(take) => match Engine::swap(self.store(), take.swap(), Wait::Never) {
-                    Some(Swapped::Done) => take.saved(),
+                    Some(Swapped::Done | Swapped::Entered(_)) => take.saved(),
                     Some(Swapped::Conflict(current)) => take.conflicted(current),
                     Some(Swapped::Unknown) => {
                         let loaded = Engine::load(self.store(), take.swap().handle);
                         take.reloaded(loaded)
                     }
-                    Some(Swapped::Unavailable) | None => return Opening::Take(take),
+                    Some(Swapped::Unavailable | Swapped::Full) | None => return Opening::Take(take),
                 },
                 other => return other,
             };

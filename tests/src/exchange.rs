@@ -8,7 +8,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Change, Error, Event, Handle, Kind, Loaded, Rules, State, Swap, Timestamp};
+use coatroom_core::{Change, Error, Event, Handle, Kind, Listed, Loaded, Rules, State, Swap, Timestamp};
 
 use crate::browser::{Id, NAMES, key_number};
 use crate::fold::Fold;
@@ -254,7 +254,7 @@ impl Exchange {
             Waiting::Swap if next.inputs.closed_at == 0 => Phase::Taking,
             Waiting::Turn(_) if next.inputs.closed_at == 0 => Phase::Held,
             Waiting::Turn(_) => Phase::Queued,
-            Waiting::Swap => Phase::Saving,
+            Waiting::Swap | Waiting::Entry => Phase::Saving,
             Waiting::Done | Waiting::Failed | Waiting::Away => Phase::Answered,
         };
         next.load = match outcome.waiting {
@@ -313,6 +313,9 @@ impl Exchange {
                 Heard::Said(Said::Reloaded(record)) => staged.reloaded(loaded(record.as_ref())),
             }
             .unwrap();
+            if staged.waiting() == Waiting::Entry {
+                staged.entered(Listed::default()).unwrap();
+            }
         }
         staged
     }

@@ -59,7 +59,7 @@ impl Op {
                     Some(Value::Int(present)) => present,
                     _ => 0,
                 };
-                drop(session.set("n", present + share(exchange)));
+                let _refusal = session.set("n", present + share(exchange));
             }
             Self::Update => drop(session.update("u", adder(share(exchange)))),
             Self::Remove(key) => session.remove(key),

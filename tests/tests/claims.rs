@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coatroom_core::staged::{Staged, Waiting};
 use coatroom_core::value::Encoded;
-use coatroom_core::{Closing, Event, Handle, Loaded, Opening, Rules, Stamp, Timestamp, Value};
+use coatroom_core::{Closing, Event, Handle, Listed, Loaded, Opening, Rules, Stamp, Timestamp, Value};
 use coatroom_tests::browser::{Id, NAMES, read_line};
 use coatroom_tests::ops::{Op, any_op, any_value, key, name, quiet_op};
 use coatroom_tests::record::{Front, data};
@@ -123,6 +123,26 @@ proptest! {
     }
 
     #[test]
+    // spec: CLAIM-3 4985, SER-1, SER-3, SER-4, SER-5
+    fn what_is_read_added_and_set_in_turn_is_there_once_and_nobody_waits_longer_than_a_turn_lasts(
+        before in any_before(),
+        moves in walk_of(victim(), cloned(|| prop_oneof![
+            5 => Just(Op::ReadAdd),
+            1 => Just(Op::Add),
+            1 => key().prop_map(Op::Set),
+            1 => name().prop_map(Op::Login),
+            1 => Just(Op::Elevate),
+            1 => Just(Op::Rotate),
+            1 => Just(Op::Logout),
+            1 => Just(Op::Discard),
+            1 => Just(Op::HeadSent),
+        ]), prop_oneof![4 => 0..2_500_u64, 1 => 3_900..10_000_u64, 1 => 20_000..21_000_u64]),
+        faults: bool,
+    ) {
+        walk(before, &moves, faults, |_| ())?;
+    }
+
+    #[test]
     // spec: CLAIM-11 f3a7
     fn same_inputs_lead_to_same_bytes(before in any_before(), moves in walk_of(anybody(), cloned(any_op), waits())) {
         let ends: Vec<_> = (0..2)
@@ -169,9 +189,10 @@ fn live_on(rules: &Arc<Rules>, header: &[u8], record: &Loaded) -> (Vec<Handle>, 
         closing = match closing {
             Closing::Save(save) => {
                 swaps.push(save.swap().clone());
-                save.saved()
+                save.entered(Listed::default())
             }
             Closing::Done(reply) => return (loads, swaps, reply.trace().events.clone()),
+            Closing::Enter(enter) => enter.entered(Listed::default()),
             Closing::Failed(failure) => return (loads, swaps, failure.events),
             Closing::Wait(_) => return (loads, swaps, Vec::new()),
         }
@@ -278,7 +299,7 @@ proptest! {
         };
         let record = swap.new.unwrap();
         prop_assert_eq!(&data(&record), &pairs);
-        staged.saved().unwrap();
+        staged.entered(Listed::default()).unwrap();
         let line = staged.reply().unwrap().set_cookies().next().unwrap().to_owned();
         world.browsers[VICTIM].obey(&line);
         world.store.records.insert(swap.handle, record.into());
@@ -329,7 +350,7 @@ fn no_id_and_no_secret_shows_in_a_record_a_debug_output_an_event_or_an_error() {
                 texts.push(format!("{session:?} {:?} {:?}", session.trace(), session.principal().cloned()));
             }
             texts.push(format!("{:?} {:?}", staged.reply().ok(), staged.failure().ok()));
-            if let Ok(save) = staged.take_save() {
+            if let Ok(Closing::Save(save)) = staged.take_closing() {
                 texts.push(format!("{save:?}"));
             }
             texts.push(format!("{:?}", world.setup.rules));

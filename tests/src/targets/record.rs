@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use rand_core::TryRng;
 
-use coatroom_core::{Closing, Error, Event, Handle, Loaded, Opening, Rules, Session, State, Timestamp, Value};
+use coatroom_core::{Closing, Error, Event, Handle, Listed, Loaded, Opening, Rules, Session, State, Timestamp, Value};
 
 use crate::rng::Fixed;
 use crate::scenarios::LEASE;
@@ -241,6 +241,7 @@ fn acts(
                 );
                 return;
             }
+            Closing::Enter(_) => panic!("entered with its swap"),
             Closing::Save(save) => {
                 let shown = (save.swap().handle == handle).then_some(&stored[..]);
                 assert!(shown.is_none() || whole.is_some(), "a damaged record is written over");
@@ -249,7 +250,14 @@ fn acts(
                     // A login starts afresh after somebody else's, or when the id is over by now, and inherits nothing.
                     let afresh = live && does == Does::Login && save.swap().handle != handle;
                     assert!(!queues || new.data == seen, "data is written in the turn of another");
-                    let expected = if afresh { Default::default() } else { data.clone() };
+                    // A write that is refused past its grace leaves the data as it was, and the previous id behind.
+                    let refused = |old: &Whole| old.previous.is_some() && old.generation == new.generation;
+                    let forgets = whole.is_some_and(refused) && new.previous.is_none();
+                    let expected = match (afresh, forgets) {
+                        (true, _) => Default::default(),
+                        (_, true) => seen.clone(),
+                        (_, false) => data.clone(),
+                    };
                     assert_eq!(new.data, expected, "other data is written");
                     let rotates = whole.is_some_and(|old| new.generation > old.generation && new.floor == old.floor);
                     assert!(!rotates || whole.is_some_and(|old| old.confirmed > 0), "an unconfirmed id is rotated");
@@ -258,7 +266,7 @@ fn acts(
                 if save.swap().handle == handle {
                     stored = save.swap().new.clone().unwrap_or_default();
                 }
-                save.saved()
+                save.entered(Listed::default())
             }
         };
     }

@@ -1,7 +1,9 @@
 //! Serial mode: turns that are taken, waited for, outlived and given back.
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Change, Concurrency, Error, Event, Kind, Loaded, Policy, Session, Settings, Timestamp, Value};
+use coatroom_core::{
+    Change, Concurrency, Error, Event, Kind, Loaded, Policy, Rotation, Session, Settings, Timestamp, Value,
+};
 use coatroom_tests::house::{House, login, set};
 use coatroom_tests::record::Front;
 use coatroom_tests::rng::{Dry, Fixed};
@@ -268,7 +270,7 @@ fn what_writes_no_data_waits_for_nobody_and_keeps_the_turn_of_another() {
     house.now += 30_000;
     let holder = begin(&mut house, 2);
     let token = lease(&house);
-    house.run(|session| drop(session.rotate())).unwrap();
+    house.run(|session| assert_eq!(session.rotate(), Rotation::Rotated)).unwrap();
     assert_eq!((lease(&house), house.front(Kind::Login).generation), (token, 1));
     house.run(|_| ()).unwrap();
     house.run(|session| session.elevate(2).unwrap()).unwrap();

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Error, Loaded, Rules, Timestamp};
+use coatroom_core::{Error, Listed, Loaded, Rules, Timestamp};
 use coatroom_tests::rng::Fixed;
-use coatroom_tests::scenarios::settings;
+use coatroom_tests::scenarios::{settings, take_save};
 
 use super::forge::{NOW, Sheet, close, handle, id, open, rules};
 
-const CALLS: [&str; 12] = [
+const CALLS: [&str; 15] = [
     "found",
     "found_after",
     "session",
     "close",
     "swap",
     "saved",
+    "entered",
+    "full",
+    "entry",
     "conflicted",
     "reloaded",
     "gave_up",
@@ -33,13 +36,16 @@ fn call(staged: &mut Staged, name: &str) -> Result<(), Error> {
         "close" => staged.close(Timestamp::from_unix_ms(NOW), &mut Fixed::new(5)),
         "swap" => staged.swap().map(drop),
         "saved" => staged.saved(),
+        "entered" => staged.entered(Listed::default()),
+        "full" => staged.full(),
+        "entry" => staged.entry().map(drop),
         "conflicted" => staged.conflicted(None),
         "reloaded" => staged.reloaded(Loaded::Absent),
         "gave_up" => staged.gave_up(Error::Busy),
         "reply" => staged.reply().map(drop),
         "failure" => staged.failure().map(drop),
-        _ => match (staged.take_session(), staged.take_save()) {
-            (Err(error), Err(same)) if error == same => Err(error),
+        _ => match (staged.take_session(), staged.take_closing(), staged.take_opening()) {
+            (Err(error), Err(same), Err(third)) if error == same && error == third => Err(error),
             _ => Ok(()),
         },
     }
@@ -67,16 +73,21 @@ fn stages() -> Vec<(Staged, Waiting, &'static [&'static str])> {
         staged
     };
     let (mut done, mut failed, mut away) = (saving(), saving(), saving());
-    done.saved().unwrap();
+    done.entered(Listed::default()).unwrap();
     failed.gave_up(Error::Busy).unwrap();
-    away.take_save().unwrap();
+    away.take_closing().unwrap();
+    let mut entering = opened();
+    entering.session().unwrap().login("a", &[""; 0], 1).unwrap();
+    close(&mut entering, NOW);
+    entering.saved().unwrap();
     vec![
-        (loading.into(), Waiting::Load(handle()), &["found"]),
+        (entering, Waiting::Entry, &["entry", "entered", "gave_up", "take"]),
+        (loading.into(), Waiting::Load(handle()), &["found", "take"]),
         (opened(), Waiting::Handler, &["session", "close", "take"]),
-        (saving(), Waiting::Swap, &["swap", "saved", "conflicted", "reloaded", "gave_up", "take"]),
-        (taking(), Waiting::Swap, &["swap", "saved", "conflicted", "reloaded", "gave_up"]),
-        (held, Waiting::Turn(handle()), &["found_after", "gave_up"]),
-        (queued(), Waiting::Turn(handle()), &["found_after", "gave_up"]),
+        (saving(), Waiting::Swap, &["swap", "saved", "entered", "full", "conflicted", "reloaded", "gave_up", "take"]),
+        (taking(), Waiting::Swap, &["swap", "saved", "conflicted", "reloaded", "gave_up", "take"]),
+        (held, Waiting::Turn(handle()), &["found_after", "gave_up", "take"]),
+        (queued(), Waiting::Turn(handle()), &["found_after", "gave_up", "take"]),
         (done, Waiting::Done, &["reply"]),
         (failed, Waiting::Failed, &["failure"]),
         (away, Waiting::Away, &[]),
@@ -120,7 +131,7 @@ fn what_was_taken_out_can_be_put_back() {
     assert_eq!(staged.waiting(), Waiting::Away);
     session.set("a", 2).unwrap();
     staged = session.close(Timestamp::from_unix_ms(NOW), &mut Fixed::new(5)).into();
-    let save = staged.take_save().unwrap();
-    staged = save.saved().into();
+    let save = take_save(&mut staged);
+    staged = save.entered(Listed::default()).into();
     assert_eq!(staged.waiting(), Waiting::Done);
 }
