@@ -181,7 +181,7 @@ impl Commit {
     // spec: WRITE-8 561b
     fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.known.over(&self.base) else {
-            return Ok(self.refused(Standing::Ended(Cause::Logout), closer));
+            return Ok(self.refused(Standing::Ended(Cause::Logout)));
         };
         let now = closer.exchange.now.max(record.head.seen_at);
         let standing = record.judge(&self.base.id, now, closer.policy());
@@ -191,7 +191,7 @@ impl Commit {
             return self.end_if_unused(now, cause, closer);
         }
         if !standing.is_admitted() {
-            return Ok(self.refused(standing, closer));
+            return Ok(self.refused(standing));
         }
         if self.conflicts(record) || self.missed_its_turn(record, closer) {
             return Err(Error::Conflict);
@@ -289,7 +289,7 @@ impl Commit {
         let own = closer.exchange.token.is_some_and(|token| head.is_leased_by(token));
         let over = !own && !head.is_leased_to_another(None, now, closer.policy());
         let writes = outcome.changes.contains(&Change::Data);
-        let drops = planted(Bug::LoginDropsLease) && outcome.changes.contains(&Change::LoggedIn);
+        let drops = planted(Bug::RotationDropsLease) && outcome.changes.contains(&Change::Rotated);
         if (own && !planted(Bug::LeaseKept)) || (over && writes && !planted(Bug::SpentLeaseKept)) || drops {
             head.lease = None;
         }
@@ -382,7 +382,7 @@ impl Commit {
 
     /// The id is no longer admitted. A login starts afresh and inherits nothing; other writes are refused.
     // spec: LOGIN-4 e450, WRITE-8 561b, ROT-7 52c0, REUSE-3 8d76
-    fn refused(&mut self, standing: Standing, closer: &Closer) -> Attempt {
+    fn refused(&mut self, standing: Standing) -> Attempt {
         let error = match standing {
             Standing::BelowFloor | Standing::Reuse => Error::Superseded,
             _ => Error::Ended,
@@ -397,10 +397,6 @@ impl Commit {
         if let (Some(what), Some(record)) = (written, self.current()) {
             let (handle, generation) = (self.base.id.handle, self.base.id.generation);
             tasks.push(Task::React(Reacting { handle, generation, what, current: Some(Box::new(record.clone())) }));
-        }
-        if let (Some(token), Some(record)) = (closer.exchange.token, self.current()) {
-            let (handle, current) = (self.base.id.handle, Some(Box::new(record.clone())));
-            tasks.push(Task::Release(Releasing { handle, token, current }));
         }
         if matches!(self.plan.privilege, Some(Privilege::Login(_))) {
             let mut plan = take(&mut self.plan);

@@ -152,8 +152,10 @@ bugs! {
     SpentLeaseKept,
     /// An ending waits for the turn of another.
     EndingWaits,
-    /// A login ends the turn of another.
-    LoginDropsLease,
+    /// A rotation ends the turn of another.
+    RotationDropsLease,
+    /// A login leaves a turn to one whose id it did away with.
+    LoginKeepsLease,
     /// Numbers are read in longer forms than the shortest.
     LooseCbor,
 }

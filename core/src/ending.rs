@@ -59,16 +59,21 @@ impl Reacting {
             }
             React::Expire(cause) => end(self.handle, record, now, cause, closer),
             React::EndForReuse => end(self.handle, record, now, Cause::Reuse, closer),
-            React::ForgetPrevious if self.is_past_grace(&record.head, now) && !planted(Bug::PreviousKept) => {
+            React::ForgetPrevious => {
+                let forgets = self.is_past_grace(&record.head, now) && !planted(Bug::PreviousKept);
+                let releases = closer.exchange.token.is_some_and(|token| record.head.is_leased_by(token));
+                if !forgets && !releases {
+                    return Ok(Attempt::Nothing(Outcome::default()));
+                }
                 let mut head = record.head;
-                head.previous = None;
+                head.previous = head.previous.filter(|_| !forgets);
+                head.lease = head.lease.filter(|_| !releases);
                 head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
                 let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
                 let swap =
                     swap(self.handle, Some(&record.head), &head, Some(new), true, Listing::Keep, closer.policy());
                 Ok(Attempt::Swap(swap, Outcome::default()))
             }
-            React::ForgetPrevious => Ok(Attempt::Nothing(Outcome::default())),
         }
     }
 

@@ -337,11 +337,12 @@ impl Head {
         due
     }
 
-    /// Replaces the id for a change of privilege: every older id is dead at once.
-    // spec: LOGIN-1 3794, CLAIM-1 2a35
+    /// Replaces the id for a change of privilege: every older id is dead at once, and no turn outlives its holder's id.
+    // spec: LOGIN-1 3794, CLAIM-1 2a35, SER-4
     pub(crate) fn raise_floor(&mut self, generation: u32, digest: Digest, now: Timestamp) {
         self.current = Issued { generation, digest, issued_at: now, confirmed_at: None };
         self.previous = None;
+        self.lease = self.lease.filter(|_| planted(Bug::LoginKeepsLease));
         self.floor = generation;
         self.seen_at = self.seen_at.max(now);
     }

@@ -37,7 +37,7 @@ pub fn a_serial_write_sees_no_other(world: &World, seen: &Seen<'_>) -> Result<()
 }
 
 /// While another has its turn, nobody takes it, ends it or writes data, but logins, which leave its holder below the
-/// floor; afterwards data that is written ends it. A turn lasts as long as the policy says.
+/// floor and so end it; afterwards data that is written ends it. A turn lasts as long as the policy says.
 pub fn a_turn_is_respected(world: &World, seen: &Seen<'_>) -> Result<(), String> {
     let Some((by, before, Some(after))) = fronts(seen) else { return Ok(()) };
     let exchange = &world.exchanges[by];
@@ -47,7 +47,10 @@ pub fn a_turn_is_respected(world: &World, seen: &Seen<'_>) -> Result<(), String>
         require(until == now + LEASE, || format!("{by} took its turn until {until}, and it is {now}"))?;
     }
     let Some((_, until)) = before.lease.filter(|(token, _)| exchange.token != Some(*token)) else { return Ok(()) };
-    let writes = writes_data(seen) && after.floor == before.floor;
+    if after.floor > before.floor {
+        return require(after.lease.is_none(), || format!("{by} left a turn to an id from before the login"));
+    }
+    let writes = writes_data(seen);
     if now < until + SKEW {
         require(after.lease == before.lease, || format!("{by} ended the turn of another"))?;
         require(!writes, || format!("{by} wrote in the turn of another"))

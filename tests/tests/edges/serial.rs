@@ -273,14 +273,24 @@ fn what_writes_no_data_waits_for_nobody_and_keeps_the_turn_of_another() {
     house.run(|session| assert_eq!(session.rotate(), Rotation::Rotated)).unwrap();
     assert_eq!((lease(&house), house.front(Kind::Login).generation), (token, 1));
     house.run(|_| ()).unwrap();
-    house.run(|session| session.elevate(2).unwrap()).unwrap();
-    house.run(|session| login(session, "alice")).unwrap();
-    assert_eq!((lease(&house), house.front(Kind::Login).generation), (token, 3));
-    // The login has left the holder's id behind, and with its refusal its turn is over.
-    let mut holder = holder;
-    count(&mut holder);
-    assert_eq!(house.finish(holder).err(), Some(Error::Superseded));
-    assert_eq!((lease(&house), n(&house)), (None, None));
+    assert_eq!(lease(&house), token, "the confirmation that ends a rotation");
+    house.finish(holder).unwrap();
+}
+
+#[test]
+// spec: SER-4, WRITE-8 561b
+fn a_change_of_privilege_waits_for_nobody_and_ends_the_turn_of_an_id_that_is_dead_by_then() {
+    let changes: [fn(&mut Session); 2] = [|session| login(session, "alice"), |session| session.elevate(2).unwrap()];
+    for change in changes {
+        let mut house = House::logged_in(settings());
+        let mut holder = begin(&mut house, 1);
+        count(&mut holder);
+        house.run(change).unwrap();
+        assert_eq!((lease(&house), house.front(Kind::Login).generation), (None, 1));
+        let front = house.front(Kind::Login);
+        assert_eq!(house.finish(holder).err(), Some(Error::Superseded));
+        assert_eq!((n(&house), house.front(Kind::Login)), (None, front), "nothing is written by an id from before");
+    }
 }
 
 #[test]
