@@ -260,7 +260,7 @@ impl TryFrom<Settings> for Policy {
 }
 
 impl Settings {
-    // spec: POL-2 ec9d, POL-7
+    // spec: POL-2 2d84, POL-7
     fn check_spans(&self) -> Result<(), PolicyError> {
         let span = |field, span: Option<Duration>| match span {
             Some(span) if span < Duration::from_millis(1) || span > MAX_SPAN => {
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    // spec: POL-2 ec9d, POL-7
+    // spec: POL-2 2d84, POL-7
     fn spans_outside_their_bounds_are_refused() {
         let field = |error| match error {
             Some(PolicyError::Span { field, .. }) => field,

@@ -13,6 +13,7 @@ pub mod house;
 pub mod invariants;
 pub mod model;
 pub mod ops;
+pub mod people;
 pub mod record;
 pub mod reductions;
 pub mod rng;
