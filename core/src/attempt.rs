@@ -142,7 +142,7 @@ impl Task {
     }
 
     /// What is left to do of a task that comes to nothing: to give back the turn, if the exchange has one.
-    // spec: SER-5
+    // spec: SER-5 a33a
     pub(crate) fn release(self, exchange: &Exchange) -> Option<Self> {
         let token = exchange.token?;
         let (handle, current) = match self {
@@ -276,7 +276,7 @@ impl Commit {
 
     /// Serial mode: what the handler read may be out of date once another exchange had its turn, or wrote data after the time
     /// of this one was over.
-    // spec: SER-3
+    // spec: SER-3 4b53
     fn missed_its_turn(&self, record: &Record, closer: &Closer) -> bool {
         let gone = |token| !record.head.is_leased_by(token);
         self.plan.writes() && closer.exchange.token.is_some_and(gone) && !planted(Bug::LeaseUnchecked)
@@ -284,7 +284,7 @@ impl Commit {
 
     /// The own turn ends with the commit. Another's whose time is over ends with the first data that is written after it;
     /// everything else leaves it alone.
-    // spec: SER-3, SER-4, SER-5
+    // spec: SER-3 4b53, SER-4 ef64, SER-5 a33a
     fn end_turn(&self, head: &mut Head, outcome: &Outcome, now: Timestamp, closer: &Closer) -> bool {
         let own = closer.exchange.token.is_some_and(|token| head.is_leased_by(token));
         let over = !own && !head.is_leased_to_another(None, now, closer.policy());

@@ -200,7 +200,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 /// Set in the kind of the previous id while a lease follows it.
 const LEASED: u8 = 4;
 
-// spec: REC-1 da18, REC-6 3547, REC-11
+// spec: REC-1 da18, REC-6 3547, REC-11 47c6
 fn put_previous(out: &mut Vec<u8>, previous: Option<&Previous>, lease: Option<&Lease>) {
     let kind = match previous.map(|previous| previous.phase) {
         None => 0,
@@ -221,7 +221,7 @@ fn put_previous(out: &mut Vec<u8>, previous: Option<&Previous>, lease: Option<&L
     }
 }
 
-// spec: REC-1 da18, REC-11
+// spec: REC-1 da18, REC-11 47c6
 fn take_previous(input: &mut Input<'_>) -> Option<(Option<Previous>, Option<Lease>)> {
     let [kind] = input.take()?;
     let previous = match kind & !LEASED {

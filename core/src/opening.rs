@@ -175,7 +175,7 @@ impl Rules {
 
     /// As [`Rules::open`], but a live session is the handler's only once this exchange has its turn: until it closes, nobody
     /// else writes data, so what the handler reads stays true. Draws 8 random bytes if an id was presented.
-    // spec: SER-1, SER-2
+    // spec: SER-1 0cb4, SER-2 4336
     pub fn open_serial<R: TryCryptoRng + ?Sized>(
         self: &Arc<Self>,
         cookies: &[u8],
@@ -306,7 +306,7 @@ impl Load {
     }
 
     /// The same by a later reading of the clock, after a wait.
-    // spec: SER-1
+    // spec: SER-1 0cb4
     #[must_use]
     pub fn at(mut self, now: Timestamp) -> Self {
         self.exchange.waits_since = self.exchange.waits_since.or(Some(self.exchange.now));
@@ -340,9 +340,8 @@ impl Load {
         }
         match standing {
             Standing::Current | Standing::Pending | Standing::Grace => {
-                exchange.now = now;
                 let base = Base { kind: self.kind, id: self.id, record, standing };
-                Take::begin(self.exchange, base)
+                Take::begin(self.exchange, base, now)
             }
             Standing::Ended(cause) => self.dead(cause.state()),
             Standing::BelowFloor => self.dead(State::Regenerated),

@@ -141,7 +141,7 @@ impl Plan {
     }
 
     /// Whether data or client details are to change, by an exchange that leaves the others' ids as they are.
-    // spec: SER-4
+    // spec: SER-4 ef64
     pub(crate) fn waits_for_turns(&self) -> bool {
         self.writes() && self.privilege.is_none()
     }

@@ -135,7 +135,7 @@ const MAX_SPAN: Duration = Duration::from_hours(24 * 400);
 const MAX_LEASE: Duration = Duration::from_mins(5);
 
 impl Default for Settings {
-    // spec: POL-1 7884, POL-7
+    // spec: POL-1 7884, POL-7 9ee7
     fn default() -> Self {
         Self {
             idle: Some(Duration::from_mins(30)),
@@ -260,7 +260,7 @@ impl TryFrom<Settings> for Policy {
 }
 
 impl Settings {
-    // spec: POL-2 2d84, POL-7
+    // spec: POL-2 2d84, POL-7 9ee7
     fn check_spans(&self) -> Result<(), PolicyError> {
         let span = |field, span: Option<Duration>| match span {
             Some(span) if span < Duration::from_millis(1) || span > MAX_SPAN => {
@@ -349,7 +349,7 @@ impl Policy {
 
     /// Whether an exchange for this HTTP method takes its turn before the handler runs: serial mode, and the method is not
     /// one of those that RFC 9110 section 9.2.1 calls safe.
-    // spec: SER-1
+    // spec: SER-1 0cb4
     pub fn takes_turns(&self, method: &str) -> bool {
         self.settings.concurrency == Concurrency::Serial && !SAFE_METHODS.contains(&method)
     }
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    // spec: POL-2 2d84, POL-7
+    // spec: POL-2 2d84, POL-7 9ee7
     fn spans_outside_their_bounds_are_refused() {
         let field = |error| match error {
             Some(PolicyError::Span { field, .. }) => field,

@@ -281,13 +281,13 @@ impl Head {
     }
 
     /// Whether the exchange with this token has its turn.
-    // spec: SER-3
+    // spec: SER-3 4b53
     pub(crate) fn is_leased_by(&self, token: CommitId) -> bool {
         self.lease.is_some_and(|lease| lease.token == token)
     }
 
     /// Whether another exchange has its turn. By whichever clock, a lease lasts at least as long as its holder was told.
-    // spec: SER-1, SER-4
+    // spec: SER-1 0cb4, SER-4 ef64
     pub(crate) fn is_leased_to_another(&self, token: Option<CommitId>, now: Timestamp, policy: &Policy) -> bool {
         self.lease
             .filter(|lease| Some(lease.token) != token)
@@ -338,7 +338,7 @@ impl Head {
     }
 
     /// Replaces the id for a change of privilege: every older id is dead at once, and no turn outlives its holder's id.
-    // spec: LOGIN-1 3794, CLAIM-1 2a35, SER-4
+    // spec: LOGIN-1 3794, CLAIM-1 2a35, SER-4 ef64
     pub(crate) fn raise_floor(&mut self, generation: u32, digest: Digest, now: Timestamp) {
         self.current = Issued { generation, digest, issued_at: now, confirmed_at: None };
         self.previous = None;

@@ -26,6 +26,7 @@ pub struct Take {
     exchange: Box<Exchange>,
     base: Base,
     head: Head,
+    now: Timestamp,
     swap: Swap,
 }
 
@@ -36,11 +37,11 @@ impl fmt::Debug for Take {
 }
 
 impl Take {
-    /// What a live session needs before the handler can have it.
-    // spec: SER-1, SER-2
-    pub(crate) fn begin(exchange: Box<Exchange>, base: Base) -> Opening {
-        let now = exchange.now;
+    /// What a live session needs before the handler can have it. `now` is not before the record's last use.
+    // spec: SER-1 0cb4, SER-2 4336
+    pub(crate) fn begin(mut exchange: Box<Exchange>, base: Base, now: Timestamp) -> Opening {
         let Some(token) = exchange.token.filter(|token| !base.record.head.is_leased_by(*token)) else {
+            exchange.now = now;
             return Opening::Ready(Session::new(exchange, Some(base)));
         };
         let policy = exchange.rules.policy();
@@ -57,7 +58,7 @@ impl Take {
         let record = &base.record;
         let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
         let swap = swap(base.id.handle, Some(&record.head), &head, Some(new), false, Listing::Keep, policy);
-        Opening::Take(Self { exchange, base, head, swap })
+        Opening::Take(Self { exchange, base, head, now, swap })
     }
 
     /// The swap to send, at most once.
@@ -68,18 +69,19 @@ impl Take {
     /// The store acknowledged the swap: the turn has begun.
     pub fn saved(mut self) -> Opening {
         self.exchange.trips = self.exchange.trips.saturating_add(1);
+        self.exchange.now = self.now;
         self.base.record.head = self.head;
         Opening::Ready(Session::new(self.exchange, Some(self.base)))
     }
 
     /// The store refused the swap and holds this instead, which is judged as if it had been loaded.
-    // spec: SER-2
+    // spec: SER-2 4336
     pub fn conflicted(self, current: Option<Vec<u8>>) -> Opening {
         Load::again(self.exchange, self.base).found(current.map_or(Loaded::Absent, Loaded::Found))
     }
 
     /// The outcome of the swap is unknown, and a load of the same handle gave this. Its token tells whether it took place.
-    // spec: SER-2
+    // spec: SER-2 4336
     pub fn reloaded(mut self, loaded: Loaded) -> Opening {
         self.exchange.trips = self.exchange.trips.saturating_add(1);
         Load::again(self.exchange, self.base).found(loaded)
@@ -115,7 +117,7 @@ impl Queued {
     }
 
     /// What the store holds after a pause, by another reading of the clock. Limits may have passed meanwhile.
-    // spec: SER-4
+    // spec: SER-4 ef64
     pub fn found(mut self, loaded: Loaded, now: Timestamp) -> Closing {
         let exchange = &mut self.closer.exchange;
         exchange.trips = exchange.trips.saturating_add(1);
@@ -144,7 +146,7 @@ pub(crate) struct Releasing {
 }
 
 impl Releasing {
-    // spec: SER-5
+    // spec: SER-5 a33a
     pub(crate) fn attempt(&self, closer: &Closer) -> Attempt {
         let nothing = Attempt::Nothing(Outcome::default());
         let holds = |record: &&Box<Record>| record.head.is_leased_by(self.token) && closer.keeps_house;

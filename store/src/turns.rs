@@ -9,7 +9,7 @@ use crate::{Driver, Engine, Host, Refused, Store, Swapped, Wait, block_on};
 
 impl<S, H: Host> Driver<S, H> {
     /// How long a turn is waited for: that of a holder that died, and one more.
-    // spec: SER-4
+    // spec: SER-4 ef64
     fn patience_for_turns(&self) -> Duration {
         let settings = self.rules().policy().settings();
         settings.lease.saturating_mul(2).saturating_add(settings.skew.saturating_mul(2))
@@ -33,13 +33,13 @@ impl<S, H: Host> Driver<S, H> {
 impl<S: Store, H: Host> Driver<S, H> {
     /// Opens an exchange whose handler has its turn: until it closes, nobody else writes data to the session, so code that
     /// reads, computes and sets is exact. For requests with unsafe methods, [`coatroom_core::Policy::takes_turns`].
-    // spec: SER-1, SER-2
+    // spec: SER-1 0cb4, SER-2 4336
     pub async fn open_serial(&self, cookies: &[u8]) -> Result<Session, Refused> {
         self.finish_opening(self.start_serial(cookies)).await
     }
 
     /// Goes on with an opening that was begun elsewhere.
-    // spec: SER-1, SER-2, SER-4
+    // spec: SER-1 0cb4, SER-2 4336, SER-4 ef64
     pub async fn finish_opening(&self, mut opening: Opening) -> Result<Session, Refused> {
         let (mut waiting, mut refused) = (None, 0_u32);
         loop {
@@ -76,7 +76,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// A commit that has to wait for the turn of another.
-    // spec: SER-4
+    // spec: SER-4 ef64
     pub(crate) async fn queue(&self, queued: Queued, waiting: &mut Option<Duration>) -> Closing {
         if !self.waits(waiting).await {
             return queued.gave_up(Error::Busy);

@@ -81,7 +81,8 @@ pub fn nobody_waits_for_nothing(world: &World, seen: &Seen<'_>) -> Result<(), St
     let right = live.is_some_and(|((token, until), now)| now < until + SKEW && exchange.token != Some(token));
     require(right, || format!("{number} waits for no turn"))?;
     let ops = exchange.wished();
-    let hurries = |op: &Op| matches!(op, Op::Login(_) | Op::Elevate);
-    let has_to = ops.iter().any(Op::writes) && (!ops.iter().any(hurries) || exchange.script.serial);
+    let somebody = exchange.opened.as_ref().is_some_and(|opened| opened.principal.is_some());
+    let hurries = |op: &Op| matches!(op, Op::Login(_)) || (somebody && *op == Op::Elevate);
+    let has_to = ops.iter().any(Op::writes) && (!ops.iter().any(hurries) || exchange.token.is_some());
     require(exchange.phase == Phase::Held || has_to, || format!("{number} waits with nothing to write"))
 }

@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    // spec: CLAIM-3 4985, SER-1, SER-3, SER-4, SER-5
+    // spec: CLAIM-3 4985, SER-1 0cb4, SER-3 4b53, SER-4 ef64, SER-5 a33a
     fn what_is_read_added_and_set_in_turn_is_there_once_and_nobody_waits_longer_than_a_turn_lasts(
         before in any_before(),
         moves in walk_of(victim(), cloned(|| prop_oneof![

@@ -162,7 +162,7 @@ fn count(session: &mut Session) {
 }
 
 #[test]
-// spec: SER-1, SER-3, SER-4, SER-5
+// spec: SER-1 0cb4, SER-3 4b53, SER-4 ef64, SER-5 a33a
 fn two_hundred_that_read_add_and_set_in_turn_count_two_hundred() {
     let driver = Driver::new(rules(), Memory::default());
     let mut session = driver.open_now(b"").unwrap();
@@ -185,7 +185,7 @@ fn two_hundred_that_read_add_and_set_in_turn_count_two_hundred() {
 }
 
 #[test]
-// spec: SER-4
+// spec: SER-4 ef64
 fn the_turn_of_a_holder_that_died_is_waited_for_as_long_as_it_lasts() {
     let scene = Scene::new();
     drop(scene.begin().unwrap());
@@ -197,7 +197,7 @@ fn the_turn_of_a_holder_that_died_is_waited_for_as_long_as_it_lasts() {
 }
 
 #[test]
-// spec: SER-1, SER-4
+// spec: SER-1 0cb4, SER-4 ef64
 fn a_wait_has_an_end_and_endings_wait_for_nobody() {
     let scene = Scene::new();
     scene.block();
@@ -212,7 +212,7 @@ fn a_wait_has_an_end_and_endings_wait_for_nobody() {
 }
 
 #[test]
-// spec: SER-1, SER-4
+// spec: SER-1 0cb4, SER-4 ef64
 fn an_event_loop_is_told_to_wait_elsewhere() {
     let scene = Scene::new();
     let open = || scene.driver.open_serial_without_waiting(scene.cookie.as_bytes());
@@ -230,7 +230,7 @@ fn an_event_loop_is_told_to_wait_elsewhere() {
 }
 
 #[test]
-// spec: SER-2
+// spec: SER-2 4336
 fn a_turn_that_was_lost_is_taken_again_and_one_that_cannot_be_written_is_an_error() {
     let scene = Scene::new();
     scene.driver.store().answer(Swapped::Unknown);

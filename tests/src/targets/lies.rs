@@ -121,6 +121,8 @@ impl Scene {
                 self.exchanges[number].staged.gave_up(Error::Busy).unwrap();
             }
             Waiting::Turn(handle) => {
+                // In the end every turn runs out.
+                self.now += if choices.is_empty() { 9_000 } else { 0 };
                 let answer = self.answer(handle, choices);
                 let now = self.now;
                 let exchange = &mut self.exchanges[number];
@@ -260,7 +262,10 @@ impl Exchange {
 
     fn saved(&mut self, swap: &coatroom_core::Swap) {
         self.heard.extend(swap.new.clone().map(|new| (swap.handle, new)));
-        self.staged.entered(Listed::default()).unwrap();
+        // A turn that is taken enters nothing.
+        if self.staged.entered(Listed::default()).is_err() {
+            self.staged.saved().unwrap();
+        }
     }
 
     /// A session is open only to an id that the record shown for it admits, in the cookie of its kind.

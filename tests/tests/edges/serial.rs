@@ -61,7 +61,7 @@ fn write(house: &mut House, key: &str) -> Staged {
 }
 
 #[test]
-// spec: SER-1, SER-5
+// spec: SER-1 0cb4, SER-5 a33a
 fn of_two_that_read_add_and_set_in_turn_both_count() {
     let mut house = House::logged_in(settings());
     let mut first = begin(&mut house, 1);
@@ -80,7 +80,7 @@ fn of_two_that_read_add_and_set_in_turn_both_count() {
 }
 
 #[test]
-// spec: SER-1
+// spec: SER-1 0cb4
 fn an_exchange_takes_its_turn_for_unsafe_methods_of_a_serial_policy() {
     let takes =
         |concurrency, method| Policy::try_from(Settings { concurrency, ..settings() }).unwrap().takes_turns(method);
@@ -91,7 +91,7 @@ fn an_exchange_takes_its_turn_for_unsafe_methods_of_a_serial_policy() {
 }
 
 #[test]
-// spec: SER-1, SER-2
+// spec: SER-1 0cb4, SER-2 4336
 fn without_a_live_session_there_is_no_turn_to_take_and_without_random_bytes_none_is_taken() {
     let mut house = House::new(settings());
     let opening = house.rules.open_serial(b"", Timestamp::from_unix_ms(house.now), &mut Dry);
@@ -107,7 +107,7 @@ fn without_a_live_session_there_is_no_turn_to_take_and_without_random_bytes_none
 }
 
 #[test]
-// spec: SER-2
+// spec: SER-2 4336
 fn whether_a_turn_was_taken_is_told_by_its_token() {
     for landed in [true, false] {
         let mut house = House::logged_in(settings());
@@ -130,7 +130,7 @@ fn whether_a_turn_was_taken_is_told_by_its_token() {
 }
 
 #[test]
-// spec: SER-2
+// spec: SER-2 4336
 fn a_turn_that_was_refused_is_taken_on_what_is_stored_or_given_up() {
     let mut house = House::logged_in(settings());
     let mut late = ask(&house, 1);
@@ -156,7 +156,7 @@ fn a_turn_that_was_refused_is_taken_on_what_is_stored_or_given_up() {
 }
 
 #[test]
-// spec: SER-3, SER-4
+// spec: SER-3 4b53, SER-4 ef64
 fn who_was_slower_than_its_turn_is_refused_once_others_wrote() {
     for serial in [true, false] {
         let mut house = House::logged_in(settings());
@@ -177,7 +177,7 @@ fn who_was_slower_than_its_turn_is_refused_once_others_wrote() {
 }
 
 #[test]
-// spec: SER-3
+// spec: SER-3 4b53
 fn who_was_slower_than_its_turn_writes_if_nobody_else_did() {
     let mut house = House::logged_in(settings());
     let mut slow = begin(&mut house, 1);
@@ -190,7 +190,7 @@ fn who_was_slower_than_its_turn_writes_if_nobody_else_did() {
 }
 
 #[test]
-// spec: SER-3, SER-4
+// spec: SER-3 4b53, SER-4 ef64
 fn a_holder_is_refused_while_the_next_one_has_its_turn_and_leaves_it_alone() {
     let mut house = House::logged_in(settings());
     let mut slow = begin(&mut house, 1);
@@ -206,7 +206,7 @@ fn a_holder_is_refused_while_the_next_one_has_its_turn_and_leaves_it_alone() {
 }
 
 #[test]
-// spec: SER-4
+// spec: SER-4 ef64
 fn data_of_others_waits_for_a_turn_to_end_or_to_run_out() {
     for given_back in [true, false] {
         let mut house = House::logged_in(settings());
@@ -233,7 +233,7 @@ fn data_of_others_waits_for_a_turn_to_end_or_to_run_out() {
 }
 
 #[test]
-// spec: SER-4
+// spec: SER-4 ef64
 fn limits_pass_while_an_exchange_waits() {
     let mut house = House::logged_in(settings());
     let _holder = begin(&mut house, 1);
@@ -247,7 +247,7 @@ fn limits_pass_while_an_exchange_waits() {
 }
 
 #[test]
-// spec: SER-4
+// spec: SER-4 ef64
 fn a_wait_that_cannot_be_judged_fails() {
     let mut house = House::logged_in(settings());
     let _holder = begin(&mut house, 1);
@@ -259,7 +259,7 @@ fn a_wait_that_cannot_be_judged_fails() {
 }
 
 #[test]
-// spec: SER-4
+// spec: SER-4 ef64
 fn what_writes_no_data_waits_for_nobody_and_keeps_the_turn_of_another() {
     let mut house = House::new(settings());
     house.run(|session| login(session, "alice")).unwrap();
@@ -278,7 +278,7 @@ fn what_writes_no_data_waits_for_nobody_and_keeps_the_turn_of_another() {
 }
 
 #[test]
-// spec: SER-4, WRITE-8 561b
+// spec: SER-4 ef64, WRITE-8 561b
 fn a_change_of_privilege_waits_for_nobody_and_ends_the_turn_of_an_id_that_is_dead_by_then() {
     let changes: [fn(&mut Session); 2] = [|session| login(session, "alice"), |session| session.elevate(2).unwrap()];
     for change in changes {
@@ -294,7 +294,7 @@ fn a_change_of_privilege_waits_for_nobody_and_ends_the_turn_of_an_id_that_is_dea
 }
 
 #[test]
-// spec: SER-4
+// spec: SER-4 ef64
 fn an_ending_waits_for_nobody() {
     let mut house = House::logged_in(settings());
     let mut holder = begin(&mut house, 1);
@@ -307,7 +307,7 @@ fn an_ending_waits_for_nobody() {
 }
 
 #[test]
-// spec: SER-5
+// spec: SER-5 a33a
 fn a_turn_in_which_nothing_is_written_ends_all_the_same() {
     let handlers: [(fn(&mut Session), Option<Error>); 6] = [
         (|session| drop(session.get("n")), None),
@@ -338,7 +338,7 @@ fn refuses_again() -> coatroom_core::UpdateFn {
 }
 
 #[test]
-// spec: SER-5
+// spec: SER-5 a33a
 fn a_logout_that_is_not_begun_gives_the_turn_back() {
     let mut house = House::logged_in(Settings { size: 512, ..settings() });
     let mut staged = begin(&mut house, 1);
@@ -349,7 +349,7 @@ fn a_logout_that_is_not_begun_gives_the_turn_back() {
 }
 
 #[test]
-// spec: SER-5
+// spec: SER-5 a33a
 fn a_turn_that_cannot_be_given_back_runs_out_and_fails_nobody() {
     let mut house = House::logged_in(settings());
     let staged = begin(&mut house, 1);
@@ -361,7 +361,7 @@ fn a_turn_that_cannot_be_given_back_runs_out_and_fails_nobody() {
 }
 
 #[test]
-// spec: SER-5, SER-3
+// spec: SER-5 a33a, SER-3 4b53
 fn a_login_in_its_own_turn_ends_it() {
     let mut house = House::new(settings());
     house.run(|session| set(session, "n", 1)).unwrap();
@@ -373,7 +373,7 @@ fn a_login_in_its_own_turn_ends_it() {
 }
 
 #[test]
-// spec: REC-11
+// spec: REC-11 47c6
 fn a_lease_is_these_bytes_and_no_ended_record_has_one() {
     let mut house = House::logged_in(settings());
     let before = house.store.get(house.id(Kind::Login).handle).unwrap().to_vec();
