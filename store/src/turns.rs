@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use coatroom_core::{Closing, Error, Loaded, Opening, Queued, Session};
+use coatroom_core::{Closing, Error, Loaded, Opening, Queued, Session, Take};
 
 use crate::driver::EAGER_CONFLICTS;
 use crate::{Driver, Engine, Host, Refused, Store, Swapped, Wait, block_on};
@@ -19,10 +19,14 @@ impl<S, H: Host> Driver<S, H> {
         self.rules().open_serial(cookies, self.host().now(), &mut self.host().rng())
     }
 
+    fn has_waited(&self, since: Duration) -> bool {
+        self.host().ticks().saturating_sub(since) >= self.patience_for_turns()
+    }
+
     /// Pauses once; false when that has gone on for too long.
     async fn waits(&self, since: &mut Option<Duration>) -> bool {
         let since = *since.get_or_insert_with(|| self.host().ticks());
-        if self.host().ticks().saturating_sub(since) >= self.patience_for_turns() {
+        if self.has_waited(since) {
             return false;
         }
         self.host().pause(self.jitter(u32::MAX)).await;
@@ -100,10 +104,52 @@ impl<E: Engine, H: Host> Driver<E, H> {
         block_on(self.finish_opening(opening))
     }
 
-    /// [`Driver::open_serial`] as far as the engine answers at once. Whatever but a session or a failure comes back is for
-    /// [`Driver::finish_opening_now`] on a thread that may wait.
+    /// [`Driver::open_serial`] as far as the engine answers at once. What comes back may be a session, a failure, a turn of
+    /// another to be looked at again ([`Driver::look_for_turn`]), or a swap for [`Driver::take_now`] on a thread that may wait.
     pub fn open_serial_without_waiting(&self, cookies: &[u8]) -> Opening {
-        let mut opening = self.start_serial(cookies);
+        self.go_on_without_waiting(self.start_serial(cookies))
+    }
+
+    /// After a pause, looks again at what waits for the turn of another since `since`, by the ticks of the host.
+    // spec: SER-1 0cb4, SER-4 ef64
+    pub fn look_for_turn(&self, opening: Opening, since: Duration) -> Opening {
+        match opening {
+            Opening::Wait(load) if self.has_waited(since) => load.gave_up(Error::Busy),
+            Opening::Wait(load) => {
+                let (now, loaded) = (self.host().now(), Engine::load(self.store(), load.handle()));
+                self.go_on_without_waiting(load.at(now).found(loaded))
+            }
+            other => other,
+        }
+    }
+
+    /// The same for a closing; whatever but a turn of another is not for this call.
+    // spec: SER-4 ef64
+    pub fn look_again(&self, closing: Closing, since: Duration) -> Closing {
+        match closing {
+            Closing::Wait(queued) if self.has_waited(since) => queued.gave_up(Error::Busy),
+            Closing::Wait(queued) => {
+                let (now, loaded) = (self.host().now(), Engine::load(self.store(), queued.handle()));
+                self.finish_without_waiting(queued.found(loaded, now))
+            }
+            other => other,
+        }
+    }
+
+    /// Sends the swap that takes the turn, on this thread, which may wait for locks and disks, but for no turn.
+    // spec: SER-2 4336
+    pub fn take_now(&self, opening: Opening) -> Opening {
+        match opening {
+            Opening::Take(take) => {
+                let swapped = Engine::swap(self.store(), take.swap(), Wait::Patiently);
+                let taken = self.taken(take, swapped.unwrap_or(Swapped::Unavailable));
+                self.go_on_without_waiting(taken)
+            }
+            other => other,
+        }
+    }
+
+    fn go_on_without_waiting(&self, mut opening: Opening) -> Opening {
         for _ in 0..=EAGER_CONFLICTS {
             opening = match opening {
                 Opening::Load(load) => {
@@ -111,17 +157,24 @@ impl<E: Engine, H: Host> Driver<E, H> {
                     load.found(loaded)
                 }
                 Opening::Take(take) => match Engine::swap(self.store(), take.swap(), Wait::Never) {
-                    Some(Swapped::Done | Swapped::Entered(_)) => take.saved(),
-                    Some(Swapped::Conflict(current)) => take.conflicted(current),
-                    Some(Swapped::Unknown) => {
-                        let loaded = Engine::load(self.store(), take.swap().handle);
-                        take.reloaded(loaded)
-                    }
-                    Some(Swapped::Unavailable | Swapped::Full) | None => return Opening::Take(take),
+                    Some(Swapped::Unavailable) | None => return Opening::Take(take),
+                    Some(swapped) => self.taken(take, swapped),
                 },
                 other => return other,
             };
         }
         opening
+    }
+
+    fn taken(&self, take: Take, swapped: Swapped) -> Opening {
+        match swapped {
+            Swapped::Done | Swapped::Entered(_) => take.saved(),
+            Swapped::Conflict(current) => take.conflicted(current),
+            Swapped::Unknown => {
+                let loaded = Engine::load(self.store(), take.swap().handle);
+                take.reloaded(loaded)
+            }
+            Swapped::Unavailable | Swapped::Full => take.gave_up(Error::Unavailable),
+        }
     }
 }
