@@ -37,6 +37,7 @@ mod runtime;
 pub mod sqlite;
 mod sweeper;
 mod sync;
+mod turns;
 
 pub use driver::{Driver, Refused};
 pub use host::{Host, System, block_on};
