@@ -87,9 +87,7 @@ def test_in_strict_mode_one_of_two_concurrent_increments_is_refused(serve: Serve
 
 
 @pytest.mark.parametrize("is_logged_in", [False, True])
-def test_in_serial_mode_200_concurrent_increments_count_200(
-    serve: Serve, database: Path, is_logged_in: bool
-) -> None:
+def test_in_serial_mode_200_concurrent_increments_count_200(serve: Serve, database: Path, is_logged_in: bool) -> None:
     server = serve("--store", f"sqlite:{database}", "--workers", "2", "--concurrency", "serial")
     browser = server.browser()
     browser.must("/set", k="start", v="1")

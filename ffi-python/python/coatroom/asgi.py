@@ -76,7 +76,7 @@ class CoatroomMiddleware:
 
 # spec: SER-1 0cb4
 async def _open_in_turn(sessions: Sessions, cookies: bytes) -> Session:
-    """Waits for the requests before this one without holding up the loop or any thread: they may need one to be done."""
+    """Waits for the requests before this one, and holds up neither the loop nor a thread: they may need one."""
     exchange = sessions._native.open_without_waiting(cookies)
     waits = exchange.opens()
     while waits is not None:

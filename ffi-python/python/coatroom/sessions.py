@@ -52,12 +52,12 @@ class Settings(TypedDict, total=False):
     limit: tuple[Literal["refuse", "evict-oldest", "evict-idlest"], int] | None
     """How many sessions a principal may have, and what gives way beyond it. Default any number."""
     concurrency: Literal["merge", "strict", "serial"]
-    """How requests that overlap are brought together. ``merge``: changes of different keys all survive, ``add`` sums, the
-    last write of a key wins. ``strict``: a request is refused (409) if a key that it read or set was changed meanwhile.
-    ``serial``: requests with unsafe methods have the session one after the other. Default merge."""
+    """How requests that overlap are brought together. ``merge``: changes of different keys all survive, ``add`` sums,
+    the last write of a key wins. ``strict``: a request is refused (409) if a key that it read or set was changed
+    meanwhile. ``serial``: requests with unsafe methods have the session one after the other. Default merge."""
     lease: Span
-    """How long a request of serial mode has the session to itself; one that takes longer is refused (409) if others wrote
-    meanwhile. Default 10 seconds."""
+    """How long a request of serial mode has the session to itself; one that takes longer is refused (409) if others
+    wrote meanwhile. Default 10 seconds."""
     size: int
     """Bytes that the record of a session may have. Default 65,536."""
     tombstone: Span
