@@ -11,6 +11,7 @@ pub mod fold;
 pub mod generate;
 pub mod house;
 pub mod invariants;
+pub mod linear;
 pub mod model;
 pub mod ops;
 pub mod record;
