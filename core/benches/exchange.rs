@@ -4,7 +4,7 @@
 use core::convert::Infallible;
 use core::hint::black_box;
 
-use coatroom_core::{Closing, KeyRing, Loaded, Opening, Policy, Rules, Settings, Timestamp};
+use coatroom_core::{Closing, KeyRing, Listed, Loaded, Opening, Policy, Rules, Settings, Timestamp};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand_core::{TryCryptoRng, TryRng};
 
@@ -40,7 +40,7 @@ fn exchange(c: &mut Criterion) {
     session.login("ada", &["admin"], 1).unwrap();
     let Closing::Save(save) = session.close(now, &mut Still) else { panic!("a login is written") };
     let record = save.swap().new.clone().unwrap();
-    let Closing::Done(reply) = save.saved() else { panic!("one swap is all") };
+    let Closing::Done(reply) = save.entered(Listed::default()) else { panic!("one swap is all") };
     let cookie = reply.set_cookies().next().unwrap().split(';').next().unwrap().to_owned();
 
     c.bench_function("core/open", |b| {

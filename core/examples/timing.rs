@@ -21,7 +21,7 @@ use core::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use coatroom_core::{Closing, KeyRing, Load, Loaded, Opening, Policy, Rules, Settings, Timestamp};
+use coatroom_core::{Closing, KeyRing, Listed, Load, Loaded, Opening, Policy, Rules, Settings, Timestamp};
 use rand_core::{TryCryptoRng, TryRng};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_767_225_600_000);
@@ -67,7 +67,7 @@ impl House {
         session.login("ada", &["admin"], 1).unwrap();
         let Closing::Save(save) = session.close(NOW, &mut Still) else { panic!("a login is written") };
         let record = save.swap().new.clone().unwrap();
-        let Closing::Done(reply) = save.saved() else { panic!("one swap is all") };
+        let Closing::Done(reply) = save.entered(Listed::default()) else { panic!("one swap is all") };
         let header = reply.set_cookies().next().unwrap().split(';').next().unwrap().as_bytes().to_vec();
         assert!(header.starts_with(b"__Host-id=") && header.len() == TAG_AT + 21, "the id has moved");
         Self { rules, header, record }

@@ -8,15 +8,17 @@ use alloc::vec::Vec;
 use core::mem::take;
 
 use crate::bugs::{Bug, planted};
+use crate::by_handle::Renaming;
 use crate::closing::{Closer, Swap};
 use crate::codec::{self, Stamp};
 use crate::cookie::Kind;
 use crate::data::{self, Data};
-use crate::ending::{Ending, Reacting, end};
+use crate::ending::{Ending, Holder, Reacting, end};
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::{CommitId, Handle, SessionId};
 use crate::journal::Journal;
+use crate::listing::{Entry, Listing};
 use crate::opening::{Base, Presence, React, Reaction};
 use crate::plan::{Change, Plan, Privilege, Reads};
 use crate::policy::{Carry, Policy};
@@ -29,6 +31,7 @@ pub(crate) enum Task {
     End(Ending),
     Commit(Box<Commit>),
     Create(Box<Plan>),
+    Rename(Renaming),
 }
 
 /// Change the session that the exchange was opened with.
@@ -90,8 +93,8 @@ impl Task {
             (Some(base), Some(cause)) => {
                 let Base { id, record, .. } = base;
                 let principal = record.principal.as_ref().map(|principal| principal.name().to_owned());
-                let ending =
-                    Ending { handle: id.handle, generation: id.generation, principal, cause, current: Some(record) };
+                let holder = Holder::Presented(id.generation, principal);
+                let ending = Ending { handle: id.handle, holder, cause, current: Some(record) };
                 vec![Self::End(ending), Self::Create(Box::new(plan))]
             }
         }
@@ -103,6 +106,7 @@ impl Task {
         match self {
             Self::React(task) => task.current = record,
             Self::End(task) => task.current = record,
+            Self::Rename(task) => task.current = record,
             Self::Commit(task) => task.known = record.map_or(Known::Gone, Known::Met),
             Self::Create(_) => {}
         }
@@ -113,6 +117,7 @@ impl Task {
         match self {
             Self::React(task) => task.current.as_deref(),
             Self::End(task) => task.current.as_deref(),
+            Self::Rename(task) => task.current.as_deref(),
             Self::Commit(task) => task.current(),
             Self::Create(_) => None,
         }
@@ -125,6 +130,7 @@ impl Task {
             Self::End(task) => task.attempt(closer),
             Self::Commit(task) => task.attempt(closer),
             Self::Create(plan) => create(plan, closer),
+            Self::Rename(task) => task.attempt(closer),
         }
     }
 }
@@ -216,7 +222,17 @@ impl Commit {
         if outcome.changes.iter().any(|change| matches!(change, Change::Data | Change::LoggedIn)) {
             check_size(&new, policy)?;
         }
-        Ok(Attempt::Swap(swap(handle, Some(&record.head), &head, Some(new), durable, policy), outcome))
+        let listing = self.listing(principal.as_deref(), &head, closer);
+        Ok(Attempt::Swap(swap(handle, Some(&record.head), &head, Some(new), durable, listing, policy), outcome))
+    }
+
+    fn listing(&self, principal: Option<&Principal>, head: &Head, closer: &Closer) -> Listing {
+        match (principal, &self.plan.privilege) {
+            (Some(principal), Some(Privilege::Login(_))) => {
+                Listing::Enter(entry(principal, self.base.id.handle, head, closer))
+            }
+            _ => Listing::Keep,
+        }
     }
 
     /// Login and elevation: a fresh secret, and the floor rises to it.
@@ -377,7 +393,10 @@ fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
     let head = first_head(&id, closer);
     let new = codec::encode(&head, principal.as_ref(), plan.client.as_ref().unwrap_or(&Client::default()), &data);
     check_size(&new, closer.policy())?;
-    let swap = swap(id.handle, None, &head, Some(new), true, closer.policy());
+    let listing = principal
+        .as_ref()
+        .map_or(Listing::Keep, |principal| Listing::Enter(entry(principal, id.handle, &head, closer)));
+    let swap = swap(id.handle, None, &head, Some(new), true, listing, closer.policy());
     let mut outcome = Outcome { at: Some((id.handle, head)), ..Outcome::default() };
     outcome.note(Change::Created, Some(Event::Created(id.handle)));
     if principal.is_some() {
@@ -406,6 +425,18 @@ fn first_head(id: &SessionId, closer: &Closer) -> Head {
     }
 }
 
+/// The entry of a login in the index of principals.
+pub(crate) fn entry(principal: &Principal, handle: Handle, head: &Head, closer: &Closer) -> Entry {
+    let policy = closer.policy();
+    Entry {
+        principal: principal.name().to_owned(),
+        handle,
+        until: head.deadline.plus(policy.settings().skew),
+        now: closer.exchange.now,
+        at_most: policy.others_at_login(),
+    }
+}
+
 // spec: STORE-1 4bc6, STORE-7 250a
 pub(crate) fn swap(
     handle: Handle,
@@ -413,6 +444,7 @@ pub(crate) fn swap(
     head: &Head,
     new: Option<Vec<u8>>,
     durable: bool,
+    listing: Listing,
     policy: &Policy,
 ) -> Swap {
     let settings = policy.settings();
@@ -421,7 +453,7 @@ pub(crate) fn swap(
         None if planted(Bug::SweptEarly) => head.seen_at,
         None => head.limits().ends_at().plus(settings.skew),
     };
-    Swap { handle, expected: expected.map(Stamp::of_head), new, durable, garbage_at }
+    Swap { handle, expected: expected.map(Stamp::of_head), new, durable, garbage_at, listing }
 }
 
 /// The data after both journals, with what the policy carries across the change of privilege between them.

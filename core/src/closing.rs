@@ -13,8 +13,10 @@ use crate::attempt::{Attempt, Outcome, Task};
 use crate::bugs::{Bug, planted};
 use crate::codec::Stamp;
 use crate::cookie::Kind;
+use crate::entering::{Enter, NOT_BEFORE_KEPT};
 use crate::error::Error;
 use crate::id::{Draws, Handle};
+use crate::listing::{Listed, Listing};
 use crate::opening::{Exchange, Failure, Loaded, Presence};
 use crate::plan::{Change, Privilege};
 use crate::policy::Policy;
@@ -30,6 +32,8 @@ pub enum Closing {
     Done(Reply),
     /// A swap.
     Save(Save),
+    /// A login was stored: an entry in the index of principals.
+    Enter(Enter),
     /// The exchange was refused or could not be written. No cookie is set.
     Failed(Failure),
 }
@@ -47,6 +51,8 @@ pub struct Swap {
     pub durable: bool,
     /// From when on the new record is garbage, by its own limits. For sweeping only; no access depends on it.
     pub garbage_at: Timestamp,
+    /// What it means for the index of principals.
+    pub listing: Listing,
 }
 
 impl fmt::Debug for Swap {
@@ -92,7 +98,7 @@ pub(crate) struct Closer {
     /// The least version that an attempt of unknown outcome was based on.
     uncertain_since: Option<u64>,
     /// The answer once the tasks are done, if it is a refusal.
-    verdict: Option<Error>,
+    pub(crate) verdict: Option<Error>,
     draft: Draft,
 }
 
@@ -104,7 +110,7 @@ impl Session {
         let opened_at = self.exchange.now;
         let rotation_due = self.rotation_due();
         self.exchange.now = if planted(Bug::CommitByOpening) { opened_at } else { opened_at.max(now) };
-        let verdict = self.refusal();
+        let verdict = self.refusal(opened_at);
         if let Some(error) = verdict.filter(|_| self.exchange.reactions.is_empty() || planted(Bug::ReactionDropped)) {
             return Closing::Failed(self.exchange.fail(error));
         }
@@ -128,28 +134,19 @@ impl Session {
                 core::mem::take(&mut exchange.reads),
             ));
         }
-        let draws = Draws::from_bytes(&bytes);
-        let closer = Closer {
-            exchange,
-            opened_at,
-            draws,
-            creates: 0,
-            touches: true,
-            tasks,
-            uncertain_since: None,
-            verdict,
-            draft,
-        };
-        Box::new(closer).begin()
+        Closer::new(exchange, opened_at, Draws::from_bytes(&bytes), draft, tasks, verdict).begin()
     }
 
     /// What cannot be promised whatever the store says.
     // spec: COOK-13 1359, COOK-15 907f, WRITE-17 01cf
-    fn refusal(&self) -> Option<Error> {
+    fn refusal(&self, opened_at: Timestamp) -> Option<Error> {
         let plan = &self.exchange.plan;
         let logs_in = matches!(plan.privilege, Some(Privilege::Login(_)));
         if self.head_sent && !plan.is_empty() {
             return Some(Error::HeadSent);
+        }
+        if logs_in && self.exchange.now.since(opened_at) >= NOT_BEFORE_KEPT {
+            return Some(Error::Revoked);
         }
         if self.exchange.superseded && plan.logout {
             return Some(Error::LogoutRefused);
@@ -182,9 +179,21 @@ impl Session {
 }
 
 impl Closer {
+    pub(crate) fn new(
+        exchange: Box<Exchange>,
+        opened_at: Timestamp,
+        draws: Draws,
+        draft: Draft,
+        tasks: VecDeque<Task>,
+        verdict: Option<Error>,
+    ) -> Box<Self> {
+        let (creates, touches, uncertain_since) = (0, true, None);
+        Box::new(Self { exchange, opened_at, draws, creates, touches, tasks, uncertain_since, verdict, draft })
+    }
+
     /// An ending that a fresh session follows is begun only if that session can be made: refused whole, or not at all.
     // spec: WRITE-21 44b9
-    fn begin(mut self: Box<Self>) -> Closing {
+    pub(crate) fn begin(mut self: Box<Self>) -> Closing {
         if self.tasks.iter().any(|task| matches!(task, Task::End(_)))
             && let Some(mut last) = self.tasks.pop_back()
         {
@@ -199,7 +208,7 @@ impl Closer {
     }
 
     // spec: WRITE-9 839c, WRITE-16 ef0b, WRITE-20 620d
-    fn go_on(mut self: Box<Self>) -> Closing {
+    pub(crate) fn go_on(mut self: Box<Self>) -> Closing {
         while let Some(mut task) = self.tasks.pop_front() {
             match task.attempt(&self) {
                 Ok(Attempt::Swap(swap, outcome)) => {
@@ -225,13 +234,22 @@ impl Closer {
         }
     }
 
-    fn fail(mut self: Box<Self>, error: Error) -> Closing {
+    pub(crate) fn fail(mut self: Box<Self>, error: Error) -> Closing {
         self.exchange.events.append(&mut self.draft.events);
         Closing::Failed(self.exchange.fail(error))
     }
 
     pub(crate) fn policy(&self) -> &Policy {
         self.exchange.rules.policy()
+    }
+
+    pub(crate) fn count_trips(&mut self, trips: u32) {
+        self.exchange.trips = self.exchange.trips.saturating_add(trips);
+    }
+
+    /// What has to be done before anything else.
+    pub(crate) fn first(&mut self, task: Task) {
+        self.tasks.push_front(task);
     }
 
     /// How often the cookie of this kind came.
@@ -271,21 +289,36 @@ impl Save {
     /// The store acknowledged the swap.
     // spec: WRITE-16 ef0b
     pub fn saved(mut self) -> Closing {
-        self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(1);
+        self.closer.count_trips(1);
         self.acknowledged()
+    }
+
+    /// The store acknowledged the swap together with the entry in the index of principals that goes with it.
+    // spec: WRITE-16 ef0b
+    pub fn entered(self, listed: Listed) -> Closing {
+        match self.saved() {
+            Closing::Enter(enter) => enter.with_its_swap(listed),
+            other => other,
+        }
+    }
+
+    /// The store refused the swap because the principal has as many sessions as the swap allows.
+    pub fn full(mut self) -> Closing {
+        self.closer.count_trips(1);
+        Closing::Failed(self.fail(Error::LimitReached))
     }
 
     /// The store refused the swap and holds this instead.
     // spec: WRITE-2 c432
     pub fn conflicted(mut self, current: Option<Vec<u8>>) -> Closing {
-        self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(1);
+        self.closer.count_trips(1);
         self.settle(current.map_or(Loaded::Absent, Loaded::Found))
     }
 
     /// The outcome of the swap is unknown, and a load of the same handle gave this.
     // spec: WRITE-11 5aef
     pub fn reloaded(mut self, loaded: Loaded) -> Closing {
-        self.closer.exchange.trips = self.closer.exchange.trips.saturating_add(2);
+        self.closer.count_trips(2);
         // A store that lost writes may have gone back, so a later attempt may be based on less.
         let doubts = [self.closer.uncertain_since, self.work.task.version()];
         self.closer.uncertain_since = doubts.into_iter().flatten().min();
@@ -317,13 +350,21 @@ impl Save {
 
     // spec: WRITE-12 8880, WRITE-16 ef0b
     fn acknowledged(mut self) -> Closing {
-        let Work { task, outcome, .. } = *self.work;
+        let Work { task, swap, outcome } = *self.work;
+        let is_renaming = matches!(task, Task::Rename(_));
         if outcome.unfinished {
             self.closer.tasks.push_front(task);
         }
         self.closer.draft.take(outcome);
         self.closer.uncertain_since = None;
-        self.closer.go_on()
+        match (swap.listing, swap.new) {
+            (Listing::Enter(entry), Some(written)) => {
+                // A new name for a principal is no login, and nothing bars it.
+                let login = !is_renaming;
+                Closing::Enter(Enter::new(self.closer, entry, login.then_some(written)))
+            }
+            _ => self.closer.go_on(),
+        }
     }
 
     // spec: WRITE-2 c432, WRITE-10 195a, WRITE-11 5aef, WRITE-12 8880, WRITE-13 2f77, CLAIM-3 4985

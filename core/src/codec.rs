@@ -245,8 +245,16 @@ fn take_principal(input: &mut Input<'_>) -> Option<Option<Principal>> {
     Some(Some(Principal { names, level, authenticated_at }))
 }
 
-const CAUSES: [Cause; 6] =
-    [Cause::Logout, Cause::Idle, Cause::Absolute, Cause::NotActivated, Cause::Reuse, Cause::Replaced];
+const CAUSES: [Cause; 8] = [
+    Cause::Logout,
+    Cause::Idle,
+    Cause::Absolute,
+    Cause::NotActivated,
+    Cause::Reuse,
+    Cause::Replaced,
+    Cause::Revoked,
+    Cause::Evicted,
+];
 
 fn cause_number(cause: Cause) -> u8 {
     (0..).zip(CAUSES).find(|(_, known)| *known == cause).map_or(u8::MAX, |(number, _)| number)

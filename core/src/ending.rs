@@ -1,5 +1,6 @@
 //! Attempts that end a session, or write down what a dead id calls for.
 
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
 
@@ -10,6 +11,7 @@ use crate::codec;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::Handle;
+use crate::listing::Listing;
 use crate::opening::React;
 use crate::plan::Change;
 use crate::record::{Cause, Head, Phase, Principal, Record};
@@ -23,13 +25,22 @@ pub(crate) struct Reacting {
     pub(crate) current: Option<Box<Record>>,
 }
 
-/// End the session that the exchange was opened with.
+/// End a session.
 pub(crate) struct Ending {
     pub(crate) handle: Handle,
-    pub(crate) generation: u32,
-    pub(crate) principal: Option<String>,
+    pub(crate) holder: Holder,
     pub(crate) cause: Cause,
     pub(crate) current: Option<Box<Record>>,
+}
+
+/// Whose session is to be ended.
+pub(crate) enum Holder {
+    /// Of whoever presented an id of this generation when this principal was logged in.
+    Presented(u32, Option<String>),
+    /// Of this principal.
+    Named(String),
+    /// Of anybody.
+    Anybody,
 }
 
 impl Reacting {
@@ -53,7 +64,8 @@ impl Reacting {
                 head.previous = None;
                 head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
                 let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
-                let swap = swap(self.handle, Some(&record.head), &head, Some(new), true, closer.policy());
+                let swap =
+                    swap(self.handle, Some(&record.head), &head, Some(new), true, Listing::Keep, closer.policy());
                 Ok(Attempt::Swap(swap, Outcome::default()))
             }
             React::ForgetPrevious => Ok(Attempt::Nothing(Outcome::default())),
@@ -73,17 +85,28 @@ impl Ending {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
         };
-        if planted(Bug::LogoutSparesSuccessor) && self.generation < record.head.current.generation {
-            return Ok(Attempt::Nothing(Outcome::default()));
-        }
-        // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
         let holder = record.principal.as_ref().map(Principal::name);
-        let other = holder.is_none() || (holder != self.principal.as_deref() && !planted(Bug::LogoutCrossesPrincipals));
-        if record.head.is_below_floor(self.generation) && other && planted(Bug::LogoutPretends) {
-            return Ok(Attempt::Nothing(Outcome::default()));
-        }
-        if record.head.is_below_floor(self.generation) && other {
-            return Err(if self.cause == Cause::Logout { Error::LogoutRefused } else { Error::Superseded });
+        match &self.holder {
+            Holder::Anybody => {}
+            Holder::Named(principal) if holder == Some(principal) => {}
+            Holder::Named(_) => return Err(Error::NotTheirs),
+            Holder::Presented(generation, _)
+                if planted(Bug::LogoutSparesSuccessor) && *generation < record.head.current.generation =>
+            {
+                return Ok(Attempt::Nothing(Outcome::default()));
+            }
+            Holder::Presented(generation, principal) => {
+                // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
+                let crosses = planted(Bug::LogoutCrossesPrincipals);
+                let other = holder.is_none() || (holder != principal.as_deref() && !crosses);
+                if record.head.is_below_floor(*generation) && other && planted(Bug::LogoutPretends) {
+                    return Ok(Attempt::Nothing(Outcome::default()));
+                }
+                if record.head.is_below_floor(*generation) && other {
+                    let logout = self.cause == Cause::Logout;
+                    return Err(if logout { Error::LogoutRefused } else { Error::Superseded });
+                }
+            }
         }
         end(self.handle, record, closer.exchange.now.max(record.head.seen_at), self.cause, closer)
     }
@@ -109,6 +132,7 @@ pub(crate) fn end(
         &ended.head,
         keep.then(bytes),
         !planted(Bug::EndingNotDurable),
+        record.principal.as_ref().map_or(Listing::Keep, |principal| Listing::Leave(principal.name().to_owned())),
         closer.policy(),
     );
     let mut outcome = Outcome::default();

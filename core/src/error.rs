@@ -40,6 +40,12 @@ pub enum Error {
     LogoutRefused,
     /// The cookie that this exchange would have to set came twice in the request.
     DuplicateCookie,
+    /// All sessions of the principal were revoked since this exchange was opened: the login it wrote was ended again.
+    Revoked,
+    /// The principal has as many sessions as the policy allows. Nothing was written.
+    LimitReached,
+    /// The session named is not, or not any more, the principal's. Nothing was written.
+    NotTheirs,
 
     /// The store did not answer, or holds what this build or this clock cannot judge. Nothing was written.
     Unavailable,
@@ -78,7 +84,10 @@ impl Error {
             | Self::Ended
             | Self::Superseded
             | Self::LogoutRefused
-            | Self::DuplicateCookie => Remedy::AskAgain,
+            | Self::DuplicateCookie
+            | Self::Revoked
+            | Self::LimitReached
+            | Self::NotTheirs => Remedy::AskAgain,
             Self::Unavailable | Self::Busy | Self::Unknown | Self::NoRandomness => Remedy::RetryLater,
         }
     }
@@ -112,6 +121,9 @@ impl Error {
             Self::Superseded => "superseded",
             Self::LogoutRefused => "logout-refused",
             Self::DuplicateCookie => "duplicate-cookie",
+            Self::Revoked => "revoked",
+            Self::LimitReached => "limit-reached",
+            Self::NotTheirs => "not-theirs",
             Self::Unavailable => "unavailable",
             Self::Busy => "busy",
             Self::Unknown => "unknown",
@@ -143,6 +155,9 @@ impl fmt::Display for Error {
             }
             Self::LogoutRefused => "nobody was logged out, for another login took this one's place: repeat the logout",
             Self::DuplicateCookie => "the session cookie came twice in the request: remove the stray one and repeat it",
+            Self::Revoked => "all sessions of this user were revoked while the login was under way: log in again",
+            Self::LimitReached => "this user has as many sessions as are allowed: end one of them first",
+            Self::NotTheirs => "the session named is not this user's: list the sessions again",
             Self::Unavailable => "the session store cannot answer: nothing was written, try again shortly",
             Self::Busy => "the session is too busy: nothing was written, try again shortly",
             Self::Unknown => "the session store did not confirm the write: read the session before repeating it",

@@ -7,7 +7,7 @@
 //! One request is one *exchange*. Each stage is a value that the next step consumes, and waiting means returning:
 //!
 //! ```
-//! use coatroom_core::{Closing, KeyRing, Loaded, Opening, Policy, Rules, Settings, Timestamp};
+//! use coatroom_core::{Closing, KeyRing, Listed, Loaded, Opening, Policy, Rules, Settings, Timestamp};
 //! # use core::convert::Infallible;
 //! # struct Rng(u8);
 //! # impl rand_core::TryRng for Rng {
@@ -46,6 +46,7 @@
 //!             stored.insert(swap.handle, swap.new.clone().unwrap_or_default());
 //!             save.saved()
 //!         }
+//!         Closing::Enter(enter) => enter.entered(Listed::default()), // after a login: the index of who is logged in where
 //!         Closing::Failed(failure) => return Err(failure.error.into()),
 //!     }
 //! };
@@ -60,17 +61,21 @@ mod attempt;
 mod base64url;
 #[cfg_attr(not(coatroom_bugs), expect(unreachable_pub, reason = "public in test builds alone"))]
 mod bugs;
+mod by_handle;
 mod cbor;
 mod closing;
 mod codec;
 mod cookie;
 mod data;
+mod devices;
 mod ending;
+mod entering;
 mod error;
 mod event;
 mod id;
 mod journal;
 mod keys;
+mod listing;
 mod opening;
 mod plan;
 mod policy;
@@ -85,20 +90,25 @@ pub mod value;
 
 #[cfg(coatroom_bugs)]
 pub use bugs::{Bug, plant};
+pub use by_handle::ByHandle;
 pub use closing::{Closing, Save, Swap};
 pub use codec::Stamp;
 pub use cookie::{CookieError, CookieSettings, Kind, SameSite};
+pub use devices::{Device, Held, holder};
+pub use entering::{Enter, NOT_BEFORE_KEPT};
 pub use error::{Error, Remedy};
 pub use event::Event;
 pub use id::{Handle, ID_CHARS};
 pub use journal::UpdateFn;
 pub use keys::{KeyError, KeyRing};
 pub use lifecycle::State;
+pub use listing::{Entry, Listed, Listing};
 pub use opening::{Failure, Load, Loaded, Opening, Rules};
 pub use plan::{Change, Denied, Rotation, Trace};
-pub use policy::{Assurance, Carry, Concurrency, Danger, Policy, PolicyError, Reuse, Settings};
+pub use policy::{Assurance, Beyond, Carry, Concurrency, Danger, Limit, Policy, PolicyError, Reuse, Settings};
 pub use record::{Cause, Client, Principal};
 pub use reply::Reply;
+
 pub use session::Session;
 pub use time::Timestamp;
 pub use value::Value;

@@ -99,6 +99,8 @@ pub(crate) struct Exchange {
     pub(crate) trips: u32,
     pub(crate) plan: Plan,
     pub(crate) reads: Reads,
+    /// When this exchange itself revoked all sessions of a principal: that bars others' logins, and not its own.
+    pub(crate) revoked_all_at: Option<Timestamp>,
 }
 
 /// How often a cookie came.
@@ -152,21 +154,8 @@ impl Rules {
         let mut events = Vec::new();
         let login_id = self.read(Kind::Login, login, &mut events);
         let visitor_id = self.read(Kind::Visitor, visitor, &mut events);
-        let strict = self.policy.settings().concurrency == Concurrency::Strict;
-        let exchange = Box::new(Exchange {
-            rules: Arc::clone(self),
-            now,
-            login: login.into(),
-            visitor: visitor.into(),
-            visitor_id,
-            dead: None,
-            superseded: false,
-            reactions: Vec::new(),
-            events,
-            trips: 0,
-            plan: Plan::default(),
-            reads: Reads { strict, ..Reads::default() },
-        });
+        let (login, visitor) = (login.into(), visitor.into());
+        let exchange = Box::new(Exchange { login, visitor, visitor_id, events, ..Exchange::new(self, now) });
         match login_id {
             Some(id) => Opening::Load(Load { exchange, kind: Kind::Login, id }),
             None => exchange.try_visitor(),
@@ -203,6 +192,26 @@ impl From<Sent<'_>> for Presence {
 }
 
 impl Exchange {
+    /// Without cookies.
+    pub(crate) fn new(rules: &Arc<Rules>, now: Timestamp) -> Self {
+        let strict = rules.policy.settings().concurrency == Concurrency::Strict;
+        Self {
+            rules: Arc::clone(rules),
+            now,
+            login: Presence::Absent,
+            visitor: Presence::Absent,
+            visitor_id: None,
+            dead: None,
+            superseded: false,
+            reactions: Vec::new(),
+            events: Vec::new(),
+            trips: 0,
+            plan: Plan::default(),
+            reads: Reads { strict, ..Reads::default() },
+            revoked_all_at: None,
+        }
+    }
+
     // spec: COOK-8 7c7f
     fn try_visitor(mut self: Box<Self>) -> Opening {
         match self.visitor_id.take() {

@@ -99,6 +99,8 @@ pub enum Change {
     Touched,
     /// The session ends.
     Ended,
+    /// The principal gets another name.
+    Renamed,
 }
 
 impl Change {
@@ -114,6 +116,7 @@ impl Change {
             Self::Confirmed => "confirmed",
             Self::Touched => "touched",
             Self::Ended => "ended",
+            Self::Renamed => "renamed",
         }
     }
 }

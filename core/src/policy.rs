@@ -29,8 +29,8 @@ pub struct Settings {
     pub carry: Carry,
     /// What the reuse of a replaced id leads to.
     pub reuse: Reuse,
-    /// Sessions that one principal may have at a time.
-    pub limit: Option<u32>,
+    /// How many sessions one principal may have at a time, and what gives way. None: any number.
+    pub limit: Option<Limit>,
     /// How exchanges that overlap are brought together.
     pub concurrency: Concurrency,
     /// Bytes that a record may have.
@@ -82,6 +82,26 @@ pub enum Reuse {
     Destroy,
     /// All sessions of the principal end.
     RevokeAll,
+}
+
+/// How many sessions one principal may have at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit {
+    /// So many; at least one.
+    pub sessions: u32,
+    /// What happens when one more logs in.
+    pub beyond: Beyond,
+}
+
+/// What gives way when a principal logs in once more than [`Limit::sessions`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beyond {
+    /// The new login: it is refused.
+    Refuse,
+    /// The session that was created first.
+    EvictOldest,
+    /// The session that was not used for longest.
+    EvictIdlest,
 }
 
 /// How exchanges that overlap are brought together.
@@ -252,6 +272,12 @@ impl Settings {
         if self.tombstone > MAX_SPAN {
             return Err(PolicyError::Span { field: "tombstone", rule: "at most 400 days" });
         }
+        if self.tombstone.is_zero() && self.reuse == Reuse::RevokeAll {
+            return Err(PolicyError::Span { field: "tombstone", rule: "more than nothing when `reuse` revokes all" });
+        }
+        if self.limit.is_some_and(|limit| limit.sessions == 0) {
+            return Err(PolicyError::Span { field: "limit", rule: "at least one session" });
+        }
         if self.skew.saturating_mul(2) >= self.grace {
             return Err(PolicyError::Span { field: "skew", rule: "less than half of `grace`" });
         }
@@ -268,12 +294,7 @@ impl Settings {
 
     // spec: POL-5 c121
     fn check_offered(&self) -> Result<(), PolicyError> {
-        let refused = [
-            (self.limit.is_some(), "`limit`"),
-            (self.reuse == Reuse::RevokeAll, "`reuse` = revoke all"),
-            (self.concurrency == Concurrency::Serial, "`concurrency` = serial"),
-            (self.sealed, "`sealed`"),
-        ];
+        let refused = [(self.concurrency == Concurrency::Serial, "`concurrency` = serial"), (self.sealed, "`sealed`")];
         match refused.into_iter().find(|(chosen, _)| *chosen) {
             Some((_, choice)) => Err(PolicyError::NotOffered { choice }),
             None => Ok(()),
@@ -326,6 +347,12 @@ impl Policy {
         self.settings.touch.map_or(default, |touch| idle.map_or(touch, |idle| touch.min(part(idle, 2))))
     }
 
+    /// How many other sessions a principal may have when one more logs in; none when a login is never refused for it.
+    pub(crate) fn others_at_login(&self) -> Option<u32> {
+        let limit = self.settings.limit.filter(|limit| limit.beyond == Beyond::Refuse)?;
+        Some(limit.sessions)
+    }
+
     /// Whether the reuse of a replaced id ends the session.
     // spec: REUSE-4 0f0e
     pub(crate) const fn reuse_ends(&self) -> bool {
@@ -369,6 +396,10 @@ mod tests {
         assert_eq!(field(refused(|s| s.touch = s.idle)), "touch");
         assert_eq!(field(refused(|s| s.size = 100)), "size");
         assert_eq!(field(refused(|s| s.tombstone = MAX_SPAN + MINUTE)), "tombstone");
+        let revoking = |s: &mut Settings| (s.tombstone, s.reuse) = (Duration::ZERO, Reuse::RevokeAll);
+        assert_eq!(field(refused(revoking)), "tombstone");
+        let none = Limit { sessions: 0, beyond: Beyond::Refuse };
+        assert_eq!(field(refused(|s| s.limit = Some(none))), "limit");
     }
 
     #[test]
@@ -378,8 +409,6 @@ mod tests {
             Some(PolicyError::NotOffered { choice }) => choice,
             other => panic!("{other:?}"),
         };
-        assert_eq!(choice(refused(|s| s.limit = Some(3))), "`limit`");
-        assert_eq!(choice(refused(|s| s.reuse = Reuse::RevokeAll)), "`reuse` = revoke all");
         assert_eq!(choice(refused(|s| s.concurrency = Concurrency::Serial)), "`concurrency` = serial");
         assert_eq!(choice(refused(|s| s.sealed = true)), "`sealed`");
     }

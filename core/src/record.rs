@@ -93,6 +93,10 @@ pub enum Cause {
     Reuse,
     /// Somebody else logged in from the same client.
     Replaced,
+    /// It was revoked: from a list of devices, with all others of its principal, or with all there are.
+    Revoked,
+    /// It made room for a newer login of the same principal.
+    Evicted,
 }
 
 impl Cause {
@@ -106,6 +110,8 @@ impl Cause {
             Self::NotActivated => "not activated",
             Self::Reuse => "reuse",
             Self::Replaced => "replaced",
+            Self::Revoked => "revoked",
+            Self::Evicted => "evicted",
         }
     }
 
@@ -115,7 +121,7 @@ impl Cause {
     pub const fn state(self) -> State {
         match self {
             Self::Idle | Self::Absolute | Self::NotActivated => State::Expired,
-            Self::Logout | Self::Reuse | Self::Replaced => State::Destroyed,
+            Self::Logout | Self::Reuse | Self::Replaced | Self::Revoked | Self::Evicted => State::Destroyed,
         }
     }
 }
@@ -250,7 +256,7 @@ impl Head {
     }
 
     // spec: TIME-10 9be5, TIME-11 a2f9
-    fn expired(&self, now: Timestamp, policy: &Policy) -> Option<Cause> {
+    pub(crate) fn expired(&self, now: Timestamp, policy: &Policy) -> Option<Cause> {
         match self.limits().passed(now) {
             Some(Passed::Idle) => Some(Cause::Idle),
             Some(Passed::Absolute) => Some(Cause::Absolute),

@@ -171,6 +171,12 @@ impl Session {
         self.exchange.plan = Plan { end, logout: true, ..Plan::default() };
     }
 
+    /// Says that the handler revoked all sessions of a principal at `moment`, such as after a reset of the password: a login
+    /// of this very exchange is not one of those that the revocation bars.
+    pub fn revoked_all(&mut self, moment: Timestamp) {
+        self.exchange.revoked_all_at = self.exchange.revoked_all_at.max(Some(moment));
+    }
+
     /// Asks for a new id for the same principal.
     // spec: ROT-2 8346
     pub fn rotate(&mut self) -> Rotation {

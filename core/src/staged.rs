@@ -8,8 +8,10 @@ use alloc::vec::Vec;
 use rand_core::TryCryptoRng;
 
 use crate::closing::{Closing, Save, Swap};
+use crate::entering::Enter;
 use crate::error::Error;
 use crate::id::Handle;
+use crate::listing::{Entry, Listed};
 use crate::opening::{Failure, Load, Loaded, Opening};
 use crate::reply::Reply;
 use crate::session::Session;
@@ -22,6 +24,7 @@ enum Stage {
     Loading(Load),
     Open(Session),
     Saving(Save),
+    Entering(Enter),
     Done(Reply),
     Failed(Failure),
     /// While a step runs, or after the value was taken out.
@@ -37,6 +40,8 @@ pub enum Waiting {
     Handler,
     /// For the answer to [`Staged::swap`].
     Swap,
+    /// For the answer to [`Staged::entry`].
+    Entry,
     /// For nothing: [`Staged::reply`].
     Done,
     /// For nothing: [`Staged::failure`].
@@ -60,6 +65,7 @@ impl From<Closing> for Staged {
         Self(match closing {
             Closing::Done(reply) => Stage::Done(reply),
             Closing::Save(save) => Stage::Saving(save),
+            Closing::Enter(enter) => Stage::Entering(enter),
             Closing::Failed(failure) => Stage::Failed(failure),
         })
     }
@@ -72,6 +78,7 @@ impl Staged {
             Stage::Loading(load) => Waiting::Load(load.handle()),
             Stage::Open(_) => Waiting::Handler,
             Stage::Saving(_) => Waiting::Swap,
+            Stage::Entering(_) => Waiting::Entry,
             Stage::Done(_) => Waiting::Done,
             Stage::Failed(_) => Waiting::Failed,
             Stage::Away => Waiting::Away,
@@ -119,6 +126,31 @@ impl Staged {
         })
     }
 
+    /// The store acknowledged the swap together with its entry in the index, or the entry that was asked for alone.
+    pub fn entered(&mut self, listed: Listed) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Saving(save) => Ok(save.entered(listed).into()),
+            Stage::Entering(enter) => Ok(enter.entered(listed).into()),
+            other => Err(other),
+        })
+    }
+
+    /// The store refused the swap because the principal has as many sessions as the swap allows.
+    pub fn full(&mut self) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Saving(save) => Ok(save.full().into()),
+            other => Err(other),
+        })
+    }
+
+    /// The entry to make in the index of principals.
+    pub const fn entry(&self) -> Result<&Entry, Error> {
+        match &self.0 {
+            Stage::Entering(enter) => Ok(enter.entry()),
+            _ => Err(Error::WrongStage),
+        }
+    }
+
     /// The store refused the swap and holds this instead.
     pub fn conflicted(&mut self, current: Option<Vec<u8>>) -> Result<(), Error> {
         self.step(|stage| match stage {
@@ -139,6 +171,7 @@ impl Staged {
     pub fn gave_up(&mut self, error: Error) -> Result<(), Error> {
         self.step(|stage| match stage {
             Stage::Saving(save) => Ok(save.gave_up(error).into()),
+            Stage::Entering(enter) => Ok(enter.gave_up().into()),
             other => Err(other),
         })
     }
@@ -170,10 +203,11 @@ impl Staged {
         }
     }
 
-    /// Takes the pending save out, for a driver that works on values.
-    pub fn take_save(&mut self) -> Result<Save, Error> {
+    /// Takes the pending save or entry out, for a driver that works on values.
+    pub fn take_closing(&mut self) -> Result<Closing, Error> {
         match core::mem::replace(&mut self.0, Stage::Away) {
-            Stage::Saving(save) => Ok(save),
+            Stage::Saving(save) => Ok(Closing::Save(save)),
+            Stage::Entering(enter) => Ok(Closing::Enter(enter)),
             other => {
                 self.0 = other;
                 Err(Error::WrongStage)

@@ -5,7 +5,7 @@ use core::error::Error;
 use core::time::Duration;
 use std::sync::Arc;
 
-use coatroom_core::{Closing, KeyRing, Loaded, Opening, Policy, Rotation, Rules, Session, Settings, Timestamp};
+use coatroom_core::{Closing, KeyRing, Listed, Loaded, Opening, Policy, Rotation, Rules, Session, Settings, Timestamp};
 use rand_core::{TryCryptoRng, TryRng};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -99,8 +99,9 @@ impl World {
                 Closing::Done(reply) => break reply,
                 Closing::Save(save) => {
                     self.record.clone_from(&save.swap().new);
-                    save.saved()
+                    save.entered(Listed::default())
                 }
+                Closing::Enter(enter) => enter.entered(Listed::default()),
                 Closing::Failed(failure) => return Err(failure.error.into()),
             }
         };

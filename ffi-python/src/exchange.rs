@@ -246,8 +246,8 @@ impl Exchange {
 
     /// Goes on with a closing on this thread, which may wait.
     fn finish(&self, py: Python<'_>) -> PyResult<Option<bool>> {
-        let save = self.locked(Staged::take_save).map_err(|error| from_core(py, error))?;
-        self.advance(py, |driver| finished(driver, Closing::Save(save)));
+        let closing = self.locked(Staged::take_closing).map_err(|error| from_core(py, error))?;
+        self.advance(py, |driver| finished(driver, closing));
         self.outcome(py)
     }
 

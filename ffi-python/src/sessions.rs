@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::thread;
 
 use coatroom_core::{
-    Carry, Concurrency, CookieSettings, Handle, KeyRing, Kind, Loaded, Policy, Reuse, Rules, SameSite, Settings, Swap,
-    Timestamp,
+    Beyond, Carry, Concurrency, CookieSettings, Entry, Handle, KeyRing, Kind, Limit, Listed, Loaded, Policy, Reuse,
+    Rules, SameSite, Settings, Swap, Timestamp,
 };
 use coatroom_store::memory::Memory;
 use coatroom_store::sqlite::Sqlite;
-use coatroom_store::{Driver, Engine, Host, Swapped, SweepError, System, Wait};
+use coatroom_store::{Cursor, Driver, Engine, Host, NotListed, Swapped, System, Unavailable, Wait};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use rand_core::{TryCryptoRng, TryRng};
@@ -77,33 +77,51 @@ pub(crate) enum AnyEngine {
     Sqlite(Box<Sqlite>),
 }
 
+/// The same call on whichever engine it is.
+macro_rules! on {
+    ($self:ident, $method:ident($($argument:expr),*)) => {
+        match $self {
+            AnyEngine::Memory(engine) => Engine::$method(engine, $($argument),*),
+            AnyEngine::Sqlite(engine) => Engine::$method(&**engine, $($argument),*),
+        }
+    };
+}
+
 impl Engine for AnyEngine {
     fn load(&self, handle: Handle) -> Loaded {
-        match self {
-            Self::Memory(engine) => Engine::load(engine, handle),
-            Self::Sqlite(engine) => Engine::load(&**engine, handle),
-        }
+        on!(self, load(handle))
     }
 
     fn swap(&self, swap: &Swap, wait: Wait) -> Option<Swapped> {
-        match self {
-            Self::Memory(engine) => Engine::swap(engine, swap, wait),
-            Self::Sqlite(engine) => Engine::swap(&**engine, swap, wait),
-        }
+        on!(self, swap(swap, wait))
+    }
+
+    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+        on!(self, enter(entry))
+    }
+
+    fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Unavailable> {
+        on!(self, sessions(principal))
+    }
+
+    fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable> {
+        on!(self, leave(principal, handle))
+    }
+
+    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
+        on!(self, bar(principal, at))
+    }
+
+    fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
+        on!(self, scan(from, max))
+    }
+
+    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
+        on!(self, sweep(now, max))
     }
 
     fn sweeps_at_once(&self) -> bool {
-        match self {
-            Self::Memory(engine) => engine.sweeps_at_once(),
-            Self::Sqlite(engine) => engine.sweeps_at_once(),
-        }
-    }
-
-    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError> {
-        match self {
-            Self::Memory(engine) => engine.sweep(now, max),
-            Self::Sqlite(engine) => engine.sweep(now, max),
-        }
+        on!(self, sweeps_at_once())
     }
 }
 
@@ -219,7 +237,7 @@ fn read_settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
             "grace" => settings.grace = span()?,
             "tombstone" => settings.tombstone = span()?,
             "size" => settings.size = value.extract()?,
-            "limit" => settings.limit = value.extract()?,
+            "limit" => settings.limit = to_limit(py, &value)?,
             "sealed" => settings.sealed = value.extract()?,
             "carry" => settings.carry = to_carry(py, &value)?,
             "reuse" => settings = to_reuse(py, settings, value.extract()?)?,
@@ -264,12 +282,24 @@ fn to_carry(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Carry> {
     value.extract().map(Carry::Keys)
 }
 
+/// A number of sessions and what gives way beyond it: ("evict-oldest", 3).
+fn to_limit(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Option<Limit>> {
+    let Some((beyond, sessions)) = value.extract::<Option<(String, u32)>>()? else { return Ok(None) };
+    let beyond = match &*beyond {
+        "refuse" => Beyond::Refuse,
+        "evict-oldest" => Beyond::EvictOldest,
+        "evict-idlest" => Beyond::EvictIdlest,
+        _ => return Err(config(py, &"`limit` is (\"refuse\", \"evict-oldest\" or \"evict-idlest\", a number)")),
+    };
+    Ok(Some(Limit { sessions, beyond }))
+}
+
 fn to_reuse(py: Python<'_>, settings: Settings, word: &str) -> PyResult<Settings> {
     match word {
         "destroy" => Ok(Settings { reuse: Reuse::Destroy, ..settings }),
         "revoke-all" => Ok(Settings { reuse: Reuse::RevokeAll, ..settings }),
         "danger-refuse-only" => Ok(settings.danger_refuse_reuse_only()),
-        _ => Err(config(py, &"`reuse` must be `destroy`")),
+        _ => Err(config(py, &"`reuse` must be `destroy` or `revoke-all`")),
     }
 }
 

@@ -2,14 +2,17 @@
 //! says what came back, and limits how long that may go on.
 
 use core::fmt;
+use core::future::Future;
 use core::time::Duration;
 use std::sync::Arc;
 
-use coatroom_core::{Closing, Error, Failure, Loaded, Opening, Reply, Rules, Save, Session};
+use coatroom_core::{
+    Beyond, Closing, Enter, Entry, Error, Event, Failure, Listing, Loaded, Opening, Reply, Reuse, Rules, Save, Session,
+};
 use rand_core::TryRng;
 
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::{Engine, Host, Store, Swapped, System, Wait, block_on};
+use crate::{Engine, Host, NotListed, Store, Swapped, System, Unavailable, Wait, block_on};
 
 /// How long a commit is tried before the answer is [`Error::Busy`] or [`Error::Unavailable`].
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -99,6 +102,8 @@ struct Trial {
     started: Duration,
     conflicts: u32,
     doubts: u32,
+    /// Whether entries of sessions that are over were cleared away for it.
+    has_made_room: bool,
 }
 
 impl<S: Store, H: Host> Driver<S, H> {
@@ -124,18 +129,47 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Goes on with a closing that was begun elsewhere.
+    pub async fn finish(&self, closing: Closing) -> Result<Reply, Refused> {
+        let mut entered = None;
+        let result = self.drive(closing, &mut entered).await;
+        if let (Ok(_), Some(entry)) = (&result, entered) {
+            self.evict(&entry).await;
+        }
+        if self.rules.policy().settings().reuse == Reuse::RevokeAll {
+            let events = match &result {
+                Ok(reply) => &reply.trace().events,
+                Err(Refused(failure)) => &failure.events,
+            };
+            for event in events {
+                if let Event::Reuse(handle) = event {
+                    self.revoke_all_after_reuse(*handle).await;
+                }
+            }
+        }
+        result
+    }
+
+    /// Sends what the closing asks for until it is over. `entered` is the entry of a login that took more than its
+    /// principal's share of sessions.
     // spec: STORE-4 194b, END-4 71db
-    pub async fn finish(&self, mut closing: Closing) -> Result<Reply, Refused> {
+    pub(crate) async fn drive(&self, mut closing: Closing, entered: &mut Option<Entry>) -> Result<Reply, Refused> {
         let mut trial: Option<Trial> = None;
         loop {
             closing = match closing {
                 Closing::Done(reply) => return Ok(reply),
                 Closing::Failed(failure) => return Err(failure.into()),
-                Closing::Save(save) => match self.store.swap(save.swap()).await {
+                Closing::Enter(enter) => self.enter(enter, entered).await,
+                Closing::Save(save) => match self.send(&save).await {
                     Swapped::Done => {
                         trial = None;
                         save.saved()
                     }
+                    Swapped::Entered(listed) => {
+                        trial = None;
+                        *entered = self.surplus(save.swap().listing.entry(), listed.count);
+                        save.entered(listed)
+                    }
+                    Swapped::Full => self.make_room(save, trial.get_or_insert_with(|| self.trial())).await,
                     Swapped::Conflict(current) => {
                         self.conflicted(save, current, trial.get_or_insert_with(|| self.trial())).await
                     }
@@ -149,6 +183,64 @@ impl<S: Store, H: Host> Driver<S, H> {
                     Swapped::Unavailable => save.gave_up(Error::Unavailable),
                 },
             }
+        }
+    }
+
+    /// Sends a swap. Where the index is apart and limits how many sessions there are, the place is taken first.
+    async fn send(&self, save: &Save) -> Swapped {
+        let entry = save.swap().listing.entry().filter(|entry| !S::ENTERS_WITH_SWAP && entry.at_most.is_some());
+        if let Some(entry) = entry {
+            match self.store.enter(entry).await {
+                Ok(_) => {}
+                Err(NotListed::Full) => return Swapped::Full,
+                Err(NotListed::Unavailable) => return Swapped::Unavailable,
+            }
+        }
+        self.store.swap(save.swap()).await
+    }
+
+    /// Makes the entry of a login that was stored. Nobody is told of the login before that.
+    async fn enter(&self, enter: Enter, entered: &mut Option<Entry>) -> Closing {
+        let entry = enter.entry().clone();
+        match self.persist(|| async { self.store.enter(&entry).await.map_err(|_| Unavailable) }).await {
+            Ok(listed) => {
+                *entered = self.surplus(Some(&entry), listed.count);
+                enter.entered(listed)
+            }
+            Err(Unavailable) => enter.gave_up(),
+        }
+    }
+
+    /// The entry, if its principal has more sessions by now than the policy allows and one of them has to go.
+    fn surplus(&self, entry: Option<&Entry>, count: u32) -> Option<Entry> {
+        let limit = self.rules.policy().settings().limit.filter(|limit| limit.beyond != Beyond::Refuse)?;
+        entry.filter(|_| count > limit.sessions).cloned()
+    }
+
+    /// Some of the sessions that fill the principal's share may be over: then there is room after all.
+    async fn make_room(&self, save: Save, trial: &mut Trial) -> Closing {
+        let entry = save.swap().listing.entry().filter(|_| !trial.has_made_room);
+        let Some(entry) = entry.cloned() else { return save.full() };
+        trial.has_made_room = true;
+        // Boxed, for what it clears away is driven by the same loop.
+        match Box::pin(self.clear_away(&entry.principal)).await {
+            Ok(()) => Closing::Save(save),
+            Err(Unavailable) => save.gave_up(Error::Unavailable),
+        }
+    }
+
+    /// Asks again for as long as it is worth, with pauses, while the store does not answer.
+    pub(crate) async fn persist<T, F: Future<Output = Result<T, Unavailable>> + Send>(
+        &self,
+        ask: impl Fn() -> F + Send,
+    ) -> Result<T, Unavailable> {
+        let started = self.host.ticks();
+        loop {
+            let answer = ask().await;
+            if answer.is_ok() || self.host.ticks().saturating_sub(started) >= PATIENCE_FOR_ENDINGS {
+                return answer;
+            }
+            self.host.pause(self.jitter(u32::MAX)).await;
         }
     }
 
@@ -200,7 +292,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     fn trial(&self) -> Trial {
-        Trial { started: self.host.ticks(), conflicts: 0, doubts: 0 }
+        Trial { started: self.host.ticks(), conflicts: 0, doubts: 0, has_made_room: false }
     }
 
     // spec: STORE-8 8f18, END-4 71db
@@ -237,8 +329,8 @@ impl<E: Engine, H: Host> Driver<E, H> {
         match closing {
             Closing::Done(reply) => Ok(reply),
             Closing::Failed(failure) => Err(failure.into()),
-            Closing::Save(save) => {
-                let result = block_on(self.finish(Closing::Save(save)));
+            waiting => {
+                let result = block_on(self.finish(waiting));
                 self.sweep_if_due();
                 result
             }
@@ -249,23 +341,48 @@ impl<E: Engine, H: Host> Driver<E, H> {
     /// on a thread that may wait.
     pub fn finish_without_waiting(&self, mut closing: Closing) -> Closing {
         for _ in 0..=EAGER_CONFLICTS {
-            let Closing::Save(save) = closing else { return closing };
-            closing = match Engine::swap(&self.store, save.swap(), Wait::Never) {
-                Some(Swapped::Done) => {
-                    if self.store.sweeps_at_once() {
-                        self.sweep_if_due();
+            closing = match closing {
+                Closing::Save(save) if self.may_lead_on(&save) => return Closing::Save(save),
+                Closing::Save(save) => match Engine::swap(&self.store, save.swap(), Wait::Never) {
+                    Some(Swapped::Done) => {
+                        self.sweep_if_cheap();
+                        save.saved()
                     }
-                    save.saved()
-                }
-                Some(Swapped::Conflict(current)) => save.conflicted(current),
-                Some(Swapped::Unknown) => {
-                    let loaded = Engine::load(&self.store, save.swap().handle);
-                    save.reloaded(loaded)
-                }
-                Some(Swapped::Unavailable) | None => return Closing::Save(save),
+                    Some(Swapped::Entered(listed)) => {
+                        self.sweep_if_cheap();
+                        save.entered(listed)
+                    }
+                    Some(Swapped::Conflict(current)) => save.conflicted(current),
+                    Some(Swapped::Unknown) => {
+                        let loaded = Engine::load(&self.store, save.swap().handle);
+                        save.reloaded(loaded)
+                    }
+                    Some(Swapped::Unavailable | Swapped::Full) | None => return Closing::Save(save),
+                },
+                Closing::Enter(enter) => match Engine::enter(&self.store, enter.entry()) {
+                    Ok(listed) => enter.entered(listed),
+                    Err(_) => return Closing::Enter(enter),
+                },
+                over => return over,
             };
         }
         closing
+    }
+
+    /// Whether what is saved may be followed by changes of other sessions, which is not for an event loop.
+    fn may_lead_on(&self, save: &Save) -> bool {
+        let settings = self.rules.policy().settings();
+        match save.swap().listing {
+            Listing::Keep => false,
+            Listing::Enter(_) => settings.limit.is_some(),
+            Listing::Leave(_) => settings.reuse == Reuse::RevokeAll,
+        }
+    }
+
+    fn sweep_if_cheap(&self) {
+        if self.store.sweeps_at_once() {
+            self.sweep_if_due();
+        }
     }
 
     /// Keeps an engine from growing without bound, a little at a time, after writes that are acknowledged.
@@ -274,7 +391,7 @@ impl<E: Engine, H: Host> Driver<E, H> {
         if self.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_PER_SWEEP {
             self.writes.store(0, Ordering::Relaxed);
             // Sweeping is only a matter of space: the next one will do.
-            let _harmless = self.store.sweep(self.host.now(), SWEPT_AT_ONCE);
+            let _harmless = Engine::sweep(&self.store, self.host.now(), SWEPT_AT_ONCE);
         }
     }
 }

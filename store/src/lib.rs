@@ -22,24 +22,32 @@
 //! ```
 
 mod driver;
+
 mod host;
+mod index;
 pub mod memory;
+mod principals;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod sync;
 
 pub use driver::{Driver, Refused};
 pub use host::{Host, System, block_on};
+pub use principals::RevokedAll;
 
 use core::future::{Future, ready};
 
-use coatroom_core::{Handle, Loaded, Swap, Timestamp};
+use coatroom_core::{Entry, Handle, Listed, Loaded, Swap, Timestamp};
 
 /// What a store answers to a swap.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Swapped {
-    /// The swap took place.
+    /// The swap took place. If it asked for an entry in the index of principals, that is still to be made.
     Done,
+    /// The swap took place, and the entry that it asked for with it.
+    Entered(Listed),
+    /// It did not: as many sessions of the principal are listed as its entry allows.
+    Full,
     /// It did not: something else was stored, namely this.
     Conflict(Option<Vec<u8>>),
     /// It may or may not have taken place.
@@ -52,6 +60,8 @@ impl core::fmt::Debug for Swapped {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Done => f.write_str("Done"),
+            Self::Entered(listed) => f.debug_tuple("Entered").field(listed).finish(),
+            Self::Full => f.write_str("Full"),
             Self::Conflict(record) => f.debug_tuple("Conflict").field(&record.as_ref().map(Vec::len)).finish(),
             Self::Unknown => f.write_str("Unknown"),
             Self::Unavailable => f.write_str("Unavailable"),
@@ -59,18 +69,49 @@ impl core::fmt::Debug for Swapped {
     }
 }
 
-/// A place where records are kept.
+/// A place where records are kept, and which sessions belong to which principal.
 ///
 /// Contract: a load returns the bytes of the last swap under the handle. A swap compares [`coatroom_core::Stamp`], writes
 /// and answers as one indivisible step, also among processes; when it is refused, it changes nothing. Each call sends a
 /// swap at most once: a client library's own retry must be off. A swap that is `durable` is acknowledged only once it
 /// survives whatever the store's documentation promises to survive.
+///
+/// The index never misses a session that was entered and neither left nor ended by a swap that says so. What
+/// [`Store::bar`] wrote shows in every entry made after it returned, and every entry made before shows in
+/// [`Store::sessions`]: of a login and a revocation that overlap, at least one sees the other.
 pub trait Store: Send + Sync {
+    /// Whether index and record are written in one step, so that a swap answers [`Swapped::Entered`] itself. Otherwise
+    /// the driver calls [`Store::enter`] after the swap, and also before it where the entry limits how many there are.
+    const ENTERS_WITH_SWAP: bool;
+
     /// The record under `handle`.
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send;
 
     /// Replaces, creates or removes a record if the store still holds what the swap expects.
     fn swap(&self, swap: &Swap) -> impl Future<Output = Swapped> + Send;
+
+    /// Makes or renews an entry of the index. Doing it twice is doing it once.
+    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Listed, NotListed>> + Send;
+
+    /// The sessions entered under a principal and not left. Some may be over.
+    fn sessions(&self, principal: &str) -> impl Future<Output = Result<Vec<Handle>, Unavailable>> + Send;
+
+    /// Removes the entry of a session whose record the caller saw absent or ended.
+    fn leave(&self, principal: &str, handle: Handle) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// Raises the moment before which logins of the principal count as revoked to `at`; never lowers it. Durable. It may be
+    /// forgotten after [`coatroom_core::NOT_BEFORE_KEPT`].
+    fn bar(&self, principal: &str, at: Timestamp) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// About `max` handles of stored records, and where to go on. Every record that is there throughout is met.
+    fn scan(
+        &self,
+        from: Option<Cursor>,
+        max: usize,
+    ) -> impl Future<Output = Result<(Vec<Handle>, Option<Cursor>), Unavailable>> + Send;
+
+    /// Removes at most about `max` records that were garbage at `now`, and says how many.
+    fn sweep(&self, now: Timestamp, max: usize) -> impl Future<Output = Result<usize, Unavailable>> + Send;
 }
 
 /// A store inside this process, which answers without waiting for a network.
@@ -82,8 +123,23 @@ pub trait Engine: Send + Sync {
     /// nothing was sent, and the same swap may be sent again from a thread that may wait.
     fn swap(&self, swap: &Swap, wait: Wait) -> Option<Swapped>;
 
-    /// Removes at most about `max` records that were garbage at `now`, and says how many.
-    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError>;
+    /// As [`Store::enter`].
+    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed>;
+
+    /// As [`Store::sessions`].
+    fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Unavailable>;
+
+    /// As [`Store::leave`].
+    fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable>;
+
+    /// As [`Store::bar`].
+    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable>;
+
+    /// As [`Store::scan`].
+    fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable>;
+
+    /// As [`Store::sweep`].
+    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable>;
 
     /// Whether a sweep of a little takes less than a millisecond, so that an event loop may do it.
     fn sweeps_at_once(&self) -> bool {
@@ -100,24 +156,72 @@ pub enum Wait {
     Never,
 }
 
-/// A sweep that found the store unable to answer. Nothing depends on sweeping but space: try again later.
+/// The store did not answer. Whether it did what it was asked for is not known; all that answers so may be asked again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SweepError;
+pub struct Unavailable;
 
-impl core::fmt::Display for SweepError {
+impl core::fmt::Display for Unavailable {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("the session store cannot be swept now: try again later")
+        f.write_str("the session store cannot answer: try again shortly")
     }
 }
 
-impl core::error::Error for SweepError {}
+impl core::error::Error for Unavailable {}
+
+/// Why an entry does not stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotListed {
+    /// As many sessions of the principal are listed as the entry allows.
+    Full,
+    /// The store did not answer.
+    Unavailable,
+}
+
+impl From<Unavailable> for NotListed {
+    fn from(_: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+/// Where a scan goes on: the store's own bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cursor(pub Vec<u8>);
 
 impl<E: Engine> Store for E {
+    const ENTERS_WITH_SWAP: bool = true;
+
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
         ready(Engine::load(self, handle))
     }
 
     fn swap(&self, swap: &Swap) -> impl Future<Output = Swapped> + Send {
         ready(Engine::swap(self, swap, Wait::Patiently).unwrap_or(Swapped::Unavailable))
+    }
+    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Listed, NotListed>> + Send {
+        ready(Engine::enter(self, entry))
+    }
+
+    fn sessions(&self, principal: &str) -> impl Future<Output = Result<Vec<Handle>, Unavailable>> + Send {
+        ready(Engine::sessions(self, principal))
+    }
+
+    fn leave(&self, principal: &str, handle: Handle) -> impl Future<Output = Result<(), Unavailable>> + Send {
+        ready(Engine::leave(self, principal, handle))
+    }
+
+    fn bar(&self, principal: &str, at: Timestamp) -> impl Future<Output = Result<(), Unavailable>> + Send {
+        ready(Engine::bar(self, principal, at))
+    }
+
+    fn scan(
+        &self,
+        from: Option<Cursor>,
+        max: usize,
+    ) -> impl Future<Output = Result<(Vec<Handle>, Option<Cursor>), Unavailable>> + Send {
+        ready(Engine::scan(self, from, max))
+    }
+
+    fn sweep(&self, now: Timestamp, max: usize) -> impl Future<Output = Result<usize, Unavailable>> + Send {
+        ready(Engine::sweep(self, now, max))
     }
 }

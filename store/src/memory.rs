@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::PoisonError;
 
-use coatroom_core::{Handle, Loaded, Stamp, Swap, Timestamp};
+use coatroom_core::{Entry as Line, Handle, Listed, Listing, Loaded, Stamp, Swap, Timestamp};
 
+use crate::index::Index;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Engine, Swapped, SweepError, Wait};
+use crate::{Cursor, Engine, NotListed, Swapped, Unavailable, Wait};
 
 /// Enough that two threads rarely meet.
 const SHARDS: usize = 64;
@@ -24,12 +25,17 @@ struct Kept {
 /// An engine in memory. Its records end with the process, and are not shared among processes.
 pub struct Memory {
     shards: Vec<Mutex<Shard>>,
+    index: Index,
     swept: AtomicUsize,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), swept: AtomicUsize::new(0) }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            index: Index::default(),
+            swept: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -60,19 +66,12 @@ impl Memory {
         let at = at.checked_rem(SHARDS)?;
         self.shards.get(at).map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-impl Engine for Memory {
-    fn load(&self, handle: Handle) -> Loaded {
-        let Some(shard) = self.shard_of(handle) else { return Loaded::Unavailable };
-        shard.get(&handle).map_or(Loaded::Absent, |kept| Loaded::Found(kept.record.to_vec()))
-    }
 
     // spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
-    fn swap(&self, swap: &Swap, _: Wait) -> Option<Swapped> {
+    fn write(&self, swap: &Swap) -> Swapped {
         let new = swap.new.as_deref().map(|record| Kept { record: record.into(), garbage_at: swap.garbage_at });
-        let Some(mut shard) = self.shard_of(swap.handle) else { return Some(Swapped::Unavailable) };
-        Some(match (shard.entry(swap.handle), swap.expected) {
+        let Some(mut shard) = self.shard_of(swap.handle) else { return Swapped::Unavailable };
+        match (shard.entry(swap.handle), swap.expected) {
             (Entry::Vacant(place), None) => {
                 if let Some(new) = new {
                     place.insert(new);
@@ -88,7 +87,63 @@ impl Engine for Memory {
             }
             (Entry::Vacant(_), Some(_)) => Swapped::Conflict(None),
             (Entry::Occupied(place), _) => Swapped::Conflict(Some(place.get().record.to_vec())),
+        }
+    }
+}
+
+impl Engine for Memory {
+    fn load(&self, handle: Handle) -> Loaded {
+        let Some(shard) = self.shard_of(handle) else { return Loaded::Unavailable };
+        shard.get(&handle).map_or(Loaded::Absent, |kept| Loaded::Found(kept.record.to_vec()))
+    }
+
+    fn swap(&self, swap: &Swap, _: Wait) -> Option<Swapped> {
+        Some(match &swap.listing {
+            Listing::Keep => self.write(swap),
+            Listing::Enter(entry) => match self.index.of(&entry.principal) {
+                None => Swapped::Unavailable,
+                Some(principals) if !principals.admits(entry) => Swapped::Full,
+                Some(mut principals) => match self.write(swap) {
+                    Swapped::Done => Swapped::Entered(principals.enter(entry)),
+                    refused => refused,
+                },
+            },
+            Listing::Leave(principal) => {
+                let Some(mut principals) = self.index.of(principal) else { return Some(Swapped::Unavailable) };
+                let written = self.write(swap);
+                if written == Swapped::Done {
+                    principals.leave(principal, swap.handle);
+                }
+                written
+            }
         })
+    }
+
+    fn enter(&self, entry: &Line) -> Result<Listed, NotListed> {
+        let mut principals = self.index.of(&entry.principal).ok_or(Unavailable)?;
+        if principals.admits(entry) { Ok(principals.enter(entry)) } else { Err(NotListed::Full) }
+    }
+
+    fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Unavailable> {
+        Ok(self.index.of(principal).ok_or(Unavailable)?.sessions(principal))
+    }
+
+    fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable> {
+        self.index.of(principal).ok_or(Unavailable)?.leave(principal, handle);
+        Ok(())
+    }
+
+    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
+        self.index.of(principal).ok_or(Unavailable)?.bar(principal, at);
+        Ok(())
+    }
+
+    /// A whole shard at a time, whatever `max` is.
+    fn scan(&self, from: Option<Cursor>, _: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
+        let at = from.map_or(0, |Cursor(bytes)| usize::from(bytes.first().copied().unwrap_or_default()));
+        let handles = self.shard(at).ok_or(Unavailable)?.keys().copied().collect();
+        let next = at.saturating_add(1);
+        Ok((handles, (next < SHARDS).then(|| Cursor(vec![u8::try_from(next).unwrap_or_default()]))))
     }
 
     fn sweeps_at_once(&self) -> bool {
@@ -97,7 +152,8 @@ impl Engine for Memory {
 
     /// One shard at a time, in turn.
     // spec: STORE-7 250a
-    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError> {
+    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
+        self.index.sweep(now);
         let mut removed = 0_usize;
         for _ in 0..SHARDS {
             let Some(mut shard) = self.shard(self.swept.fetch_add(1, Ordering::Relaxed)) else { break };

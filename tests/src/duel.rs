@@ -6,7 +6,8 @@ use std::sync::Arc;
 use coatroom_core::staged::{Staged, Waiting};
 use coatroom_core::value::Encoded;
 use coatroom_core::{
-    Client, Error, Event, Handle, KeyRing, Kind, Loaded, Rotation, Rules, Session, Swap, Timestamp, Trace, Value,
+    Client, Error, Event, Handle, KeyRing, Kind, Listed, Loaded, Rotation, Rules, Session, Swap, Timestamp, Trace,
+    Value,
 };
 
 use crate::browser::{Browser, NAMES, read_line};
@@ -286,7 +287,7 @@ impl Duel<'_> {
                 let pair = &mut self.pairs[at];
                 match answer {
                     Ok(()) => {
-                        pair.staged.saved().unwrap();
+                        pair.staged.entered(Listed::default()).unwrap();
                         pair.model.saved(&self.model);
                     }
                     Err(current) => {
@@ -488,7 +489,7 @@ impl Duel<'_> {
         staged.close(Timestamp::from_unix_ms(self.now), &mut Fixed::new(u64::MAX - number as u64)).unwrap();
         while let Ok(swap) = staged.swap() {
             match store.swap(&swap.clone()) {
-                Ok(()) => staged.saved().unwrap(),
+                Ok(()) => staged.entered(Listed::default()).unwrap(),
                 Err(_) => return,
             }
         }

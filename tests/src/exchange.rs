@@ -8,7 +8,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Change, Error, Event, Handle, Kind, Loaded, Rules, State, Swap, Timestamp};
+use coatroom_core::{Change, Error, Event, Handle, Kind, Listed, Loaded, Rules, State, Swap, Timestamp};
 
 use crate::browser::{Id, NAMES, key_number};
 use crate::fold::Fold;
@@ -210,7 +210,7 @@ impl Exchange {
         next.phase = match outcome.waiting {
             Waiting::Load(_) => Phase::Loading,
             Waiting::Handler => Phase::Open,
-            Waiting::Swap => Phase::Saving,
+            Waiting::Swap | Waiting::Entry => Phase::Saving,
             Waiting::Done | Waiting::Failed | Waiting::Away => Phase::Answered,
         };
         next.load = if let Waiting::Load(handle) = outcome.waiting { Some(handle) } else { None };
@@ -254,11 +254,14 @@ impl Exchange {
             staged.close(Timestamp::from_unix_ms(inputs.closed_at), &mut rng).unwrap();
             for said in &inputs.said {
                 match said {
-                    Said::Saved => staged.saved(),
+                    Said::Saved => staged.entered(Listed::default()),
                     Said::Conflicted(record) => staged.conflicted(record.as_deref().map(<[u8]>::to_vec)),
                     Said::Reloaded(record) => staged.reloaded(loaded(record.as_ref())),
                 }
                 .unwrap();
+                if staged.waiting() == Waiting::Entry {
+                    staged.entered(Listed::default()).unwrap();
+                }
             }
         }
         staged

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Change, Error, Event, KeyRing, Kind, Policy, Rules, Session, Settings, Timestamp, Value};
+use coatroom_core::{Change, Error, Event, KeyRing, Kind, Listed, Policy, Rules, Session, Settings, Timestamp, Value};
 
 use crate::browser::{Browser, Id};
 use crate::record::{Front, data};
@@ -83,7 +83,7 @@ impl House {
     pub fn drive(&mut self, mut staged: Staged) -> Outcome {
         while let Ok(swap) = staged.swap().cloned() {
             match self.store.swap(&swap) {
-                Ok(()) => staged.saved().unwrap(),
+                Ok(()) => staged.entered(Listed::default()).unwrap(),
                 Err(present) => staged.conflicted(present).unwrap(),
             }
         }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coatroom_core::Settings;
+use coatroom_core::staged::Staged;
+use coatroom_core::{Closing, Save, Settings};
 
 use crate::browser::Browser;
 use crate::invariants::Violation;
@@ -302,5 +303,13 @@ impl Spec {
 
     pub fn search(&self) -> Result<Found, Box<Counterexample>> {
         self.scenario().search(self.bounds)
+    }
+}
+
+/// The save that a staged exchange waits for, taken out.
+pub fn take_save(staged: &mut Staged) -> Save {
+    match staged.take_closing() {
+        Ok(Closing::Save(save)) => save,
+        other => panic!("nothing to save: {other:?}"),
     }
 }

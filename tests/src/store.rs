@@ -75,3 +75,47 @@ impl Store {
 fn version(stamp: Stamp) -> [u8; 8] {
     *stamp.as_bytes().first_chunk().expect("a stamp begins with the version")
 }
+
+/// The index of principals of a store under test, left to an engine.
+#[macro_export]
+macro_rules! index_of {
+    ($self:ident => $engine:expr) => {
+        const ENTERS_WITH_SWAP: bool = true;
+
+        async fn enter(&$self, entry: &coatroom_core::Entry) -> Result<coatroom_core::Listed, coatroom_store::NotListed> {
+            coatroom_store::Engine::enter($engine, entry)
+        }
+
+        async fn sessions(&$self, principal: &str) -> Result<Vec<coatroom_core::Handle>, coatroom_store::Unavailable> {
+            coatroom_store::Engine::sessions($engine, principal)
+        }
+
+        async fn leave(
+            &$self,
+            principal: &str,
+            handle: coatroom_core::Handle,
+        ) -> Result<(), coatroom_store::Unavailable> {
+            coatroom_store::Engine::leave($engine, principal, handle)
+        }
+
+        async fn bar(&$self, principal: &str, at: coatroom_core::Timestamp) -> Result<(), coatroom_store::Unavailable> {
+            coatroom_store::Engine::bar($engine, principal, at)
+        }
+
+        async fn scan(
+            &$self,
+            from: Option<coatroom_store::Cursor>,
+            max: usize,
+        ) -> Result<(Vec<coatroom_core::Handle>, Option<coatroom_store::Cursor>), coatroom_store::Unavailable> {
+            coatroom_store::Engine::scan($engine, from, max)
+        }
+
+        async fn sweep(
+            &$self,
+            now: coatroom_core::Timestamp,
+            max: usize,
+        ) -> Result<usize, coatroom_store::Unavailable> {
+            coatroom_store::Engine::sweep($engine, now, max)
+        }
+    };
+}

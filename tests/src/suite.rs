@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use coatroom_core::{Handle, KeyRing, Loaded, Policy, Rules, Settings, Stamp, Swap, Timestamp};
+use coatroom_core::{Handle, KeyRing, Listing, Loaded, Policy, Rules, Settings, Stamp, Swap, Timestamp};
 use coatroom_store::{Driver, Engine, Store, Swapped, block_on};
 
 /// Obviously a test key, not a secret.
@@ -32,7 +32,7 @@ fn stamp(record: &[u8]) -> Option<Stamp> {
 
 fn swap(handle: Handle, expected: Option<Stamp>, new: Option<&[u8]>, durable: bool) -> Swap {
     let garbage_at = NOW.plus(core::time::Duration::from_secs(3600));
-    Swap { handle, expected, new: new.map(<[u8]>::to_vec), durable, garbage_at }
+    Swap { handle, expected, new: new.map(<[u8]>::to_vec), durable, garbage_at, listing: Listing::Keep }
 }
 
 /// Load and swap as the documentation of [`Store`] promises them. `store` must not hold the handles used here.

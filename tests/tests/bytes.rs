@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Event, Kind, Rotation, Session, Settings, Stamp, Swap, Timestamp};
+use coatroom_core::{Event, Kind, Listed, Rotation, Session, Settings, Stamp, Swap, Timestamp};
 use coatroom_tests::browser::read_line;
 use coatroom_tests::house::House;
 use rand_core::{TryCryptoRng, TryRng};
@@ -41,7 +41,7 @@ fn exchange(house: &mut House, number: u8, handler: impl FnOnce(&mut Session)) -
     staged.close(Timestamp::from_unix_ms(house.now), &mut Counting(number.wrapping_mul(40))).unwrap();
     let swap = staged.swap().unwrap().clone();
     house.store.swap(&swap).unwrap();
-    staged.saved().unwrap();
+    staged.entered(Listed::default()).unwrap();
     let reply = staged.reply().unwrap();
     let id = reply.set_cookies().map(read_line).find(|line| !line.2).map(|line| line.1.to_owned());
     reply.set_cookies().for_each(|line| house.browser.obey(line));

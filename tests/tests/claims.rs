@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coatroom_core::staged::{Staged, Waiting};
 use coatroom_core::value::Encoded;
-use coatroom_core::{Closing, Event, Handle, Loaded, Opening, Rules, Stamp, Timestamp, Value};
+use coatroom_core::{Closing, Event, Handle, Listed, Loaded, Opening, Rules, Stamp, Timestamp, Value};
 use coatroom_tests::browser::{Id, NAMES, read_line};
 use coatroom_tests::ops::{Op, any_op, any_value, key, name, quiet_op};
 use coatroom_tests::record::{Front, data};
@@ -168,9 +168,10 @@ fn live_on(rules: &Arc<Rules>, header: &[u8], record: &Loaded) -> (Vec<Handle>, 
         closing = match closing {
             Closing::Save(save) => {
                 swaps.push(save.swap().clone());
-                save.saved()
+                save.entered(Listed::default())
             }
             Closing::Done(reply) => return (loads, swaps, reply.trace().events.clone()),
+            Closing::Enter(enter) => enter.entered(Listed::default()),
             Closing::Failed(failure) => return (loads, swaps, failure.events),
         }
     }
@@ -276,7 +277,7 @@ proptest! {
         };
         let record = swap.new.unwrap();
         prop_assert_eq!(&data(&record), &pairs);
-        staged.saved().unwrap();
+        staged.entered(Listed::default()).unwrap();
         let line = staged.reply().unwrap().set_cookies().next().unwrap().to_owned();
         world.browsers[VICTIM].obey(&line);
         world.store.records.insert(swap.handle, record.into());
@@ -327,7 +328,7 @@ fn no_id_and_no_secret_shows_in_a_record_a_debug_output_an_event_or_an_error() {
                 texts.push(format!("{session:?} {:?} {:?}", session.trace(), session.principal().cloned()));
             }
             texts.push(format!("{:?} {:?}", staged.reply().ok(), staged.failure().ok()));
-            if let Ok(save) = staged.take_save() {
+            if let Ok(Closing::Save(save)) = staged.take_closing() {
                 texts.push(format!("{save:?}"));
             }
             texts.push(format!("{:?}", world.setup.rules));

@@ -7,7 +7,8 @@ use std::time::Duration;
 use coatroom_core::staged::{Staged, Waiting};
 use coatroom_core::value::{Encoded, MAX_DEPTH, Reader, Token, ValueError, Writer as CoreWriter, key_order};
 use coatroom_core::{
-    Client, Error, Event, ID_CHARS, KeyRing, Loaded, Policy, Rotation, Rules, Session, Settings, Timestamp, Value,
+    Client, Error, Event, ID_CHARS, KeyRing, Listed, Loaded, Policy, Rotation, Rules, Session, Settings, Timestamp,
+    Value,
 };
 use coatroom_tests::browser::{Browser, NAMES};
 use coatroom_tests::choices::Choices;
@@ -141,7 +142,7 @@ impl House {
         staged.close(now, &mut Fixed::new(self.number)).unwrap();
         while let Ok(swap) = staged.swap() {
             self.store.swap(swap).unwrap();
-            staged.saved().unwrap();
+            staged.entered(Listed::default()).unwrap();
         }
         if let Ok(failure) = staged.failure() {
             return Err(failure.error);
@@ -376,7 +377,7 @@ fn lines_that_set_a_cookie_are_single_and_within_four_kilobytes() {
         }
         session.set("a", 1).unwrap();
         staged.close(Timestamp::from_unix_ms(START), &mut Fixed::new(case)).unwrap();
-        staged.saved().unwrap();
+        staged.entered(Listed::default()).unwrap();
         let lines: Vec<&str> = staged.reply().unwrap().set_cookies().collect();
         assert_eq!(lines.len(), 2, "case {case}");
         for line in lines {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{CookieSettings, Event, KeyRing, Loaded, Policy, Rules, SameSite, Settings, Timestamp};
+use coatroom_core::{CookieSettings, Event, KeyRing, Listed, Loaded, Policy, Rules, SameSite, Settings, Timestamp};
 use coatroom_tests::browser::Id;
 use coatroom_tests::choices::Choices;
 use coatroom_tests::rng::Fixed;
@@ -59,7 +59,7 @@ fn lines(rules: &Arc<Rules>, seed: u64) -> Vec<String> {
     session.logout();
     session.login::<&str>("alice", &[], 1).unwrap();
     staged.close(now, &mut Fixed::new(seed)).unwrap();
-    staged.saved().unwrap();
+    staged.entered(Listed::default()).unwrap();
     staged.reply().unwrap().set_cookies().map(str::to_owned).collect()
 }
 

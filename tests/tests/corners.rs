@@ -365,7 +365,7 @@ fn a_call_out_of_turn_is_refused_and_changes_nothing() {
     assert_eq!(staged.found(Loaded::Absent), Err(Error::WrongStage));
     assert_eq!(staged.gave_up(Error::Busy), Err(Error::WrongStage));
     assert!(staged.swap().is_err() && staged.reply().is_err() && staged.failure().is_err());
-    assert!(staged.take_save().is_err());
+    assert!(staged.take_closing().is_err());
     assert_eq!(staged.waiting(), Waiting::Handler);
     set(staged.session().unwrap(), "a", 1);
     let mut staged = house.close(staged);
@@ -614,7 +614,8 @@ fn a_write_that_was_refused_is_not_reported() {
     let mut slow = house.open();
     slow.session().unwrap().logout();
     let mut slow = house.close(slow);
-    let closing = slow.take_save().unwrap().gave_up(Error::Unavailable);
+    let Closing::Save(save) = slow.take_closing().unwrap() else { panic!("nothing to save") };
+    let closing = save.gave_up(Error::Unavailable);
     let Closing::Failed(failure) = closing else { panic!("a logout is no touch") };
     assert_eq!((failure.error, failure.events), (Error::Unavailable, vec![]));
     assert_eq!(error(house.run(|session| set(session, "a", 1))), None);

@@ -37,11 +37,14 @@ struct Told {
     /// What to do when no act is left.
     then: Mutex<Option<Act>>,
     loads_fail: Mutex<bool>,
+    index: Memory,
     sent: AtomicUsize,
     ms: Arc<AtomicU64>,
 }
 
 impl Store for Told {
+    coatroom_tests::index_of!(self => &self.index);
+
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
         let failing = *self.loads_fail.lock().unwrap();
         ready(if failing { Loaded::Unavailable } else { self.records.lock().unwrap().load(handle) })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use coatroom_core::staged::Staged;
 use coatroom_core::{
-    Carry, Cause, Change, Denied, Error, Event, KeyRing, Kind, Loaded, Policy, Rotation, Rules, Save, Session,
+    Carry, Cause, Change, Denied, Error, Event, KeyRing, Kind, Listed, Loaded, Policy, Rotation, Rules, Save, Session,
     Settings, State, Timestamp, Value,
 };
 use coatroom_tests::browser::{Browser, Id, read_line};
@@ -12,7 +12,7 @@ use coatroom_tests::house::{House, error, login, set};
 use coatroom_tests::ops::adder;
 use coatroom_tests::record::{Previous, data};
 use coatroom_tests::rng::Dry;
-use coatroom_tests::scenarios::settings;
+use coatroom_tests::scenarios::{settings, take_save};
 use coatroom_tests::world::{RING, START};
 
 const NONE: &[Change] = &[];
@@ -209,7 +209,7 @@ fn once_found_expired_the_end_is_written_whatever_a_conflict_shows_and_even_if_t
         }
         let swap = slow.swap().unwrap().clone();
         house.store.swap(&swap).unwrap();
-        slow.saved().unwrap();
+        slow.entered(Listed::default()).unwrap();
         let finder = house.close(finder);
         assert_eq!(error(house.drive(finder)), head_sent.then_some(Error::HeadSent));
         assert!(house.front(Kind::Login).is_ended());
@@ -230,7 +230,7 @@ fn the_end_that_a_passed_limit_calls_for_is_not_written_over_a_login_that_came_f
     let before = house.now - 1;
     let mut prompt = house.close_at(prompt, before);
     house.store.swap(&prompt.swap().unwrap().clone()).unwrap();
-    prompt.saved().unwrap();
+    prompt.entered(Listed::default()).unwrap();
     assert_eq!(error(house.drive(late)), None);
     assert!(!house.front(Kind::Login).is_ended());
 }
@@ -706,7 +706,7 @@ fn adding(house: &mut House, applied: bool) -> (Save, Staged) {
     if applied {
         house.store.swap(&swap).unwrap();
     }
-    (staged.take_save().unwrap(), staged)
+    (take_save(&mut staged), staged)
 }
 
 #[test]
@@ -769,7 +769,7 @@ fn a_create_of_unknown_outcome_is_tried_again_only_under_another_handle_and_secr
     let present = house.store.load(handle);
     let mut staged = Staged::from(first.reloaded(present));
     assert_ne!(staged.swap().unwrap().handle, handle);
-    let second = staged.take_save().unwrap();
+    let second = take_save(&mut staged);
     let done = house.drive(Staged::from(second.conflicted(Some(vec![1])))).unwrap();
     assert_eq!(Id::read(read_line(&done.cookies[0]).1).map(|id| id.handle == handle), Some(false));
 }
@@ -792,7 +792,7 @@ fn a_settled_doubt_about_one_record_is_no_doubt_about_the_next() {
     let mut slow = house.open();
     set(slow.session().unwrap(), "slow", 1);
     let mut slow = house.close(slow);
-    let expire = slow.take_save().unwrap();
+    let expire = take_save(&mut slow);
     house.run(|session| set(session, "b", 9)).unwrap();
     let ended = house.store.load(expire.swap().handle);
     assert_eq!(error(house.drive(Staged::from(expire.reloaded(ended)))), None);
@@ -807,7 +807,7 @@ fn an_ending_goes_on_until_the_store_answers_and_a_removal_is_an_ending() {
         let mut staged = house.open();
         staged.session().unwrap().logout();
         let mut staged = house.close(staged);
-        let save = staged.take_save().unwrap();
+        let save = take_save(&mut staged);
         assert!(save.is_ending());
         assert_eq!(save.swap().new.is_none(), tombstone.is_zero());
         let swap = save.swap().clone();

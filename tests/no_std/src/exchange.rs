@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use coatroom_core::{
+use coatroom_core::{Listed, 
     Closing, Handle, KeyRing, Loaded, Opening, Policy, Rules, Session, Settings, Stamp, State, Swap, Timestamp, Value,
 };
 use rand_core::{TryCryptoRng, TryRng};
@@ -84,8 +84,9 @@ fn close(session: Session, store: &mut Slot, rng: &mut Counter) -> Result<Option
             Closing::Done(reply) => break reply,
             Closing::Save(save) => {
                 store.swap(save.swap())?;
-                save.saved()
+                save.entered(Listed::default())
             }
+            Closing::Enter(enter) => enter.entered(Listed::default()),
             Closing::Failed(_) => return Err(Step::Close),
         }
     };

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use coatroom_core::{Handle, Loaded, Stamp, Swap, Timestamp};
+use coatroom_core::{Handle, Listing, Loaded, Stamp, Swap, Timestamp};
 use coatroom_store::memory::Memory;
 use coatroom_store::{Engine, Store, Swapped, Wait};
 
@@ -54,6 +54,8 @@ pub struct Disk {
     inner: Mutex<Inner>,
     pub oracle: Arc<Mutex<Oracle>>,
     defect: Option<Defect>,
+    /// Who is logged in where: kept apart, and never lost.
+    index: Memory,
 }
 
 struct Inner {
@@ -94,7 +96,7 @@ impl Disk {
             answers: Vec::new(),
             dice: Dice::new(seed, 1),
         };
-        Arc::new(Self { inner: Mutex::new(inner), oracle, defect })
+        Arc::new(Self { inner: Mutex::new(inner), oracle, defect, index: Memory::default() })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -130,6 +132,8 @@ impl Disk {
     }
 
     fn swap(&self, inner: &mut Inner, mut swap: Swap) -> Swapped {
+        // The index is apart.
+        swap.listing = Listing::Keep;
         let done = Engine::swap(&*inner.engine, &swap, Wait::Patiently).unwrap();
         let forced = match (&done, self.defect) {
             (Swapped::Conflict(Some(_)), Some(Defect::LostSwap)) => swap.expected.is_some(),
@@ -179,7 +183,8 @@ impl Disk {
         let engine = Memory::default();
         for (&handle, (record, garbage_at)) in &inner.live {
             let new = Some(record.clone());
-            let swap = Swap { handle, expected: None, new, durable: true, garbage_at: *garbage_at };
+            let swap =
+                Swap { handle, expected: None, new, durable: true, garbage_at: *garbage_at, listing: Listing::Keep };
             assert!(Engine::swap(&engine, &swap, Wait::Patiently) == Some(Swapped::Done));
         }
         inner.engine = Arc::new(engine);
@@ -229,6 +234,8 @@ impl Client {
 }
 
 impl Store for Client {
+    coatroom_tests::index_of!(self => &self.0.index);
+
     async fn load(&self, handle: Handle) -> Loaded {
         let began = self.oracle().tick();
         match self.call(Call::Load(handle)).await {

@@ -33,6 +33,8 @@ impl Outage {
 }
 
 impl Store for &Outage {
+    coatroom_tests::index_of!(self => &*self.memory);
+
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
         let lost = self.now() < self.answer_lost_until.load(Ordering::SeqCst);
         ready(if lost { Loaded::Unavailable } else { Engine::load(&*self.memory, handle) })

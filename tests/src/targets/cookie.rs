@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use coatroom_core::{Closing, Error, Event, Kind, Loaded, Opening, Rules, State};
+use coatroom_core::{Closing, Error, Event, Kind, Listed, Loaded, Opening, Rules, State};
 
 use crate::browser::NAMES;
 use crate::rng::{Dry, Fixed};
@@ -52,11 +52,12 @@ pub fn run(header: &[u8]) {
             assert_eq!(failure.error, Error::DuplicateCookie);
             assert!(twice(Kind::Visitor), "refused without need");
         }
+        Closing::Enter(_) => panic!("entered with its swap"),
         Closing::Save(save) => {
             assert!(!twice(Kind::Visitor), "a cookie is set that came twice");
             assert!(ids.iter().all(|id| id.name() != save.swap().handle), "a dead handle is written over");
             checks::swap(save.swap(), None, Asked::default());
-            let Closing::Done(reply) = save.saved() else { panic!("one write is enough") };
+            let Closing::Done(reply) = save.entered(Listed::default()) else { panic!("one write is enough") };
             assert!(matches!(checks::cookies(&reply)[..], [(Kind::Visitor, _)]));
         }
         Closing::Done(_) => panic!("nothing was written"),

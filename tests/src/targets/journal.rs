@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use coatroom_core::value::Encoded;
-use coatroom_core::{Carry, Closing, Error, Loaded, Opening, Rules, Session, UpdateFn, Value};
+use coatroom_core::{Carry, Closing, Error, Listed, Loaded, Opening, Rules, Session, UpdateFn, Value};
 
 use crate::rng::Fixed;
 use crate::targets::choices::Choices;
@@ -91,6 +91,7 @@ pub fn run(bytes: &[u8]) {
                 return assert!(expected.is_err(), "refused, but {expected:?}");
             }
             Closing::Done(_) => return assert_eq!(Ok(view_of(&record)), expected, "nothing written for {calls:?}"),
+            Closing::Enter(_) => panic!("entered with its swap"),
             Closing::Save(save) => {
                 let asked = checks::Asked { data: true, login: true, ..Default::default() };
                 let new = checks::swap(save.swap(), Some(&record.write()), asked).unwrap();
@@ -102,7 +103,7 @@ pub fn run(bytes: &[u8]) {
                     fill(&mut record, &others);
                     save.conflicted(Some(record.write()))
                 } else {
-                    let Closing::Done(reply) = save.saved() else { panic!("one write is enough") };
+                    let Closing::Done(reply) = save.entered(Listed::default()) else { panic!("one write is enough") };
                     return drop(checks::cookies(&reply));
                 }
             }

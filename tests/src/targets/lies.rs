@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Error, Handle, Kind, Loaded, Rules};
+use coatroom_core::{Error, Handle, Kind, Listed, Loaded, Rules};
 
 use crate::browser::NAMES;
 use crate::ops::Op;
@@ -240,7 +240,7 @@ impl Exchange {
 
     fn saved(&mut self, swap: &coatroom_core::Swap) {
         self.heard.extend(swap.new.clone().map(|new| (swap.handle, new)));
-        self.staged.saved().unwrap();
+        self.staged.entered(Listed::default()).unwrap();
     }
 
     /// A session is open only to an id that the record shown for it admits, in the cookie of its kind.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use coatroom_core::{Closing, Error, Event, Handle, Loaded, Opening, Rules, Session, State, Value};
+use coatroom_core::{Closing, Error, Event, Handle, Listed, Loaded, Opening, Rules, Session, State, Value};
 
 use crate::rng::Fixed;
 use crate::targets::checks::{self, Asked};
@@ -200,6 +200,7 @@ fn acts(
                 );
                 return;
             }
+            Closing::Enter(_) => panic!("entered with its swap"),
             Closing::Save(save) => {
                 let shown = (save.swap().handle == handle).then_some(&stored[..]);
                 assert!(shown.is_none() || whole.is_some(), "a damaged record is written over");
@@ -216,7 +217,7 @@ fn acts(
                 if save.swap().handle == handle {
                     stored = save.swap().new.clone().unwrap_or_default();
                 }
-                save.saved()
+                save.entered(Listed::default())
             }
         };
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Closing, Error, Loaded, Opening, Rules};
+use coatroom_core::{Error, Listed, Loaded, Opening, Rules};
 
 use crate::ops::Op;
 use crate::rng::{Dry, Fixed};
@@ -43,7 +43,10 @@ enum Call {
     Reply,
     Failure,
     TakeSession,
-    TakeSave,
+    TakeClosing,
+    Entered,
+    Full,
+    Entry,
 }
 
 /// A call out of turn is [`Error::WrongStage`] and changes nothing: what comes of an exchange that got all the calls is what
@@ -79,9 +82,9 @@ fn in_turn(call: &Call, waiting: Waiting) -> bool {
     match call {
         Call::Found(_) => matches!(waiting, Waiting::Load(_)),
         Call::Session(_) | Call::Close(_) | Call::TakeSession => waiting == Waiting::Handler,
-        Call::Swap | Call::Saved | Call::Conflicted(_) | Call::Reloaded(_) | Call::GaveUp | Call::TakeSave => {
-            waiting == Waiting::Swap
-        }
+        Call::Swap | Call::Saved | Call::Conflicted(_) | Call::Reloaded(_) | Call::Full => waiting == Waiting::Swap,
+        Call::Entered | Call::GaveUp | Call::TakeClosing => matches!(waiting, Waiting::Swap | Waiting::Entry),
+        Call::Entry => waiting == Waiting::Entry,
         Call::Reply => waiting == Waiting::Done,
         Call::Failure => waiting == Waiting::Failed,
     }
@@ -95,6 +98,9 @@ fn make(call: &Call, staged: &mut Staged) -> Result<(), Error> {
         Call::Close(false) => staged.close(at(2), &mut Dry),
         Call::Swap => staged.swap().map(drop),
         Call::Saved => staged.saved(),
+        Call::Entered => staged.entered(Listed::default()),
+        Call::Full => staged.full(),
+        Call::Entry => staged.entry().map(drop),
         Call::Conflicted(record) => staged.conflicted(record),
         Call::Reloaded(loaded) => staged.reloaded(loaded),
         Call::GaveUp => staged.gave_up(Error::Busy),
@@ -106,10 +112,10 @@ fn make(call: &Call, staged: &mut Staged) -> Result<(), Error> {
             *staged = Opening::Ready(session).into();
             Ok(())
         }
-        Call::TakeSave => {
-            let save = staged.take_save()?;
+        Call::TakeClosing => {
+            let closing = staged.take_closing()?;
             is_away(staged);
-            *staged = Closing::Save(save).into();
+            *staged = closing.into();
             Ok(())
         }
     }
@@ -124,7 +130,7 @@ fn is_away(staged: &mut Staged) {
 }
 
 fn call(choices: &mut Choices<'_>) -> Call {
-    match choices.below(17) {
+    match choices.below(20) {
         0..3 => Call::Found(loaded(choices)),
         3..6 => Call::Session(choices.of(&[
             Op::Set("a"),
@@ -145,7 +151,10 @@ fn call(choices: &mut Choices<'_>) -> Call {
         12 => Call::Swap,
         13 => Call::Failure,
         14 => Call::TakeSession,
-        15 => Call::TakeSave,
+        15 => Call::TakeClosing,
+        16 => Call::Entered,
+        17 => Call::Entry,
+        18 => Call::Full,
         _ => Call::Reply,
     }
 }

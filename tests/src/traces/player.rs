@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Error, Handle, Kind, Loaded, Rules, Stamp, State, Swap, Timestamp};
+use coatroom_core::{Error, Handle, Kind, Listed, Loaded, Rules, Stamp, State, Swap, Timestamp};
 
 use super::{ATTACKER, BROWSERS, Limits, Step, THIEF, VICTIM};
 use crate::browser::{Browser, Id, read_line};
@@ -156,7 +156,7 @@ impl Player {
                 let done = self.apply(&swap);
                 let present = self.load(swap.handle).cloned();
                 let staged = self.exchanges[it].staged.as_mut().unwrap();
-                if done { staged.saved() } else { staged.conflicted(present) }.unwrap();
+                if done { staged.entered(Listed::default()) } else { staged.conflicted(present) }.unwrap();
                 Some(self.go_on(it))
             }
             Step::Unheard(it) | Step::Lost(it) | Step::Delayed(it) => {

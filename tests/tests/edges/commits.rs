@@ -1,7 +1,7 @@
 //! What a commit meets that was not there when its exchange was opened.
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Concurrency, Error, Kind, Loaded, Rotation, Session, Settings};
+use coatroom_core::{Concurrency, Error, Kind, Listed, Loaded, Rotation, Session, Settings};
 use coatroom_tests::house::{House, login, set};
 use coatroom_tests::record::Front;
 use coatroom_tests::scenarios::settings;
@@ -51,7 +51,7 @@ fn a_write_that_meets_a_record_past_its_limit_is_refused_and_writes_the_end_down
     let ended = staged.swap().unwrap().new.as_deref().and_then(Front::read).unwrap();
     assert_eq!(ended.version, 11);
     assert!(ended.is_ended());
-    staged.saved().unwrap();
+    staged.entered(Listed::default()).unwrap();
     assert_eq!(staged.failure().unwrap().error, Error::Ended);
 }
 
@@ -85,7 +85,7 @@ fn a_logout_clears_both_cookies_however_many_logins_follow() {
         logins.iter().for_each(|name| login(session, name));
         close(&mut staged, NOW);
         while staged.swap().is_ok() {
-            staged.saved().unwrap();
+            staged.entered(Listed::default()).unwrap();
         }
         let names = |line: &str| line.split('=').next().map(str::to_owned);
         told.push(staged.reply().unwrap().set_cookies().filter_map(names).collect::<Vec<_>>());
@@ -113,7 +113,7 @@ fn what_was_created_is_in_the_trace_of_the_reply() {
     set(staged.session().unwrap(), "a", 1);
     let mut staged = house.close(staged);
     let made = staged.swap().unwrap().handle;
-    staged.saved().unwrap();
+    staged.entered(Listed::default()).unwrap();
     let trace = staged.reply().unwrap().trace().clone();
     assert_eq!((trace.handle, trace.generation), (Some(made), Some(0)));
     assert_eq!(trace.absolute_left, Some(settings().absolute));

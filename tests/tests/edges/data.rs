@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use coatroom_core::staged::Staged;
 use coatroom_core::value::{Encoded, ValueError};
-use coatroom_core::{Carry, Change, Client, Error, Settings, Value};
+use coatroom_core::{Carry, Change, Client, Error, Listed, Settings, Value};
 use coatroom_tests::ops::adder;
 use coatroom_tests::record::data;
 use coatroom_tests::scenarios::settings;
@@ -55,7 +55,7 @@ fn client_details_are_written_alone_and_stay_until_the_end() {
     staged.session().unwrap().set_client(Client { label: "tv".into(), ..details() }).unwrap();
     close(&mut staged, NOW);
     assert!(staged.swap().unwrap().new.as_ref().unwrap().ends_with(b"\x00\x02tv\x00\x09192.0.2.7\xa1\x61a\x01"));
-    staged.saved().unwrap();
+    staged.entered(Listed::default()).unwrap();
     assert_eq!(staged.reply().unwrap().trace().written, [Change::Data]);
     let mut staged = opened();
     staged.session().unwrap().logout();

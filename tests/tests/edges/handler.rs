@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use coatroom_core::{
-    Change, Client, CookieError, CookieSettings, Denied, Error, Kind, Policy, PolicyError, Rotation, Session, Settings,
-    State, Timestamp,
+    Change, Client, CookieError, CookieSettings, Denied, Error, Kind, Listed, Policy, PolicyError, Rotation, Session,
+    Settings, State, Timestamp,
 };
 use coatroom_tests::ops::adder;
 use coatroom_tests::scenarios::settings;
@@ -109,7 +109,7 @@ fn every_accessor_makes_the_response_depend_on_the_session() {
         access(staged.session().unwrap());
         close(&mut staged, NOW);
         while staged.swap().is_ok() {
-            staged.saved().unwrap();
+            staged.entered(Listed::default()).unwrap();
         }
         let reply = staged.reply().unwrap();
         assert_eq!(reply.is_touched(), name != "nothing at all", "{name}");
@@ -175,7 +175,7 @@ fn a_reply_tells_the_time_that_is_left_after_the_last_write() {
     let mut staged = open(&rules(settings()), &id(5), &Sheet::login().bytes(), NOW);
     staged.session().unwrap().set("a", 2).unwrap();
     close(&mut staged, NOW + 10 * SECOND);
-    staged.saved().unwrap();
+    staged.entered(Listed::default()).unwrap();
     let trace = staged.reply().unwrap().trace().clone();
     assert_eq!((trace.trips, trace.handle, trace.generation), (2, Some(handle()), Some(5)));
     assert_eq!(

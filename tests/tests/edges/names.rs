@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use coatroom_core::lifecycle::{Effect, Input};
 use coatroom_core::value::ValueError;
 use coatroom_core::{
-    Cause, Change, Closing, CookieError, Error, Event, KeyError, Kind, Loaded, Opening, PolicyError, Remedy, State,
-    Timestamp,
+    Cause, Change, Closing, CookieError, Error, Event, KeyError, Kind, Listed, Loaded, Opening, PolicyError, Remedy,
+    State, Timestamp,
 };
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::scenarios::settings;
@@ -194,7 +194,7 @@ fn every_stage_prints_what_it_is_and_no_secret() {
     assert!(swap.starts_with(&format!("Swap {{ handle: {name}, expected: Some(")), "{swap}");
     assert!(swap.ends_with(&format!("bytes: Some({bytes}), .. }}")), "{swap}");
     assert_eq!(text, format!("Save({swap})"));
-    let Closing::Done(reply) = save.saved() else { panic!("one write") };
+    let Closing::Done(reply) = save.entered(Listed::default()) else { panic!("one write") };
     assert!(format!("{reply:?}").starts_with("Reply { set_cookies: 0, touched: true, trace: Trace {"), "{reply:?}");
     assert_eq!(format!("{:?}", logged_in()), "Staged(Handler)");
 }

@@ -1,7 +1,7 @@
 //! Records that somebody with write access to the store could have left there, and ids of somebody with the key.
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Cause, Change, Error, Event, Handle, Loaded, Rotation, Settings, Stamp, State};
+use coatroom_core::{Cause, Change, Error, Event, Handle, Listed, Loaded, Rotation, Settings, Stamp, State};
 use coatroom_tests::record::Front;
 use coatroom_tests::scenarios::settings;
 
@@ -48,7 +48,7 @@ fn an_id_that_was_never_issued_starts_a_fresh_session_and_changes_nothing() {
     staged.session().unwrap().set("a", 1).unwrap();
     close(&mut staged, NOW);
     assert_ne!(staged.swap().unwrap().handle, handle());
-    staged.saved().unwrap();
+    staged.entered(Listed::default()).unwrap();
     assert_eq!(staged.reply().unwrap().trace().written, [Change::Created]);
 }
 
@@ -157,7 +157,7 @@ fn write(mut staged: Staged, change: impl FnOnce(&mut coatroom_core::Session)) -
     let mut written = None;
     while let Ok(swap) = staged.swap() {
         written = swap.new.as_deref().and_then(Front::read);
-        staged.saved().unwrap();
+        staged.entered(Listed::default()).unwrap();
     }
     (staged.failure().ok().map(|failure| failure.error), written)
 }

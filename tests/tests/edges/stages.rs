@@ -1,14 +1,28 @@
 //! Calls out of turn: refused, and nothing changes.
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Error, Loaded, Timestamp};
+use coatroom_core::{Error, Listed, Loaded, Timestamp};
 use coatroom_tests::rng::Fixed;
-use coatroom_tests::scenarios::settings;
+use coatroom_tests::scenarios::{settings, take_save};
 
 use super::forge::{NOW, Sheet, close, handle, id, open, rules};
 
-const CALLS: [&str; 11] =
-    ["found", "session", "close", "swap", "saved", "conflicted", "reloaded", "gave_up", "reply", "failure", "take"];
+const CALLS: [&str; 14] = [
+    "found",
+    "session",
+    "close",
+    "swap",
+    "saved",
+    "entered",
+    "full",
+    "entry",
+    "conflicted",
+    "reloaded",
+    "gave_up",
+    "reply",
+    "failure",
+    "take",
+];
 
 /// Makes one call, and says whether it was in turn.
 fn call(staged: &mut Staged, name: &str) -> Result<(), Error> {
@@ -18,12 +32,15 @@ fn call(staged: &mut Staged, name: &str) -> Result<(), Error> {
         "close" => staged.close(Timestamp::from_unix_ms(NOW), &mut Fixed::new(5)),
         "swap" => staged.swap().map(drop),
         "saved" => staged.saved(),
+        "entered" => staged.entered(Listed::default()),
+        "full" => staged.full(),
+        "entry" => staged.entry().map(drop),
         "conflicted" => staged.conflicted(None),
         "reloaded" => staged.reloaded(Loaded::Absent),
         "gave_up" => staged.gave_up(Error::Busy),
         "reply" => staged.reply().map(drop),
         "failure" => staged.failure().map(drop),
-        _ => match (staged.take_session(), staged.take_save()) {
+        _ => match (staged.take_session(), staged.take_closing()) {
             (Err(error), Err(same)) if error == same => Err(error),
             _ => Ok(()),
         },
@@ -43,13 +60,18 @@ fn stages() -> Vec<(Staged, Waiting, &'static [&'static str])> {
         staged
     };
     let (mut done, mut failed, mut away) = (saving(), saving(), saving());
-    done.saved().unwrap();
+    done.entered(Listed::default()).unwrap();
     failed.gave_up(Error::Busy).unwrap();
-    away.take_save().unwrap();
+    away.take_closing().unwrap();
+    let mut entering = opened();
+    entering.session().unwrap().login("a", &[""; 0], 1).unwrap();
+    close(&mut entering, NOW);
+    entering.saved().unwrap();
     vec![
+        (entering, Waiting::Entry, &["entry", "entered", "gave_up", "take"]),
         (loading.into(), Waiting::Load(handle()), &["found"]),
         (opened(), Waiting::Handler, &["session", "close", "take"]),
-        (saving(), Waiting::Swap, &["swap", "saved", "conflicted", "reloaded", "gave_up", "take"]),
+        (saving(), Waiting::Swap, &["swap", "saved", "entered", "full", "conflicted", "reloaded", "gave_up", "take"]),
         (done, Waiting::Done, &["reply"]),
         (failed, Waiting::Failed, &["failure"]),
         (away, Waiting::Away, &[]),
@@ -85,7 +107,7 @@ fn what_was_taken_out_can_be_put_back() {
     assert_eq!(staged.waiting(), Waiting::Away);
     session.set("a", 2).unwrap();
     staged = session.close(Timestamp::from_unix_ms(NOW), &mut Fixed::new(5)).into();
-    let save = staged.take_save().unwrap();
-    staged = save.saved().into();
+    let save = take_save(&mut staged);
+    staged = save.entered(Listed::default()).into();
     assert_eq!(staged.waiting(), Waiting::Done);
 }

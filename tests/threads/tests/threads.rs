@@ -10,14 +10,14 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coatroom_core::{Error, Handle, KeyRing, Loaded, Policy, Rules, Settings, Swap, Timestamp, Value};
+use coatroom_core::{Entry, Error, Handle, KeyRing, Listed, Loaded, Policy, Rules, Settings, Swap, Timestamp, Value};
 use coatroom_tests::browser::{Browser, Id};
 use coatroom_tests::ops::{mark, share, times};
 use coatroom_tests::record::{Front, data};
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::world::{RING, START};
 use coatroom_threads::memory::Memory;
-use coatroom_threads::{Driver, Engine, Host, Swapped, SweepError, Wait};
+use coatroom_threads::{Cursor, Driver, Engine, Host, NotListed, Swapped, Unavailable, Wait};
 use rand_core::TryCryptoRng;
 use shuttle::thread;
 
@@ -93,7 +93,27 @@ impl Engine for Torn {
         self.0.swap(&Swap { expected, ..swap.clone() }, wait)
     }
 
-    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, SweepError> {
+    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+        self.0.enter(entry)
+    }
+
+    fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Unavailable> {
+        self.0.sessions(principal)
+    }
+
+    fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable> {
+        self.0.leave(principal, handle)
+    }
+
+    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
+        self.0.bar(principal, at)
+    }
+
+    fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
+        self.0.scan(from, max)
+    }
+
+    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
         self.0.sweep(now, max)
     }
 }

@@ -1,0 +1,92 @@
+//! The index of principals in the memory of one process.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
+use std::sync::PoisonError;
+
+use coatroom_core::{Entry, Handle, Listed, NOT_BEFORE_KEPT, Timestamp};
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+
+const SHARDS: usize = 16;
+
+/// Who is logged in where. Principals are chosen by outsiders, so the hash that spreads them is keyed.
+pub(crate) struct Index {
+    shards: Vec<Mutex<Principals>>,
+    hash: RandomState,
+    swept: AtomicUsize,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, hash: RandomState::new(), swept: AtomicUsize::new(0) }
+    }
+}
+
+/// Some principals, and nobody else is looking at them.
+#[derive(Default)]
+pub(crate) struct Principals(HashMap<String, Sessions>);
+
+#[derive(Default)]
+struct Sessions {
+    not_before: Timestamp,
+    /// Each with the time by which it is over.
+    listed: BTreeMap<Handle, Timestamp>,
+}
+
+impl Index {
+    /// The principal, held until dropped. Taken before a lock on a record, never after.
+    pub(crate) fn of(&self, principal: &str) -> Option<MutexGuard<'_, Principals>> {
+        let hash = self.hash.hash_one(principal);
+        self.shard(usize::try_from(hash & 0xffff).unwrap_or_default())
+    }
+
+    /// Forgets what no longer matters of one part of the principals; the next call takes the next part.
+    pub(crate) fn sweep(&self, now: Timestamp) {
+        let Some(mut principals) = self.shard(self.swept.fetch_add(1, Ordering::Relaxed)) else { return };
+        principals.0.retain(|_, sessions| {
+            sessions.listed.retain(|_, until| *until > now);
+            !sessions.listed.is_empty() || now.since(sessions.not_before) <= NOT_BEFORE_KEPT
+        });
+    }
+
+    fn shard(&self, at: usize) -> Option<MutexGuard<'_, Principals>> {
+        let at = at.checked_rem(SHARDS)?;
+        self.shards.get(at).map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Principals {
+    /// Whether the entry leaves the principal within the number that it allows.
+    pub(crate) fn admits(&self, entry: &Entry) -> bool {
+        let Some((most, sessions)) = entry.at_most.zip(self.0.get(&entry.principal)) else { return true };
+        let others = sessions.listed.iter().filter(|(handle, until)| **handle != entry.handle && **until > entry.now);
+        others.count() < usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn enter(&mut self, entry: &Entry) -> Listed {
+        let sessions = self.0.entry(entry.principal.clone()).or_default();
+        sessions.listed.retain(|_, until| *until > entry.now);
+        sessions.listed.insert(entry.handle, entry.until);
+        let count = u32::try_from(sessions.listed.len()).unwrap_or(u32::MAX);
+        Listed { not_before: sessions.not_before, count }
+    }
+
+    pub(crate) fn leave(&mut self, principal: &str, handle: Handle) {
+        if let Some(sessions) = self.0.get_mut(principal) {
+            sessions.listed.remove(&handle);
+        }
+    }
+
+    pub(crate) fn sessions(&self, principal: &str) -> Vec<Handle> {
+        self.0.get(principal).into_iter().flat_map(|sessions| sessions.listed.keys().copied()).collect()
+    }
+
+    pub(crate) fn bar(&mut self, principal: &str, at: Timestamp) {
+        let sessions = self.0.entry(principal.to_owned()).or_default();
+        sessions.not_before = sessions.not_before.max(at);
+    }
+}

@@ -1,0 +1,195 @@
+//! Everything that concerns all sessions of a principal: the list of devices, revocation, the limit, another name.
+//!
+//! Each session is changed by a swap of its own, like by any request, so nothing here can bring back what ended meanwhile.
+
+use coatroom_core::{
+    Beyond, ByHandle, Cause, Change, Device, Entry, Error, Failure, Handle, Held, Loaded, Reply, Timestamp,
+};
+
+use crate::{Driver, Host, Refused, Store, Unavailable};
+
+/// Sessions looked at in one batch of [`Driver::revoke_everything`].
+const BATCH: usize = 256;
+
+/// What a revocation of all sessions of a principal did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RevokedAll {
+    /// Logins by exchanges that were opened up to this moment are refused. For [`coatroom_core::Session::revoked_all`].
+    pub moment: Timestamp,
+    /// Sessions ended by this call.
+    pub ended: usize,
+}
+
+impl<S: Store, H: Host> Driver<S, H> {
+    /// The live sessions of a principal, the one used last first.
+    pub async fn devices(&self, principal: &str) -> Result<Vec<Device>, Refused> {
+        let mut devices = Vec::new();
+        for handle in self.sessions(principal).await? {
+            if let Held::Login(device) = self.look(principal, handle).await?
+                && device.principal == principal
+            {
+                devices.push(device);
+            }
+        }
+        devices.sort_by_key(|device| core::cmp::Reverse(device.seen_at));
+        Ok(devices)
+    }
+
+    /// Ends one session of a principal, and says whether it was live. Another's is [`Error::NotTheirs`].
+    pub async fn revoke(&self, principal: &str, handle: Handle) -> Result<bool, Refused> {
+        let reply = self.end(handle, Some(principal), Cause::Revoked).await?;
+        Ok(has_ended(&reply))
+    }
+
+    /// Ends all sessions of a principal but one, and refuses logins that are under way: for "log me out everywhere else".
+    pub async fn revoke_others(&self, principal: &str, but: Handle) -> Result<RevokedAll, Refused> {
+        self.revoke_all_but(principal, Some(but)).await
+    }
+
+    /// Ends all sessions of a principal, and refuses logins that are under way: for a change of the password.
+    ///
+    /// When this returns, no session that was logged in by an exchange opened before works on any node. A handler that
+    /// logs in right after it says so through [`coatroom_core::Session::revoked_all`].
+    pub async fn revoke_all(&self, principal: &str) -> Result<RevokedAll, Refused> {
+        self.revoke_all_but(principal, None).await
+    }
+
+    async fn revoke_all_but(&self, principal: &str, but: Option<Handle>) -> Result<RevokedAll, Refused> {
+        let moment = self.host().now();
+        // The moment first, the list after it: a login that the list misses finds the moment.
+        self.persist(|| self.store().bar(principal, moment)).await.map_err(unavailable)?;
+        let mut ended = 0_usize;
+        let mut failed = None;
+        for handle in self.sessions(principal).await?.into_iter().filter(|handle| Some(*handle) != but) {
+            match self.end(handle, Some(principal), Cause::Revoked).await {
+                Ok(reply) => ended = ended.saturating_add(usize::from(has_ended(&reply))),
+                Err(Refused(Failure { error: Error::NotTheirs, .. })) => {}
+                Err(refused) => failed = Some(refused),
+            }
+        }
+        failed.map_or(Ok(RevokedAll { moment, ended }), Err)
+    }
+
+    /// Ends every login there is, in batches, and says how many: after an incident. Visitors stay. Logins that are under
+    /// way are not refused: withdraw the keys for that, or call it again.
+    pub async fn revoke_everything(&self) -> Result<usize, Refused> {
+        let (mut from, mut ended) = (None, 0_usize);
+        loop {
+            let batch = self.persist(|| self.store().scan(from.clone(), BATCH)).await;
+            let (handles, next) = batch.map_err(unavailable)?;
+            for handle in handles {
+                if let Loaded::Found(record) = self.store().load(handle).await
+                    && let Held::Login(_) | Held::Unreadable = self.rules().describe(handle, record, self.host().now())
+                {
+                    let reply = self.end(handle, None, Cause::Revoked).await?;
+                    ended = ended.saturating_add(usize::from(has_ended(&reply)));
+                }
+            }
+            match next {
+                None => return Ok(ended),
+                from_here => from = from_here,
+            }
+        }
+    }
+
+    /// Gives a principal another name in all its sessions, and says in how many: when users may change their user name.
+    /// Change it in the application first. A login under the old name that is under way keeps it.
+    pub async fn rename_principal(&self, from: &str, to: &str) -> Result<usize, Refused> {
+        let mut renamed = 0_usize;
+        for handle in self.sessions(from).await? {
+            let Held::Login(device) = self.look(from, handle).await? else { continue };
+            if device.principal != from {
+                continue;
+            }
+            if !S::ENTERS_WITH_SWAP {
+                let (now, until) = (self.host().now(), device.deadline);
+                let entry = Entry { principal: to.to_owned(), handle, until, now, at_most: None };
+                let entered = self.persist(|| async { self.store().enter(&entry).await.map_err(|_| Unavailable) });
+                entered.await.map_err(unavailable)?;
+            }
+            let now = self.host().now();
+            match self.change(self.rules().rename(handle, from, to, now, &mut self.host().rng())?).await {
+                Ok(reply) => {
+                    renamed = renamed.saturating_add(usize::from(reply.trace().written.contains(&Change::Renamed)));
+                }
+                Err(Refused(Failure { error: Error::NotTheirs, .. })) => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        Ok(renamed)
+    }
+
+    /// Ends as many sessions of the principal as it has too many. What cannot be ended now is when it logs in again.
+    pub(crate) async fn evict(&self, entry: &Entry) {
+        let Some(limit) = self.rules().policy().settings().limit else { return };
+        let Ok(mut devices) = self.devices(&entry.principal).await else { return };
+        match limit.beyond {
+            Beyond::Refuse => return,
+            Beyond::EvictOldest => devices.sort_by_key(|device| (device.created_at, device.handle)),
+            Beyond::EvictIdlest => devices.sort_by_key(|device| (device.seen_at, device.handle)),
+        }
+        let surplus = devices.len().saturating_sub(usize::try_from(limit.sessions).unwrap_or(usize::MAX));
+        for device in devices.iter().filter(|device| device.handle != entry.handle).take(surplus) {
+            let _next_time = self.end(device.handle, Some(&entry.principal), Cause::Evicted).await;
+        }
+    }
+
+    /// Takes what is over out of the index.
+    pub(crate) async fn clear_away(&self, principal: &str) -> Result<(), Unavailable> {
+        for handle in self.store().sessions(principal).await? {
+            if let Held::Expired(cause) = self.look(principal, handle).await.map_err(|_| Unavailable)? {
+                // Once it is seen expired it is expired: written down, no clock takes it back.
+                let _next_time = self.end(handle, Some(principal), cause).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The session whose copied id was noticed has ended; its principal's other sessions end too.
+    pub(crate) async fn revoke_all_after_reuse(&self, handle: Handle) {
+        if let Loaded::Found(record) = self.store().load(handle).await
+            && let Held::Ended(Cause::Reuse, Some(principal)) = self.rules().describe(handle, record, self.host().now())
+        {
+            let _noticed_again_at_the_next_reuse = self.revoke_all(&principal).await;
+        }
+    }
+
+    async fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Refused> {
+        self.persist(|| self.store().sessions(principal)).await.map_err(unavailable)
+    }
+
+    /// What the record of an entry is. One that is over leaves the index.
+    async fn look(&self, principal: &str, handle: Handle) -> Result<Held, Refused> {
+        let held = match self.store().load(handle).await {
+            Loaded::Unavailable => return Err(unavailable(Unavailable)),
+            Loaded::Absent => Held::Ended(Cause::Logout, None),
+            Loaded::Found(record) => self.rules().describe(handle, record, self.host().now()),
+        };
+        if matches!(held, Held::Ended(..)) {
+            let _next_time = self.store().leave(principal, handle).await;
+        }
+        Ok(held)
+    }
+
+    async fn end(&self, handle: Handle, principal: Option<&str>, cause: Cause) -> Result<Reply, Refused> {
+        let now = self.host().now();
+        let reply = self.change(self.rules().revoke(handle, principal, cause, now, &mut self.host().rng())?).await?;
+        if let Some(principal) = principal.filter(|_| !S::ENTERS_WITH_SWAP) {
+            let _next_time = self.store().leave(principal, handle).await;
+        }
+        Ok(reply)
+    }
+
+    async fn change(&self, by_handle: ByHandle) -> Result<Reply, Refused> {
+        let loaded = self.store().load(by_handle.handle()).await;
+        self.drive(by_handle.found(loaded), &mut None).await
+    }
+}
+
+fn has_ended(reply: &Reply) -> bool {
+    reply.trace().written.contains(&Change::Ended)
+}
+
+fn unavailable(_: Unavailable) -> Refused {
+    Refused(Failure { error: Error::Unavailable, events: Vec::new() })
+}

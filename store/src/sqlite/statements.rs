@@ -1,0 +1,159 @@
+//! Every statement on sessions and principals.
+
+use coatroom_core::{Entry, Handle, Listed, Listing, NOT_BEFORE_KEPT, Stamp, Swap, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::Swapped;
+
+/// Times of garbage are rounded up to about 17 minutes, so that a touch seldom moves an index entry.
+const GARBAGE_UNIT_BITS: u32 = 20;
+
+/// The whole of writing: there is no statement that writes without looking. Index and record change together.
+// spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
+pub(super) fn swap(connection: &Connection, swap: &Swap) -> rusqlite::Result<Swapped> {
+    match &swap.listing {
+        Listing::Keep => write(connection, swap, None),
+        Listing::Leave(_) => write(connection, swap, Some(None)),
+        Listing::Enter(entry) => in_transaction(connection, || {
+            if !admits(connection, entry)? {
+                return Ok(Swapped::Full);
+            }
+            match write(connection, swap, Some(Some(&entry.principal)))? {
+                Swapped::Done => listed(connection, entry).map(Swapped::Entered),
+                refused => Ok(refused),
+            }
+        }),
+    }
+}
+
+/// Writes the record, and whose it is if that changes.
+fn write(connection: &Connection, swap: &Swap, principal: Option<Option<&str>>) -> rusqlite::Result<Swapped> {
+    const CREATE: &str = "INSERT INTO session (handle, garbage_at, record, principal) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (handle) DO NOTHING";
+    // The stamp is at a fixed place in every record; SQL counts bytes from 1.
+    const REPLACE: &str =
+        "UPDATE session SET garbage_at = ?2, record = ?3 WHERE handle = ?1 AND substr(record, 3, 16) = ?4";
+    const REPLACE_AND_LIST: &str = "UPDATE session SET garbage_at = ?2, record = ?3, principal = ?5
+        WHERE handle = ?1 AND substr(record, 3, 16) = ?4";
+    const REMOVE: &str = "DELETE FROM session WHERE handle = ?1 AND substr(record, 3, 16) = ?2";
+    const { assert!(Stamp::AT == 2, "the statements above say where the stamp is") };
+
+    let handle = swap.handle.as_bytes();
+    let garbage_at = garbage_unit(swap.garbage_at).saturating_add(1);
+    let changed = match (&swap.expected, &swap.new, principal) {
+        (None, Some(new), principal) => {
+            connection.prepare_cached(CREATE)?.execute(params![handle, garbage_at, new, principal.flatten()])?
+        }
+        (Some(expected), Some(new), None) => {
+            connection.prepare_cached(REPLACE)?.execute(params![handle, garbage_at, new, expected.as_bytes()])?
+        }
+        (Some(expected), Some(new), Some(principal)) => connection
+            .prepare_cached(REPLACE_AND_LIST)?
+            .execute(params![handle, garbage_at, new, expected.as_bytes(), principal])?,
+        (Some(expected), None, _) => {
+            connection.prepare_cached(REMOVE)?.execute(params![handle, expected.as_bytes()])?
+        }
+        (None, None, _) => 1,
+    };
+    if changed == 1 { Ok(Swapped::Done) } else { stored(connection, swap.handle).map(Swapped::Conflict) }
+}
+
+/// Makes an entry of a record that is there.
+pub(super) fn enter(connection: &Connection, entry: &Entry) -> rusqlite::Result<Option<Listed>> {
+    in_transaction(connection, || {
+        if !admits(connection, entry)? {
+            return Ok(None);
+        }
+        let list = "UPDATE session SET principal = ?2 WHERE handle = ?1";
+        connection.prepare_cached(list)?.execute(params![entry.handle.as_bytes(), entry.principal])?;
+        listed(connection, entry).map(Some)
+    })
+}
+
+/// Whether the entry leaves the principal within the number that it allows.
+fn admits(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
+    const SQL: &str = "SELECT count(*) FROM session WHERE principal = ?1 AND garbage_at > ?2 AND handle != ?3";
+    let Some(most) = entry.at_most else { return Ok(true) };
+    let mut count = connection.prepare_cached(SQL)?;
+    let now = garbage_unit(entry.now);
+    let others: u32 = count.query_row(params![entry.principal, now, entry.handle.as_bytes()], |row| row.get(0))?;
+    Ok(others < most)
+}
+
+fn listed(connection: &Connection, entry: &Entry) -> rusqlite::Result<Listed> {
+    const COUNT: &str = "SELECT count(*) FROM session WHERE principal = ?1 AND garbage_at > ?2";
+    const NOT_BEFORE: &str = "SELECT not_before FROM principal WHERE name = ?1";
+    let count = connection
+        .prepare_cached(COUNT)?
+        .query_row(params![entry.principal, garbage_unit(entry.now)], |row| row.get(0))?;
+    let not_before: Option<i64> =
+        connection.prepare_cached(NOT_BEFORE)?.query_row([&entry.principal], |row| row.get(0)).optional()?;
+    let not_before = not_before.and_then(|ms| u64::try_from(ms).ok()).unwrap_or_default();
+    Ok(Listed { not_before: Timestamp::from_unix_ms(not_before), count })
+}
+
+pub(super) fn sessions(connection: &Connection, principal: &str) -> rusqlite::Result<Vec<Handle>> {
+    let mut select = connection.prepare_cached("SELECT handle FROM session WHERE principal = ?1")?;
+    select.query_map([principal], |row| row.get(0).map(Handle::from_bytes))?.collect()
+}
+
+pub(super) fn leave(connection: &Connection, principal: &str, handle: Handle) -> rusqlite::Result<()> {
+    const SQL: &str = "UPDATE session SET principal = NULL WHERE handle = ?1 AND principal = ?2";
+    connection.prepare_cached(SQL)?.execute(params![handle.as_bytes(), principal]).map(drop)
+}
+
+pub(super) fn bar(connection: &Connection, principal: &str, at: Timestamp) -> rusqlite::Result<()> {
+    const SQL: &str = "INSERT INTO principal (name, not_before) VALUES (?1, ?2)
+        ON CONFLICT (name) DO UPDATE SET not_before = max(not_before, excluded.not_before)";
+    connection.prepare_cached(SQL)?.execute(params![principal, ms(at)]).map(drop)
+}
+
+/// Handles in the order of their rows, from one row on, and the row of the last.
+pub(super) fn scan(connection: &Connection, from: i64, max: i64) -> rusqlite::Result<(Vec<Handle>, Option<i64>)> {
+    let mut select =
+        connection.prepare_cached("SELECT handle, rowid FROM session WHERE rowid > ?1 ORDER BY rowid LIMIT ?2")?;
+    let mut rows = select.query([from, max])?;
+    let (mut handles, mut last) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        handles.push(Handle::from_bytes(row.get(0)?));
+        last = Some(row.get(1)?);
+    }
+    Ok((handles, last))
+}
+
+// spec: STORE-7 250a
+pub(super) fn sweep(connection: &Connection, now: Timestamp, max: i64) -> rusqlite::Result<usize> {
+    const SESSIONS: &str = "DELETE FROM session WHERE rowid IN
+        (SELECT rowid FROM session WHERE garbage_at <= ?1 ORDER BY garbage_at LIMIT ?2)";
+    const PRINCIPALS: &str = "DELETE FROM principal WHERE rowid IN
+        (SELECT rowid FROM principal WHERE not_before < ?1 LIMIT ?2)";
+    let kept_since = ms(now).saturating_sub(i64::try_from(NOT_BEFORE_KEPT.as_millis()).unwrap_or(i64::MAX));
+    connection.prepare_cached(PRINCIPALS)?.execute([kept_since, max])?;
+    connection.prepare_cached(SESSIONS)?.execute(params![garbage_unit(now), max])
+}
+
+/// As one step, also for other processes.
+fn in_transaction<T>(connection: &Connection, work: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let done = work().and_then(|done| connection.prepare_cached("COMMIT")?.execute([]).map(|_| done));
+    if done.is_err() {
+        // What cannot be rolled back is by the end of the connection.
+        let _harmless = connection.execute_batch("ROLLBACK");
+    }
+    done
+}
+
+/// A timestamp has 48 bits: the conversion loses nothing.
+fn ms(time: Timestamp) -> i64 {
+    i64::try_from(time.as_unix_ms()).unwrap_or(i64::MAX)
+}
+
+/// Time in units so coarse that a touch seldom changes it.
+fn garbage_unit(time: Timestamp) -> i64 {
+    i64::try_from(time.as_unix_ms() >> GARBAGE_UNIT_BITS).unwrap_or(i64::MAX)
+}
+
+pub(super) fn stored(connection: &Connection, handle: Handle) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = connection.prepare_cached("SELECT record FROM session WHERE handle = ?1")?;
+    statement.query_row([handle.as_bytes()], |row| row.get(0)).optional()
+}
