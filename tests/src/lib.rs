@@ -7,6 +7,8 @@ pub mod clauses;
 pub mod duel;
 pub mod exchange;
 pub mod families;
+#[cfg(feature = "servers")]
+pub mod faults;
 pub mod fold;
 pub mod generate;
 pub mod house;

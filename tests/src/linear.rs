@@ -16,6 +16,9 @@ pub trait Object {
 
     /// The state after a call; none if the object does not answer so in this state.
     fn after(state: &Self::State, call: &Self::Call) -> Option<Self::State>;
+
+    /// Whether the call changes nothing in whatever state.
+    fn only_looks(call: &Self::Call) -> bool;
 }
 
 /// A call as its caller saw it.
@@ -87,10 +90,9 @@ impl<O: Object> Search<'_, O> {
         }
         for at in candidates {
             let Some(state) = O::after(&prefix.state, &self.known[at].call) else { continue };
-            let changes_nothing = state == prefix.state;
             let with = self.with(prefix, at, state);
-            if changes_nothing {
-                // Whatever order there is, this call can as well come first.
+            if O::only_looks(&self.known[at].call) {
+                // If there is an order at all, there is one in which this call comes next.
                 return vec![with];
             }
             next.push(with);
@@ -158,5 +160,9 @@ impl Object for Register {
             Access::Refused(None, None) => Some(*state),
             Access::Refused(expected, found) => (found == state && found != expected).then_some(*state),
         }
+    }
+
+    fn only_looks(access: &Access) -> bool {
+        !matches!(access, Access::Swapped(..))
     }
 }

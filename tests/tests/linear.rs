@@ -1,6 +1,6 @@
 //! The check of histories accepts what can be put into an order, and nothing else.
 
-use coatroom_tests::linear::{Access, Event, Register, check};
+use coatroom_tests::linear::{Access, Event, Object, Register, check};
 use coatroom_tests::rng::Fixed;
 use rand_core::TryRng;
 
@@ -89,9 +89,36 @@ fn an_unknown_outcome_takes_place_late_or_never_but_not_early_and_not_twice() {
     assert!(!accepts(&[begun, seen(2, 3, Load(Some(2))), unknown(4, Swapped(Some(1), Some(2)))]));
 }
 
+/// A set of at most one: what was put in may be put in again.
+enum Flag {}
+
+impl Object for Flag {
+    type State = bool;
+    /// Raised, lowered or seen.
+    type Call = (Option<bool>, bool);
+
+    fn after(state: &bool, (new, seen): &(Option<bool>, bool)) -> Option<bool> {
+        new.or((seen == state).then_some(*state))
+    }
+
+    fn only_looks(call: &(Option<bool>, bool)) -> bool {
+        call.0.is_none()
+    }
+}
+
+#[test]
+fn a_call_that_would_change_nothing_at_first_may_have_to_come_later() {
+    let seen = |began, ended, call| Event { call, began, ended: Some(ended) };
+    let (lowers, raises) = (seen(1, 6, (Some(false), false)), seen(2, 3, (Some(true), false)));
+    let looks = |state| seen(7, 8, (None, state));
+    for state in [false, true] {
+        assert!(check::<Flag>(false, &[lowers.clone(), raises.clone(), looks(state)]).is_ok());
+    }
+    assert!(check::<Flag>(false, &[lowers, raises, looks(false), seen(9, 10, (None, true))]).is_err());
+}
+
 /// Every order of a small history, one after another: slow, and plainly right.
 fn brute_force(state: Option<u64>, history: &[Event<Access>]) -> bool {
-    use coatroom_tests::linear::Object;
     let until = history.iter().filter_map(|event| event.ended).min().unwrap_or(u64::MAX);
     history.iter().all(|event| event.ended.is_none())
         || (0..history.len()).filter(|at| history[*at].began < until).any(|at| {
