@@ -121,6 +121,7 @@ impl ByHandle {
 }
 
 impl Renaming {
+    // spec: IDX-5 75ca, IDX-8 b396
     pub(crate) fn attempt(&self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));

@@ -138,7 +138,7 @@ impl Session {
     }
 
     /// What cannot be promised whatever the store says.
-    // spec: COOK-13 1359, COOK-15 907f, WRITE-17 01cf
+    // spec: COOK-13 1359, COOK-15 907f, WRITE-17 01cf, IDX-7 9f32
     fn refusal(&self, opened_at: Timestamp) -> Option<Error> {
         let plan = &self.exchange.plan;
         let logs_in = matches!(plan.privilege, Some(Privilege::Login(_)));

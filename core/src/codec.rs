@@ -82,7 +82,7 @@ pub(crate) enum Unreadable {
 }
 
 /// The bytes of a record whose data is `data`.
-// spec: REC-1 eae1, REC-6 3547
+// spec: REC-1 da18, REC-6 3547
 pub(crate) fn encode(head: &Head, principal: Option<&Principal>, client: &Client, data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len().saturating_add(256));
     let state = match (head.end, principal) {
@@ -132,7 +132,7 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Result<Box<Record>, Unreadable> {
 }
 
 /// Everything but the data.
-// spec: REC-1 eae1, REC-2 d46f, REC-3 e864
+// spec: REC-1 da18, REC-2 d46f, REC-3 e864
 fn take_front(input: &mut Input<'_>) -> Option<Box<Record>> {
     let [state] = input.take()?;
     let head = Head {
@@ -192,7 +192,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes().get(..usize::from(length)).unwrap_or_default());
 }
 
-// spec: REC-1 eae1, REC-6 3547
+// spec: REC-1 da18, REC-6 3547
 fn put_previous(out: &mut Vec<u8>, previous: Option<&Previous>) {
     let Some(previous) = previous else { return out.push(0) };
     match previous.phase {
@@ -223,7 +223,7 @@ fn take_previous(input: &mut Input<'_>) -> Option<Option<Previous>> {
     Some(Some(Previous { digest, phase }))
 }
 
-// spec: REC-1 eae1
+// spec: REC-1 da18
 fn put_principal(out: &mut Vec<u8>, principal: Option<&Principal>) {
     let Some(principal) = principal else { return out.push(0) };
     out.push(1);
@@ -232,7 +232,7 @@ fn put_principal(out: &mut Vec<u8>, principal: Option<&Principal>) {
     out.extend_from_slice(&principal.names.0);
 }
 
-// spec: REC-1 eae1, REC-2 d46f
+// spec: REC-1 da18, REC-2 d46f
 fn take_principal(input: &mut Input<'_>) -> Option<Option<Principal>> {
     match input.take()? {
         [0] => return Some(None),
@@ -260,7 +260,7 @@ fn cause_number(cause: Cause) -> u8 {
     (0..).zip(CAUSES).find(|(_, known)| *known == cause).map_or(u8::MAX, |(number, _)| number)
 }
 
-// spec: REC-1 eae1
+// spec: REC-1 da18
 fn take_cause(input: &mut Input<'_>) -> Option<Cause> {
     let [number] = input.take()?;
     CAUSES.get(usize::from(number)).copied()

@@ -54,6 +54,7 @@ pub fn holder(record: Vec<u8>) -> Option<String> {
 
 impl Rules {
     /// What the record stored under `handle` is at `now`.
+    // spec: IDX-3 763e
     pub fn describe(&self, handle: Handle, record: Vec<u8>, now: Timestamp) -> Held {
         let Ok(record) = codec::decode(record) else { return Held::Unreadable };
         let Record { head, principal, client, .. } = *record;

@@ -80,7 +80,7 @@ impl Reacting {
 }
 
 impl Ending {
-    // spec: END-1 9a4d, END-3 5139, END-7 dcc3
+    // spec: END-1 9a4d, END-3 5139, END-7 dcc3, IDX-5 75ca
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));

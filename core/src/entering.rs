@@ -48,6 +48,7 @@ impl Enter {
     }
 
     /// The entry stands.
+    // spec: IDX-1 7e62
     pub fn entered(mut self, listed: Listed) -> Closing {
         self.closer.count_trips(1);
         self.with_its_swap(listed)
@@ -76,6 +77,7 @@ impl Enter {
 impl Closer {
     /// Whether all sessions of the principal were revoked after this exchange was opened, as far as clocks can tell, and
     /// by somebody else.
+    // spec: IDX-4 ee0d, CLAIM-8 d0d0
     fn is_barred(&self, not_before: Timestamp) -> bool {
         let skew = self.policy().settings().skew;
         let ever = not_before > Timestamp::default();

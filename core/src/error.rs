@@ -71,7 +71,7 @@ pub enum Remedy {
 impl Error {
     /// What to do about it.
     #[must_use]
-    // spec: ERR-1 802a
+    // spec: ERR-1 a398
     pub const fn remedy(self) -> Remedy {
         match self {
             Self::Value(_) | Self::BadPrincipal | Self::NotLoggedIn | Self::HeadSent | Self::WrongStage => {
@@ -94,7 +94,7 @@ impl Error {
 
     /// The HTTP status that an adapter answers with in place of the held response (RFC 9110 section 15).
     #[must_use]
-    // spec: ERR-1 802a
+    // spec: ERR-1 a398
     pub const fn status(self) -> u16 {
         match self.remedy() {
             Remedy::MendTheCall => 500,
@@ -105,7 +105,7 @@ impl Error {
 
     /// A stable name for logs and bindings.
     #[must_use]
-    // spec: ERR-1 802a
+    // spec: ERR-1 a398
     pub const fn code(self) -> &'static str {
         match self {
             Self::Value(_) => "value",

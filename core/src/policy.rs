@@ -256,7 +256,7 @@ impl TryFrom<Settings> for Policy {
 }
 
 impl Settings {
-    // spec: POL-2 ec9d
+    // spec: POL-2 2d84
     fn check_spans(&self) -> Result<(), PolicyError> {
         let span = |field, span: Option<Duration>| match span {
             Some(span) if span < Duration::from_millis(1) || span > MAX_SPAN => {
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    // spec: POL-2 ec9d
+    // spec: POL-2 2d84
     fn spans_outside_their_bounds_are_refused() {
         let field = |error| match error {
             Some(PolicyError::Span { field, .. }) => field,

@@ -162,6 +162,7 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Closing::Save(save) => match self.send(&save).await {
                     Swapped::Done => {
                         trial = None;
+                        self.leave(&save).await;
                         save.saved()
                     }
                     Swapped::Entered(listed) => {
@@ -188,7 +189,8 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Sends a swap. Where the index is apart and limits how many sessions there are, the place is taken first.
     async fn send(&self, save: &Save) -> Swapped {
-        let entry = save.swap().listing.entry().filter(|entry| !S::ENTERS_WITH_SWAP && entry.at_most.is_some());
+        let entry =
+            save.swap().listing.entry().filter(|entry| !self.store.enters_with_swap() && entry.at_most.is_some());
         if let Some(entry) = entry {
             match self.store.enter(entry).await {
                 Ok(_) => {}
@@ -199,7 +201,18 @@ impl<S: Store, H: Host> Driver<S, H> {
         self.store.swap(save.swap()).await
     }
 
+    /// Where the index is apart, the entry of a session that has ended goes now; if it does not, when somebody looks.
+    async fn leave(&self, save: &Save) {
+        let swap = save.swap();
+        if let Listing::Leave(principal) = &swap.listing
+            && !self.store.enters_with_swap()
+        {
+            let _when_somebody_looks = self.store.leave(principal, swap.handle).await;
+        }
+    }
+
     /// Makes the entry of a login that was stored. Nobody is told of the login before that.
+    // spec: IDX-1 7e62
     async fn enter(&self, enter: Enter, entered: &mut Option<Entry>) -> Closing {
         let entry = enter.entry().clone();
         match self.persist(|| async { self.store.enter(&entry).await.map_err(|_| Unavailable) }).await {
@@ -218,6 +231,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Some of the sessions that fill the principal's share may be over: then there is room after all.
+    // spec: LIMIT-1 ba27
     async fn make_room(&self, save: Save, trial: &mut Trial) -> Closing {
         let entry = save.swap().listing.entry().filter(|_| !trial.has_made_room);
         let Some(entry) = entry.cloned() else { return save.full() };

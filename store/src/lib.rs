@@ -38,6 +38,7 @@ pub use host::{Host, System, block_on};
 pub use principals::RevokedAll;
 
 use core::future::{Future, ready};
+use std::sync::Arc;
 
 use coatroom_core::{Entry, Handle, Listed, Loaded, Swap, Timestamp};
 
@@ -84,7 +85,9 @@ impl core::fmt::Debug for Swapped {
 pub trait Store: Send + Sync {
     /// Whether index and record are written in one step, so that a swap answers [`Swapped::Entered`] itself. Otherwise
     /// the driver calls [`Store::enter`] after the swap, and also before it where the entry limits how many there are.
-    const ENTERS_WITH_SWAP: bool;
+    fn enters_with_swap(&self) -> bool {
+        true
+    }
 
     /// The record under `handle`.
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send;
@@ -190,8 +193,6 @@ impl From<Unavailable> for NotListed {
 pub struct Cursor(pub Vec<u8>);
 
 impl<E: Engine> Store for E {
-    const ENTERS_WITH_SWAP: bool = true;
-
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
         ready(Engine::load(self, handle))
     }
@@ -225,5 +226,48 @@ impl<E: Engine> Store for E {
 
     fn sweep(&self, now: Timestamp, max: usize) -> impl Future<Output = Result<usize, Unavailable>> + Send {
         ready(Engine::sweep(self, now, max))
+    }
+}
+
+/// A store that several drivers share.
+impl<S: Store> Store for Arc<S> {
+    fn enters_with_swap(&self) -> bool {
+        S::enters_with_swap(self)
+    }
+
+    fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
+        S::load(self, handle)
+    }
+
+    fn swap(&self, swap: &Swap) -> impl Future<Output = Swapped> + Send {
+        S::swap(self, swap)
+    }
+
+    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Listed, NotListed>> + Send {
+        S::enter(self, entry)
+    }
+
+    fn sessions(&self, principal: &str) -> impl Future<Output = Result<Vec<Handle>, Unavailable>> + Send {
+        S::sessions(self, principal)
+    }
+
+    fn leave(&self, principal: &str, handle: Handle) -> impl Future<Output = Result<(), Unavailable>> + Send {
+        S::leave(self, principal, handle)
+    }
+
+    fn bar(&self, principal: &str, at: Timestamp) -> impl Future<Output = Result<(), Unavailable>> + Send {
+        S::bar(self, principal, at)
+    }
+
+    fn scan(
+        &self,
+        from: Option<Cursor>,
+        max: usize,
+    ) -> impl Future<Output = Result<(Vec<Handle>, Option<Cursor>), Unavailable>> + Send {
+        S::scan(self, from, max)
+    }
+
+    fn sweep(&self, now: Timestamp, max: usize) -> impl Future<Output = Result<usize, Unavailable>> + Send {
+        S::sweep(self, now, max)
     }
 }

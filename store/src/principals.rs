@@ -54,6 +54,7 @@ impl<S: Store, H: Host> Driver<S, H> {
         self.revoke_all_but(principal, None).await
     }
 
+    // spec: IDX-4 ee0d, CLAIM-8 d0d0
     async fn revoke_all_but(&self, principal: &str, but: Option<Handle>) -> Result<RevokedAll, Refused> {
         let moment = self.host().now();
         // The moment first, the list after it: a login that the list misses finds the moment.
@@ -101,7 +102,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             if device.principal != from {
                 continue;
             }
-            if !S::ENTERS_WITH_SWAP {
+            if !self.store().enters_with_swap() {
                 let (now, until) = (self.host().now(), device.deadline);
                 let entry = Entry { principal: to.to_owned(), handle, until, now, at_most: None };
                 let entered = self.persist(|| async { self.store().enter(&entry).await.map_err(|_| Unavailable) });
@@ -120,6 +121,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Ends as many sessions of the principal as it has too many. What cannot be ended now is when it logs in again.
+    // spec: LIMIT-1 ba27
     pub(crate) async fn evict(&self, entry: &Entry) {
         let Some(limit) = self.rules().policy().settings().limit else { return };
         let Ok(mut devices) = self.devices(&entry.principal).await else { return };
@@ -146,6 +148,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// The session whose copied id was noticed has ended; its principal's other sessions end too.
+    // spec: IDX-6 5449
     pub(crate) async fn revoke_all_after_reuse(&self, handle: Handle) {
         if let Loaded::Found(record) = self.store().load(handle).await
             && let Held::Ended(Cause::Reuse, Some(principal)) = self.rules().describe(handle, record, self.host().now())
@@ -159,6 +162,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// What the record of an entry is. One that is over leaves the index.
+    // spec: IDX-2 2659
     async fn look(&self, principal: &str, handle: Handle) -> Result<Held, Refused> {
         let held = match self.store().load(handle).await {
             Loaded::Unavailable => return Err(unavailable(Unavailable)),
@@ -173,11 +177,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     async fn end(&self, handle: Handle, principal: Option<&str>, cause: Cause) -> Result<Reply, Refused> {
         let now = self.host().now();
-        let reply = self.change(self.rules().revoke(handle, principal, cause, now, &mut self.host().rng())?).await?;
-        if let Some(principal) = principal.filter(|_| !S::ENTERS_WITH_SWAP) {
-            let _next_time = self.store().leave(principal, handle).await;
-        }
-        Ok(reply)
+        self.change(self.rules().revoke(handle, principal, cause, now, &mut self.host().rng())?).await
     }
 
     async fn change(&self, by_handle: ByHandle) -> Result<Reply, Refused> {

@@ -16,6 +16,7 @@ pub mod invariants;
 pub mod linear;
 pub mod model;
 pub mod ops;
+pub mod people;
 pub mod record;
 pub mod reductions;
 pub mod rng;

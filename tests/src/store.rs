@@ -80,8 +80,6 @@ fn version(stamp: Stamp) -> [u8; 8] {
 #[macro_export]
 macro_rules! index_of {
     ($self:ident => $engine:expr) => {
-        const ENTERS_WITH_SWAP: bool = true;
-
         async fn enter(&$self, entry: &coatroom_core::Entry) -> Result<coatroom_core::Listed, coatroom_store::NotListed> {
             coatroom_store::Engine::enter($engine, entry)
         }

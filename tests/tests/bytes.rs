@@ -80,7 +80,7 @@ const ENDED_RECORD: &str = "\
 00000101019b76daabe80005616c696365000000000000a0";
 
 #[test]
-// spec: ID-1 bd5d, ID-2 5b7c, ID-5 2023, ID-7 ac74, ID-8 4087, KEY-3 e373, KEY-4 e479, ROT-3 0963, REC-1 eae1
+// spec: ID-1 bd5d, ID-2 5b7c, ID-5 2023, ID-7 ac74, ID-8 4087, KEY-3 e373, KEY-4 e479, ROT-3 0963, REC-1 da18
 // spec: REC-7 821f, REC-8 1a1b, STORE-2 4ba9, WRITE-10 195a, LOGIN-1 3794, CLAIM-11 f3a7
 fn the_ids_and_records_of_a_life_are_these_bytes() {
     let mut house = House::new(Settings::default());

@@ -260,7 +260,7 @@ proptest! {
     }
 
     #[test]
-    // spec: VAL-3 915a, VAL-1 3a73, REC-1 eae1
+    // spec: VAL-3 915a, VAL-1 3a73, REC-1 da18
     fn every_value_makes_the_round_trip_through_a_record(
         pairs in prop::collection::btree_map(".{0,12}", any_value(), 0..6),
     ) {

@@ -59,7 +59,7 @@ fn the_printed_page_of_the_lifecycle_says_the_same() {
 }
 
 #[test]
-// spec: ERR-1 802a
+// spec: ERR-1 a398
 fn every_error_has_the_status_that_the_clause_says() {
     let errors = [
         Error::Value(ValueError::TooDeep),
@@ -75,6 +75,9 @@ fn every_error_has_the_status_that_the_clause_says() {
         Error::Superseded,
         Error::LogoutRefused,
         Error::DuplicateCookie,
+        Error::Revoked,
+        Error::LimitReached,
+        Error::NotTheirs,
         Error::Unavailable,
         Error::Busy,
         Error::Unknown,

@@ -28,7 +28,7 @@ class Answer:
 OnError: TypeAlias = "Callable[[CoatroomError], Answer]"
 
 
-# spec: ERR-1 802a, HTTP-3 779a
+# spec: ERR-1 a398, HTTP-3 779a
 def answer(error: CoatroomError) -> Answer:
     """The default: the error's status, its code and text as JSON; Retry-After with 503 (RFC 9110 section 15.6.4)."""
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]

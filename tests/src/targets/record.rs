@@ -208,7 +208,14 @@ fn acts(
                 if let Some(new) = new.filter(|new| new.end.is_none()) {
                     // A login starts afresh after somebody else's, or when the id is over by now, and inherits nothing.
                     let afresh = live && does == Does::Login && save.swap().handle != handle;
-                    let expected = if afresh { Default::default() } else { data.clone() };
+                    // A write that is refused past its grace leaves the data as it was, and the previous id behind.
+                    let refused = |old: &Whole| old.previous.is_some() && old.generation == new.generation;
+                    let forgets = whole.is_some_and(refused) && new.previous.is_none();
+                    let expected = match (afresh, forgets) {
+                        (true, _) => Default::default(),
+                        (_, true) => seen.clone(),
+                        (_, false) => data.clone(),
+                    };
                     assert_eq!(new.data, expected, "other data is written");
                     let rotates = whole.is_some_and(|old| new.generation > old.generation && new.floor == old.floor);
                     assert!(!rotates || whole.is_some_and(|old| old.confirmed > 0), "an unconfirmed id is rotated");
