@@ -14,7 +14,8 @@
 //! claimed.
 //!
 //! Futures are polled by [`coatroom_store::block_on`] on the threads of the suite: a store whose client needs a runtime
-//! brings it along. A store with a server also wants the parts of [`crate::faults`].
+//! brings it along. What a store owes principals and their devices is in [`crate::people`]; one with a server also wants the
+//! parts of `coatroom_tests::faults`.
 
 mod counter;
 pub mod history;
@@ -125,11 +126,11 @@ pub(crate) fn log_in<S: Store>(store: &S, entry: &Entry, swap: Swap) -> Option<L
         Err(NotListed::Full) => None,
         Err(NotListed::Unavailable) => panic!("the store is there"),
     };
-    if !S::ENTERS_WITH_SWAP && entry.at_most.is_some() {
+    if !store.enters_with_swap() && entry.at_most.is_some() {
         enter()?;
     }
     match block_on(store.swap(&Swap { listing: Listing::Enter(entry.clone()), ..swap })) {
-        Swapped::Entered(listed) if S::ENTERS_WITH_SWAP => Some(listed),
+        Swapped::Entered(listed) if store.enters_with_swap() => Some(listed),
         Swapped::Done => enter(),
         Swapped::Full => None,
         other => panic!("a login: {other:?}"),

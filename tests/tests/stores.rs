@@ -2,12 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use coatroom_core::{Closing, Entry, Handle, Loaded, Timestamp, Value};
 use coatroom_store::file::{self, Files};
 use coatroom_store::memory::Memory;
 use coatroom_store::sqlite::{OpenError, Sqlite};
 use coatroom_store::{Driver, Engine, block_on};
+use coatroom_tests::people;
 use coatroom_tests::suite::{everything, rules};
 
 fn sqlite() -> (tempfile::TempDir, Sqlite) {
@@ -40,6 +42,15 @@ fn sqlite_passes_the_suite() {
 fn files_pass_the_suite() {
     let (_folder, engine) = files();
     everything(&engine);
+}
+
+#[test]
+// spec: IDX-3 763e, CLAIM-8 d0d0
+fn files_keep_principals_and_devices() {
+    let (_folder, engine) = files();
+    people::stories(&Arc::new(engine));
+    let (_folder, engine) = files();
+    people::everything(&Arc::new(engine));
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::{Through, rules};
 /// Threads that count on one session through the driver: every acknowledged addition is there, each once.
 pub fn counting<S: Store>(store: &S, threads: usize, each: usize) {
     let counter = Counter::new(store);
-    counter.count(threads, each);
-    assert_eq!(counter.acknowledged(), threads * each, "nobody had to give up");
+    counter.count(threads, each, |added| assert_eq!(added, Ok(()), "nobody has to give up"));
+    assert_eq!(counter.acknowledged(), threads * each, "nothing stays unknown");
     counter.check();
 }
 
@@ -19,7 +19,7 @@ pub fn counting<S: Store>(store: &S, threads: usize, each: usize) {
 /// recognised by their commit id, and whatever is not known in the end is said to be so.
 pub fn doubts<S: Store>(store: &S, threads: usize, each: usize) {
     let counter = Counter::over(Through::doubtfully(store));
-    counter.count(threads, each);
+    counter.count(threads, each, |_| ());
     assert!(counter.acknowledged() * 2 > threads * each, "most doubts are cleared up: {}", counter.acknowledged());
     counter.check();
 }
@@ -76,13 +76,9 @@ impl<'a, S: Store> Counter<'a, S> {
         Ok(())
     }
 
-    fn count(&self, threads: usize, each: usize) {
+    fn count(&self, threads: usize, each: usize, after: impl Fn(Result<(), Error>) + Sync) {
         thread::scope(|scope| {
-            let work = || {
-                for _ in 0..each {
-                    let _counted = self.add();
-                }
-            };
+            let work = || (0..each).for_each(|_| after(self.add()));
             (0..threads).for_each(|_| drop(scope.spawn(work)));
         });
     }

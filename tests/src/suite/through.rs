@@ -34,7 +34,9 @@ impl<'a, S> Through<'a, S> {
 }
 
 impl<S: Store> Store for Through<'_, S> {
-    const ENTERS_WITH_SWAP: bool = S::ENTERS_WITH_SWAP;
+    fn enters_with_swap(&self) -> bool {
+        self.store.enters_with_swap()
+    }
 
     async fn load(&self, handle: Handle) -> Loaded {
         if self.is_one_in(16) { Loaded::Unavailable } else { self.store.load(handle).await }

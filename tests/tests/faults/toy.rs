@@ -41,7 +41,9 @@ impl Toy {
 }
 
 impl Store for Toy {
-    const ENTERS_WITH_SWAP: bool = false;
+    fn enters_with_swap(&self) -> bool {
+        false
+    }
 
     async fn load(&self, handle: Handle) -> Loaded {
         let answer = self.connect().and_then(|mut connection| connection.call(&[&b"GET"[..], handle.as_bytes()]));
