@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Change, Client, Closing, Error, Event, Opening, Reply, Rotation, Session, Trace};
+use coatroom_core::{Change, Client, Closing, Denied, Error, Event, Opening, Reply, Rotation, Session, Trace};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::convert::{decode, encode};
 use crate::error::{from_core, from_denied};
+use crate::people::{self, DeviceParts};
 use crate::sessions::AnyDriver;
 
 /// One request's exchange: opened, used by the handler, closed once.
@@ -62,6 +63,12 @@ impl Exchange {
             (staged.reply().ok().map(Reply::is_touched), staged.failure().ok().map(|failure| failure.error))
         });
         failure.map_or(Ok(touched), |error| Err(from_core(py, error)))
+    }
+
+    /// The name of whoever is logged in.
+    fn name(&self, py: Python<'_>) -> PyResult<String> {
+        let name = self.with(py, |session| Ok(session.principal().map(|principal| principal.name().to_owned())))?;
+        name.ok_or_else(|| from_denied(py, Denied::NotLoggedIn))
     }
 
     fn take_session(&self, py: Python<'_>) -> PyResult<Session> {
@@ -196,6 +203,29 @@ impl Exchange {
     /// Notes what a list of devices shows of this client.
     fn set_client(&self, py: Python<'_>, label: String, address: String) -> PyResult<()> {
         self.with(py, |session| session.set_client(Client { label, address }))
+    }
+
+    /// The live sessions of whoever is logged in; raises when nobody is.
+    fn devices(&self, py: Python<'_>) -> PyResult<Vec<DeviceParts>> {
+        people::devices(py, &self.driver, &self.name(py)?)
+    }
+
+    /// Ends one session of whoever is logged in; whether it was live.
+    fn revoke(&self, py: Python<'_>, handle: &str) -> PyResult<bool> {
+        people::revoke(py, &self.driver, &self.name(py)?, handle)
+    }
+
+    /// Ends all sessions of whoever is logged in, but for this one if it is to stay; how many. A login of this exchange
+    /// that follows is not one of those that the revocation refuses.
+    fn revoke_all(&self, py: Python<'_>, but_this: bool) -> PyResult<usize> {
+        let name = self.name(py)?;
+        let but = if but_this { self.with(py, |session| Ok(session.handle()))? } else { None };
+        let revoked = people::revoke_all(py, &self.driver, &name, but)?;
+        self.with(py, |session| {
+            session.revoked_all(revoked.moment);
+            Ok(())
+        })?;
+        Ok(revoked.ended)
     }
 
     /// The principal's name, roles and level.

@@ -4,6 +4,7 @@
 mod convert;
 mod error;
 mod exchange;
+mod people;
 mod sessions;
 
 /// The native module; `coatroom` is its public face.

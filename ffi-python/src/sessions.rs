@@ -12,13 +12,14 @@ use coatroom_core::{
 };
 use coatroom_store::memory::Memory;
 use coatroom_store::sqlite::Sqlite;
-use coatroom_store::{Cursor, Driver, Engine, Host, NotListed, Swapped, System, Unavailable, Wait};
+use coatroom_store::{Cursor, Driver, Engine, Host, NotListed, Swapped, System, Unavailable, Wait, block_on};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use rand_core::{TryCryptoRng, TryRng};
 
 use crate::error::{config, from_refused, raise};
 use crate::exchange::Exchange;
+use crate::people::{self, DeviceParts};
 
 /// A clock that a test sets, in milliseconds since the Unix epoch.
 #[pyclass(frozen, module = "coatroom._native")]
@@ -184,6 +185,33 @@ impl Sessions {
         if let AnyEngine::Sqlite(engine) = self.driver.store() {
             py.detach(|| engine.release());
         }
+    }
+
+    /// The live sessions of a principal, the one used last first.
+    fn devices(&self, py: Python<'_>, principal: &str) -> PyResult<Vec<DeviceParts>> {
+        people::devices(py, &self.driver, principal)
+    }
+
+    /// Ends one session of a principal; whether it was live.
+    fn revoke(&self, py: Python<'_>, principal: &str, handle: &str) -> PyResult<bool> {
+        people::revoke(py, &self.driver, principal, handle)
+    }
+
+    /// Ends all sessions of a principal, but for one if it is named; how many.
+    #[pyo3(signature = (principal, but = None))]
+    fn revoke_all(&self, py: Python<'_>, principal: &str, but: Option<&str>) -> PyResult<usize> {
+        let but = but.map(|handle| people::parse(py, handle)).transpose()?;
+        Ok(people::revoke_all(py, &self.driver, principal, but)?.ended)
+    }
+
+    /// Ends every login there is; how many.
+    fn revoke_everything(&self, py: Python<'_>) -> PyResult<usize> {
+        py.detach(|| block_on(self.driver.revoke_everything())).map_err(|refused| from_refused(py, &refused))
+    }
+
+    /// Gives a principal another name in all its sessions; in how many.
+    fn rename_principal(&self, py: Python<'_>, old: &str, new: &str) -> PyResult<usize> {
+        py.detach(|| block_on(self.driver.rename_principal(old, new))).map_err(|refused| from_refused(py, &refused))
     }
 
     /// Removes at most about `max` records that are garbage by now.

@@ -51,6 +51,9 @@ def pause() -> None:
 def add_contract(app: Flask) -> None:
     """The routes that all conformance apps share."""
     app.get("/me")(me)
+    app.get("/sessions")(sessions)
+    app.post("/logout-others")(logout_others)
+    app.post("/logout-all")(logout_all)
     for view in (login, logout, incr, add, set_, rotate):
         app.post("/" + view.__name__.rstrip("_"))(view)
 
@@ -72,6 +75,24 @@ def logout() -> Reply:
     """Ends the session, if there is one."""
     mine().logout()
     return {"ok": True}
+
+
+def sessions() -> Reply:
+    """Where the same user is logged in."""
+    return options.devices(mine().devices())
+
+
+def logout_others() -> Reply:
+    """Ends all other sessions of the user."""
+    return {"ended": mine().revoke_others()}
+
+
+def logout_all() -> Reply:
+    """Ends all sessions of the user."""
+    session = mine()
+    ended = session.revoke_all()
+    session.logout()
+    return {"ended": ended}
 
 
 def incr() -> Reply:

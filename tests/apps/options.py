@@ -129,6 +129,11 @@ def pause_seconds(parameters: Mapping[str, str]) -> float:
     return int(value) / 1000
 
 
+def devices(devices: Sequence[coatroom.Device]) -> dict[str, Any]:
+    """The reply of /sessions."""
+    return {"sessions": [{"handle": device.handle, "this": device.is_this} for device in devices]}
+
+
 def me(user: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
     """The reply of /me."""
     others = {name: values[name] for name in values if name != "views"}

@@ -52,6 +52,9 @@ def contract() -> list[Route]:
     writing = (login, logout, incr, add, set_, rotate)
     return [
         Route("/me", me, methods=["GET"]),
+        Route("/sessions", sessions, methods=["GET"]),
+        Route("/logout-others", logout_others, methods=["POST"]),
+        Route("/logout-all", logout_all, methods=["POST"]),
         *(Route("/" + view.__name__.rstrip("_"), view, methods=["POST"]) for view in writing),
     ]
 
@@ -73,6 +76,24 @@ async def logout(request: Request) -> JSONResponse:
     """Ends the session, if there is one."""
     mine(request).logout()
     return JSONResponse({"ok": True})
+
+
+async def sessions(request: Request) -> JSONResponse:
+    """Where the same user is logged in."""
+    return JSONResponse(options.devices(await asyncio.to_thread(mine(request).devices)))
+
+
+async def logout_others(request: Request) -> JSONResponse:
+    """Ends all other sessions of the user."""
+    return JSONResponse({"ended": await asyncio.to_thread(mine(request).revoke_others)})
+
+
+async def logout_all(request: Request) -> JSONResponse:
+    """Ends all sessions of the user."""
+    session = mine(request)
+    ended = await asyncio.to_thread(session.revoke_all)
+    session.logout()
+    return JSONResponse({"ended": ended})
 
 
 async def incr(request: Request) -> JSONResponse:

@@ -133,10 +133,8 @@ def test_a_request_without_its_parameter_is_refused_and_writes_nothing(browser: 
         assert (reply.status, reply.set_cookies) == (400, [])
 
 
-@pytest.mark.parametrize("path", ["/logout-all", "/logout-others"])
-def test_what_does_not_exist_yet_is_not_found(browser: Browser, path: str) -> None:
-    assert browser.post(path).status == 404
-    assert browser.get("/sessions").status == 404
+def test_what_does_not_exist_is_not_found(browser: Browser) -> None:
+    assert browser.post("/nothing").status == 404
 
 
 def test_a_rotation_right_after_login_is_postponed(browser: Browser) -> None:
@@ -209,3 +207,34 @@ def test_serial_is_refused_before_any_worker_starts(app: str) -> None:
 
 def test_an_unknown_app_is_refused() -> None:
     assert refusal("cobol")[0] == 2
+
+
+def test_sessions_lists_the_logins_of_one_user_and_no_others(shared: Server) -> None:
+    phone, laptop, other = shared.browser(), shared.browser(), shared.browser()
+    assert phone.get("/sessions").status == 401
+    phone.must("/login", user="dev-1")
+    laptop.must("/login", user="dev-1")
+    other.must("/login", user="dev-2")
+    listed = phone.get("/sessions").json()["sessions"]
+    assert [session["this"] for session in listed].count(True) == 1
+    assert {session["handle"] for session in listed} == {
+        browser.cookies[LOGIN][:HANDLE_LENGTH] for browser in (phone, laptop)
+    }
+    assert len(other.get("/sessions").json()["sessions"]) == 1
+
+
+def test_logout_others_leaves_this_session_alone(shared: Server) -> None:
+    browsers = [shared.browser() for _ in range(4)]
+    for browser in browsers:
+        browser.must("/login", user="dev-3")
+    assert browsers[1].must("/logout-others") == {"ended": 3}
+    assert [browser.me()["user"] for browser in browsers] == [None, "dev-3", None, None]
+
+
+def test_logout_all_ends_every_session_of_the_user(shared: Server) -> None:
+    browsers = [shared.browser() for _ in range(3)]
+    for browser in browsers:
+        browser.must("/login", user="dev-4")
+    assert browsers[0].must("/logout-all") == {"ended": 3}
+    assert browsers[0].cookies == {}
+    assert [browser.me()["user"] for browser in browsers] == [None, None, None]

@@ -21,7 +21,7 @@ from coatroom.errors import (
     UnknownOutcome,
     UnsupportedValue,
 )
-from coatroom.session import Session, Trace
+from coatroom.session import Device, Session, Trace
 from coatroom.sessions import Sessions
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "CoatroomError",
     "ConfigError",
     "Conflict",
+    "Device",
     "Forbidden",
     "Refused",
     "Session",

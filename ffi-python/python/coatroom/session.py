@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from coatroom.errors import CoatroomError, SessionClosed
@@ -34,6 +35,38 @@ class Trace:
     """Seconds until the absolute limit."""
     events: tuple[str, ...]
     """What was noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A live session, as a list of devices shows it. Times are aware and in UTC."""
+
+    handle: str
+    """The session's public name, by which it can be revoked."""
+    label: str
+    """What the application noted of the client."""
+    address: str
+    """Its network address, if that was noted."""
+    created: datetime
+    """When the session was created."""
+    seen: datetime
+    """When it was last used, to within a minute."""
+    authenticated: datetime
+    """When the login or the last elevation took place."""
+    over: datetime
+    """When it is over, however much it is used."""
+    level: int
+    """Level of authentication."""
+    is_this: bool
+    """Whether it is the session of the present request."""
+
+    @classmethod
+    def of(cls, parts: tuple[str, str, str, float, float, float, float, int], here: str | None) -> Device:
+        """From what the native module returns."""
+        handle, label, address, *times, level = parts
+        created, seen, authenticated, over = (datetime.fromtimestamp(at, timezone.utc) for at in times)
+        is_this = handle == here
+        return cls(handle, label, address, created, seen, authenticated, over, level, is_this)
 
 
 class Session(MutableMapping[str, Any]):
@@ -142,6 +175,28 @@ class Session(MutableMapping[str, Any]):
         """Raises :class:`coatroom.Unauthenticated` or :class:`coatroom.Forbidden` unless somebody with ``role`` is
         logged in. Left alone, they become the responses 401 and 403."""
         self._exchange.require_role(role)
+
+    def devices(self) -> list[Device]:
+        """The live sessions of whoever is logged in, the one used last first. Asks the store: an asynchronous handler
+        calls this, and the three below, through ``asyncio.to_thread``.
+
+        Raises :class:`coatroom.Unauthenticated` when nobody is logged in.
+        """
+        return [Device.of(parts, self.handle) for parts in self._exchange.devices()]
+
+    def revoke(self, handle: str) -> bool:
+        """Ends one session of whoever is logged in, at once; whether it was live. Somebody else's raises
+        :class:`coatroom.Refused`."""
+        return self._exchange.revoke(handle)
+
+    def revoke_others(self) -> int:
+        """Ends all sessions of whoever is logged in but this one, at once; returns how many."""
+        return self._exchange.revoke_all(True)
+
+    def revoke_all(self) -> int:
+        """Ends all sessions of whoever is logged in, at once, this one included; returns how many. What this request
+        writes to its session afterwards is refused; call :meth:`logout` too to remove its cookie."""
+        return self._exchange.revoke_all(False)
 
     def set_client(self, label: str = "", address: str = "") -> None:
         """Notes what a list of devices shows of this client."""

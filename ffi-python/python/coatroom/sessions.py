@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 from coatroom import _native
 from coatroom.errors import ConfigError
-from coatroom.session import Session
+from coatroom.session import Device, Session
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -47,8 +47,10 @@ class Settings(TypedDict, total=False):
     """How long a replaced id still works once the client has shown the new one. Default 30 seconds."""
     carry: Literal["all", "none"] | Sequence[str]
     """What anonymous data survives a login. Default all."""
-    reuse: Literal["destroy", "danger-refuse-only"]
+    reuse: Literal["destroy", "revoke-all", "danger-refuse-only"]
     """What follows when an id is presented that was replaced long ago. Default: the session ends."""
+    limit: tuple[Literal["refuse", "evict-oldest", "evict-idlest"], int] | None
+    """How many sessions a principal may have, and what gives way beyond it. Default any number."""
     concurrency: Literal["merge", "strict", "serial"]
     """How requests that overlap are brought together. Default merge."""
     size: int
@@ -113,6 +115,31 @@ class Sessions:
         Raises :class:`coatroom.StoreUnavailable` when the store cannot say whether there is a session.
         """
         return Session(self._native.open(cookies))
+
+    def devices(self, principal: str) -> list[Device]:
+        """The live sessions of a principal, the one used last first."""
+        return [Device.of(parts, None) for parts in self._native.devices(principal)]
+
+    def revoke(self, principal: str, handle: str) -> bool:
+        """Ends one session of a principal; whether it was live. Another's raises :class:`coatroom.Refused`."""
+        return self._native.revoke(principal, handle)
+
+    def revoke_all(self, principal: str, *, but: str | None = None) -> int:
+        """Ends all sessions of a principal, but for the one with the handle ``but``; returns how many.
+
+        Logins that are under way are refused, also for the few seconds by which clocks may differ: when this returns,
+        no session that was logged in by a request which began before works any more. A handler that resets a password
+        and logs in calls :meth:`coatroom.Session.revoke_all` after its ``login`` instead.
+        """
+        return self._native.revoke_all(principal, but)
+
+    def revoke_everything(self) -> int:
+        """Ends every login there is, after an incident; visitors stay. Returns how many."""
+        return self._native.revoke_everything()
+
+    def rename_principal(self, old: str, new: str) -> int:
+        """Gives a principal another name in all its sessions; returns in how many. Change it elsewhere first."""
+        return self._native.rename_principal(old, new)
 
     def sweep(self, most: int = 1000) -> int:
         """Removes at most about ``most`` records that are over for good; returns how many. Only space depends on it."""
