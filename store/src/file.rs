@@ -1,21 +1,21 @@
 //! One file per session, in a folder that several processes of one host share: for looking at what is stored, and for
-//! sites so small that a write may wait for the disk. SQLite is quicker and takes a tenth of the space.
+//! sites so small that a write may wait for the disk. SQLite is quicker, and takes less space.
 //!
-//! The folder must be on a local file system (ext4, XFS, APFS ...): locks and renames of network file systems promise less.
-//! In it:
+//! The folder must be on a local file system (ext4, XFS, APFS ...): locks and renames of network file systems promise
+//! less. In it:
 //! - `format`: what the folder is, and the number of its format;
 //! - `sessions/XX/HANDLE`: from when on the record is garbage (8 bytes), then the record; `XX` is the first byte of the
 //!   handle, all in hexadecimal digits, so that names differ also where the file system does not tell `a` from `A`;
-//! - `principals/XX/DIGEST/HANDLE`: an entry of the index, and until when it counts (8 bytes); the digest is the SHA-256 of
-//!   the principal's name, of which nothing else is kept;
+//! - `principals/XX/DIGEST/HANDLE`: an entry of the index, and until when it counts (8 bytes); the digest is the
+//!   SHA-256 of the principal's name, of which nothing else is kept;
 //! - `principals/XX/DIGEST/not-before`: when the principal's sessions were revoked last (8 bytes);
 //! - `.lock` in each `XX`: whoever changes anything there holds it.
 //!
-//! A file is written beside its place, brought to the disk and renamed, so whoever reads it needs no lock and sees a whole
-//! one, also after a power cut. What is durable is acknowledged once the folder is on the disk, too. A login holds its
-//! principal's folder until both record and entry are on the disk; without the entry it is not acknowledged as entered.
-//! Nothing is kept open between two calls, so a fork inherits nothing; one in the middle of another thread's write may
-//! keep that lock from others until the child ends.
+//! A file is written beside its place, brought to the disk and renamed, so whoever reads it needs no lock and sees a
+//! whole one, also after a power cut. What is durable is acknowledged once the folder is on the disk, too. A login
+//! holds its principal's folder until both record and entry are on the disk; without the entry it is not acknowledged
+//! as entered. Nothing is kept open between two calls, so a fork inherits nothing. Whoever meets a lock waits for two
+//! seconds at most: its holder may be a process that somebody has stopped.
 
 mod disk;
 mod index;

@@ -26,8 +26,8 @@ pub enum Outage {
     Pause(Duration),
 }
 
-/// A server fails three times in the middle of a write loop: nothing that was acknowledged is lost, and what clients see
-/// can be put into one order. For writes that the store promises to keep through this.
+/// A server fails three times in the middle of a write loop: nothing that was acknowledged is lost, and what clients
+/// see can be put into one order. For writes that the store promises to keep through this.
 pub fn outages<S: Store, V: Server>(store: &S, server: &mut V, outage: Outage, durable: bool) {
     let scribes = Scribes::new(store, durable);
     scribes.work(|| {
@@ -102,7 +102,8 @@ pub fn slow_replies<S: Store>(store: &S, proxy: &Proxy) {
     proxy.set(Fault::None);
 }
 
-/// The reply to a swap is cut after so many bytes: the store never claims what it cannot know, and never sends a swap twice.
+/// The reply to a swap is cut after so many bytes: the store never claims what it cannot know, and never sends a swap
+/// twice.
 pub fn cut_replies<S: Store>(store: &S, proxy: &Proxy) {
     let works = || block_on(store.load(fresh())) == Loaded::Absent;
     let mut doubts = 0;
@@ -145,8 +146,8 @@ pub fn counting_through_cuts<S: Store>(store: &S, proxy: &Proxy) {
     counter.check();
 }
 
-/// Processes that write are killed in the middle of it, round after round. `counter` is the program `counter` of this crate,
-/// `url` how it finds the store.
+/// Processes that write are killed in the middle of it, round after round. `counter` is the program `counter` of this
+/// crate, `url` how it finds the store.
 pub fn killed_writers<S: Store>(store: &S, counter: &Path, url: &str) {
     let session = Counter::new(store);
     let mut acknowledged = 0;
@@ -225,8 +226,8 @@ pub fn read_only<S: Store>(store: &S, make_read_only: impl FnOnce()) {
     assert!(loaded == Loaded::Found(first) || loaded == Loaded::Unavailable, "{loaded:?}");
 }
 
-/// Writes until the disk is full: what was acknowledged is there, what was refused is not, and after `make_room` the store
-/// takes writes again.
+/// Writes until the disk is full: what was acknowledged is there, what was refused is not, and after `make_room` the
+/// store takes writes again.
 pub fn full_disk<S: Store>(store: &S, make_room: impl FnOnce()) {
     let mut kept: HashMap<Handle, Vec<u8>> = HashMap::new();
     let mut refusals = 0;

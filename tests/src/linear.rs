@@ -1,5 +1,5 @@
-//! An exact check whether what several threads saw of one object can be put into one order: every call takes place at one
-//! moment between its beginning and its answer, and each answer is what the object says at that moment.
+//! An exact check whether what several threads saw of one object can be put into one order: every call takes place at
+//! one moment between its beginning and its answer, and each answer is what the object says at that moment.
 //!
 //! The search is that of Wing and Gong (1993) with the memory of Lowe (2017): a set of calls already in order, together
 //! with the state that they lead to, is looked at once.

@@ -7,15 +7,15 @@
 //! suite::everything(&Memory::default());
 //! ```
 //!
-//! Each part can be called alone: [`contract`], [`scanning`], [`sweeping`] on records; [`index`] and [`index_under_races`] on
-//! the index of principals; [`history::linearizable`] on what racing threads see of single records; [`counting`],
-//! [`doubts`], [`expiry`] and [`revocations`] on whole exchanges over the store. The parts use handles and principals that nobody used before,
-//! so they may run on one store, at the same time, and on a store in use. What goes wrong is a panic that says what was
-//! claimed.
+//! Each part can be called alone: [`contract`], [`scanning`], [`sweeping`] on records; [`index`] and
+//! [`index_under_races`] on the index of principals; [`history::linearizable`] on what racing threads see of single
+//! records; [`counting`], [`doubts`], [`expiry`] and [`revocations`] on whole exchanges over the store. The parts use
+//! handles and principals that nobody used before, so they may run on one store, at the same time, and on a store in
+//! use. What goes wrong is a panic that says what was claimed.
 //!
 //! Futures are polled by [`coatroom_store::block_on`] on the threads of the suite: a store whose client needs a runtime
-//! brings it along. What a store owes principals and their devices is in [`crate::people`]; one with a server also wants the
-//! parts of `coatroom_tests::faults`.
+//! brings it along. What a store owes principals and their devices is in [`crate::people`]; one with a server also
+//! wants the parts of `coatroom_tests::faults`.
 
 mod counter;
 pub mod history;
@@ -118,8 +118,8 @@ pub(crate) fn swap(handle: Handle, expected: Option<Stamp>, new: Option<&[u8]>, 
     Swap { handle, expected, new: new.map(<[u8]>::to_vec), durable, garbage_at, listing: Listing::Keep }
 }
 
-/// Enters a session of a principal as the driver does: with its record or after it, and before it too where the limit is
-/// decided apart. None if there is no room.
+/// Enters a session of a principal as the driver does: with its record or after it, and before it too where the limit
+/// is decided apart. None if there is no room.
 pub(crate) fn log_in<S: Store>(store: &S, entry: &Entry, swap: Swap) -> Option<Listed> {
     let enter = || match block_on(store.enter(entry)) {
         Ok(listed) => Some(listed),

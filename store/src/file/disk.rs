@@ -71,8 +71,8 @@ impl Held {
         }
     }
 
-    /// Puts a file into the folder in one step. With `durable`, it is there after a power cut as well; without, it or what
-    /// was there before.
+    /// Puts a file into the folder in one step. With `durable`, it is there after a power cut as well; without, it or
+    /// what was there before.
     pub(super) fn write(&self, name: &str, parts: &[&[u8]], durable: bool) -> Result<(), Fault> {
         write(&self.folder, name, parts, durable)
     }

@@ -25,8 +25,8 @@ impl Round {
         Self { tree, place: Mutex::default() }
     }
 
-    /// Looks at up to `max` files, none twice, or until `look` has had enough. Whoever comes while another is at it goes
-    /// away: it is done already, or this process was forked in the middle of it.
+    /// Looks at up to `max` files, none twice, or until `look` has had enough. Whoever comes while another is at it
+    /// goes away: it is done already, or this process was forked in the middle of it.
     pub(super) fn go(&self, max: usize, mut look: impl FnMut(&Path, &str) -> io::Result<Onwards>) -> io::Result<()> {
         let Ok(mut place) = self.place.try_lock() else { return Ok(()) };
         let mut left = max;

@@ -106,8 +106,8 @@ pub fn expiry<S: Store>(store: &S) {
     }
 }
 
-/// Whoever logs in, rotates and works while all sessions of the principal are revoked: no session that was logged in by an
-/// exchange opened before works after it, in whatever order the store met their calls.
+/// Whoever logs in, rotates and works while all sessions of the principal are revoked: no session that was logged in by
+/// an exchange opened before works after it, in whatever order the store met their calls.
 pub fn revocations<S: Store>(store: &S, rounds: usize) {
     const BROWSERS: usize = 3;
     let driver = Driver::with_host(rules(), Through::to(store), Clock::default());

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Set in a process whose files must not become larger than this many blocks of 512 bytes.
+/// Set in a process whose files must not become larger than so many blocks of 512 bytes.
 const LIMITED: &str = "COATROOM_FILES_LIMITED_TO";
 const BLOCKS: &str = "512";
 
@@ -39,7 +39,7 @@ impl SmallDisk {
         }
         println!("with files limited to {BLOCKS} blocks");
         // A process that ignores the signal is told by the error of its write.
-        let script = format!("trap '' XFSZ; ulimit -f {BLOCKS}; exec \"$0\" {name} --exact --nocapture");
+        let script = format!("trap '' XFSZ; ulimit -S -f {BLOCKS}; exec \"$0\" {name} --exact --nocapture");
         let me = std::env::current_exe().unwrap();
         let status = Command::new("/bin/sh").arg("-c").arg(script).arg(me).env(LIMITED, BLOCKS).status().unwrap();
         assert!(status.success(), "with limited files: {status}");
@@ -52,6 +52,10 @@ impl SmallDisk {
     pub fn make_room(&self) {
         if self.is_mounted {
             fs::remove_file(self.ballast()).unwrap();
+        } else {
+            let me = std::process::id().to_string();
+            let status = Command::new("prlimit").args(["--pid", &me, "--fsize=unlimited:"]).status().unwrap();
+            assert!(status.success(), "no limit any more");
         }
     }
 
