@@ -262,11 +262,15 @@ fn prepare(root: &Path) -> io::Result<Option<OpenError>> {
     disk::create_folder(root)?;
     let file = root.join("format");
     if !file.exists() {
-        if fs::read_dir(root)?.next().transpose()?.is_some_and(|entry| !is_ours(&entry.file_name())) {
+        let others = fs::read_dir(root)?.filter(|entry| entry.as_ref().is_ok_and(|entry| !is_ours(&entry.file_name())));
+        // Another process may have prepared the folder meanwhile, and then there is the file.
+        if others.count() > 0 && !file.exists() {
             return Ok(Some(OpenError::Foreign(root.to_owned())));
         }
         let held = Held::take(root)?;
-        held.write("format", &[format!("coatroom sessions {FORMAT}\n").as_bytes()], true)?;
+        if !file.exists() {
+            held.write("format", &[format!("coatroom sessions {FORMAT}\n").as_bytes()], true)?;
+        }
     }
     let text = fs::read_to_string(file)?;
     let number = text.strip_prefix("coatroom sessions ").and_then(|rest| rest.trim_end().parse::<u32>().ok());
@@ -287,7 +291,7 @@ fn prepare(root: &Path) -> io::Result<Option<OpenError>> {
     Ok(None)
 }
 
-/// What another process leaves that prepares the same folder.
+/// What is there before the format is.
 fn is_ours(name: &std::ffi::OsStr) -> bool {
-    name == disk::LOCK || name == disk::NEW || name == "format"
+    name == disk::LOCK || name == disk::NEW
 }

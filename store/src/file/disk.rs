@@ -78,7 +78,10 @@ impl Held {
     }
 
     pub(super) fn remove(&self, name: &str, durable: bool) -> Result<(), Fault> {
-        fs::remove_file(self.folder.join(name))?;
+        match fs::remove_file(self.folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         if durable { sync_folder(&self.folder).map_err(|_| Fault::Doubt) } else { Ok(()) }
     }
 }
