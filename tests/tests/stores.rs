@@ -4,11 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coatroom_core::{Closing, Entry, Handle, Loaded, Timestamp, Value};
+use coatroom_core::{Closing, Entry, Handle, Listing, Loaded, Swap, Timestamp, Value};
 use coatroom_store::file::{self, Files};
 use coatroom_store::memory::Memory;
 use coatroom_store::sqlite::{OpenError, Sqlite};
-use coatroom_store::{Driver, Engine, block_on};
+use coatroom_store::{Driver, Engine, Swapped, Wait, block_on};
 use coatroom_tests::people;
 use coatroom_tests::suite::{everything, rules};
 
@@ -209,6 +209,17 @@ fn a_file_that_was_cut_short_reads_as_damaged_and_is_never_written_over() {
         assert_eq!(session.principal(), None);
         session.login("alice", &["admin"], 1).unwrap();
         driver.close_now(session).unwrap();
+        let create = Swap {
+            handle,
+            expected: None,
+            new: Some(whole[8..].to_vec()),
+            durable: true,
+            garbage_at: Timestamp::from_unix_ms(u64::MAX),
+            listing: Listing::Keep,
+        };
+        let damaged = whole[..length].get(8..).unwrap_or_default().to_vec();
+        let refused = Engine::swap(driver.store(), &create, Wait::Patiently);
+        assert_eq!(refused, Some(Swapped::Conflict(Some(damaged))));
         assert_eq!(std::fs::read(&file).unwrap(), &whole[..length]);
     }
 }
