@@ -22,6 +22,8 @@
 //! ```
 
 mod driver;
+#[cfg(all(feature = "file", unix))]
+pub mod file;
 
 mod host;
 mod index;

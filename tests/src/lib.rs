@@ -7,10 +7,13 @@ pub mod clauses;
 pub mod duel;
 pub mod exchange;
 pub mod families;
+#[cfg(feature = "servers")]
+pub mod faults;
 pub mod fold;
 pub mod generate;
 pub mod house;
 pub mod invariants;
+pub mod linear;
 pub mod model;
 pub mod ops;
 pub mod people;
