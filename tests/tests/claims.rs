@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coatroom_core::staged::{Staged, Waiting};
 use coatroom_core::value::Encoded;
-use coatroom_core::{Closing, Event, Handle, Listed, Loaded, Opening, Rules, Stamp, Timestamp, Value};
+use coatroom_core::{Closing, Error, Event, Handle, Kind, Listed, Loaded, Opening, Rules, Stamp, Timestamp, Value};
 use coatroom_tests::browser::{Id, NAMES, read_line};
 use coatroom_tests::ops::{Op, any_op, any_value, key, name, quiet_op};
 use coatroom_tests::record::{Front, data};
@@ -419,7 +419,9 @@ fn acknowledged_writes_outlast_the_retry_of_a_write_that_the_store_lost() {
 fn a_replaced_id_that_was_refused_stays_dead_when_the_store_loses_the_time_that_told() {
     let schedule = |world: &mut World| {
         world.browsers[THIEF] = world.browsers[VICTIM].clone();
-        let late = world.add_script(Script { browser: THIEF, ops: vec![Op::Set("a")], node: 1, ..Script::default() });
+        let copied = Id::in_header(&world.browsers[THIEF].header(), Kind::Login).unwrap();
+        let copy = |ops| Script { browser: THIEF, ops, node: 1, ..Script::default() };
+        let late = world.add_script(copy(vec![Op::Set("a")]));
         while world.exchanges[late].phase < Phase::Open {
             world.step(world.next_of(late).unwrap())?;
         }
@@ -431,7 +433,9 @@ fn a_replaced_id_that_was_refused_stays_dead_when_the_store_loses_the_time_that_
         world.step(Step::Swap(late))?;
         world.step(Step::Cut(1))?;
         world.finish(late)?;
-        let again = world.add_script(Script { browser: THIEF, ops: vec![], node: 1, ..Script::default() });
+        assert_eq!(world.exchanges[late].answer.as_ref().unwrap().error, Some(Error::Superseded));
+        world.dead.insert((Kind::Login, copied));
+        let again = world.add_script(copy(vec![]));
         world.finish(again)
     };
     // A node's clock is behind by less than clocks may differ.
