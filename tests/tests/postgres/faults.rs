@@ -216,7 +216,7 @@ fn a_database_that_repeats_its_reads_answers_collisions_as_conflicts() {
     let options = "&options=-c%20default_transaction_isolation%3Drepeatable%5C%20read";
     let store = || migrated(open(&format!("{url}{options}")));
     contract(&store());
-    counting(store(), 4, 50);
+    counting(&store(), 4, 50);
 }
 
 #[test]

@@ -17,14 +17,14 @@ use help::{settings, shared, store};
 // spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
 fn postgres_keeps_the_contract() {
     contract(&store(shared()));
-    counting(store(shared()), 4, 100);
+    counting(&store(shared()), 4, 100);
 }
 
 #[test]
 fn postgres_keeps_the_contract_with_unnamed_statements() {
     let unnamed = || help::migrated(Postgres::new(settings(shared()).unnamed_statements()).unwrap());
     contract(&unnamed());
-    counting(unnamed(), 4, 50);
+    counting(&unnamed(), 4, 50);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn postgres_keeps_the_contract_behind_pgbouncer_in_transaction_mode() {
         help::migrated(help::open(&url))
     };
     contract(&pooled());
-    counting(pooled(), 4, 50);
+    counting(&pooled(), 4, 50);
     logins::racing(&pooled(), 100);
 }
 
