@@ -83,6 +83,7 @@ mod plan;
 mod policy;
 mod record;
 mod reply;
+mod seal;
 mod serial;
 mod session;
 mod time;

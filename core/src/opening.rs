@@ -14,7 +14,7 @@ use crate::codec::{self, Unreadable};
 use crate::cookie::{Kind, Sent};
 use crate::error::Error;
 use crate::event::Event;
-use crate::id::{CommitId, Handle, SessionId};
+use crate::id::{CommitId, Draws, Handle, SessionId};
 use crate::keys::KeyRing;
 use crate::lifecycle::State;
 use crate::plan::{Plan, Reads};
@@ -108,6 +108,9 @@ pub(crate) struct Exchange {
     pub(crate) reads: Reads,
     /// By what this exchange takes its turn, if it takes one.
     pub(crate) token: Option<CommitId>,
+    /// What the swaps that take the turn are made from, and how many there were.
+    pub(crate) turn: Option<Draws>,
+    pub(crate) takes: u64,
     /// When it began to wait for another's turn to end, if it had to.
     pub(crate) waits_since: Option<Timestamp>,
     /// When this exchange itself revoked all sessions of a principal: that bars others' logins, and not its own.
@@ -128,6 +131,7 @@ pub(crate) struct Reaction {
     pub(crate) generation: u32,
     pub(crate) record: Box<Record>,
     pub(crate) what: React,
+    pub(crate) found_at: Timestamp,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,7 +178,7 @@ impl Rules {
     }
 
     /// As [`Rules::open`], but a live session is the handler's only once this exchange has its turn: until it closes, nobody
-    /// else writes data, so what the handler reads stays true. Draws 8 random bytes if an id was presented.
+    /// else writes data, so what the handler reads stays true. Draws 40 random bytes if an id was presented.
     // spec: SER-1 0cb4, SER-2 4336
     pub fn open_serial<R: TryCryptoRng + ?Sized>(
         self: &Arc<Self>,
@@ -186,11 +190,13 @@ impl Rules {
             Opening::Load(load) => load,
             other => return other,
         };
-        let mut token = [0; 8];
-        if rng.try_fill_bytes(&mut token).is_err() {
+        let mut bytes = zeroize::Zeroizing::new([0; 40]);
+        if rng.try_fill_bytes(&mut *bytes).is_err() {
             return Opening::Unavailable(load.exchange.fail(Error::NoRandomness));
         }
-        load.exchange.token = Some(CommitId(token));
+        let draws = Draws::from_bytes(&bytes);
+        load.exchange.token = Some(draws.commit);
+        load.exchange.turn = Some(draws);
         Opening::Load(load)
     }
 
@@ -241,6 +247,8 @@ impl Exchange {
             plan: Plan::default(),
             reads: Reads { strict, ..Reads::default() },
             token: None,
+            turn: None,
+            takes: 0,
             waits_since: None,
             revoked_all_at: None,
         }
@@ -265,7 +273,7 @@ impl Exchange {
     }
 
     /// Reads a record. The error is an answer that the whole exchange has to give up on; absent covers damaged.
-    // spec: REC-4 ee90, REC-5 614a, STORE-5 5484, TIME-7 b2f4
+    // spec: REC-4 ee90, REC-5 ad66, STORE-5 5484, TIME-7 b2f4, SEAL-3 7efc, SEAL-4 9c31
     pub(crate) fn read(&mut self, handle: Handle, loaded: Loaded) -> Result<Option<Box<Record>>, Error> {
         let bytes = match loaded {
             Loaded::Found(bytes) => bytes,
@@ -273,11 +281,14 @@ impl Exchange {
             Loaded::Unavailable if planted(Bug::UnavailableIsAbsent) => return Ok(None),
             Loaded::Unavailable => return Err(Error::Unavailable),
         };
-        match codec::decode(bytes) {
-            Err(Unreadable::Damaged) => {
-                self.events.push(Event::Damaged(handle));
-                Ok(None)
-            }
+        let absent = |events: &mut Vec<Event>, event| {
+            events.push(event);
+            Ok(None)
+        };
+        match codec::decode(bytes, handle, &self.rules) {
+            Err(Unreadable::Damaged) => absent(&mut self.events, Event::Damaged(handle)),
+            Err(Unreadable::Unsealed) => absent(&mut self.events, Event::Unsealed(handle)),
+            Err(Unreadable::Unopened) => absent(&mut self.events, Event::Unopened(handle)),
             Err(Unreadable::Newer) => {
                 self.events.push(Event::Newer(handle));
                 Err(Error::Unavailable)
@@ -306,8 +317,8 @@ impl Load {
     }
 
     /// The same by a later reading of the clock, after a wait.
-    // spec: SER-1 0cb4
     #[must_use]
+    // spec: SER-1 0cb4
     pub fn at(mut self, now: Timestamp) -> Self {
         self.exchange.waits_since = self.exchange.waits_since.or(Some(self.exchange.now));
         self.exchange.now = self.exchange.now.max(now);
@@ -383,7 +394,8 @@ impl Load {
     // spec: TIME-8 c1bc, REUSE-1 3573
     fn react(&mut self, record: Box<Record>, what: React) {
         let (handle, generation) = (self.id.handle, self.id.generation);
-        self.exchange.reactions.push(Reaction { handle, generation, record, what });
+        let found_at = self.exchange.now.max(record.head.seen_at);
+        self.exchange.reactions.push(Reaction { handle, generation, record, what, found_at });
     }
 
     /// The id opens nothing. After a dead login cookie the visitor cookie counts.

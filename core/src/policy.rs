@@ -39,7 +39,8 @@ pub struct Settings {
     pub size: usize,
     /// How long an ended record remembers why. Zero removes it at once; safety does not depend on it.
     pub tombstone: Duration,
-    /// Whether the data of every record is encrypted.
+    /// Whether client details and data are encrypted under the keys of the ring before the store gets them. Records that are not
+    /// count as absent then, so switching it on ends the sessions from before; switching it off ends none.
     pub sealed: bool,
     /// Names and attributes of the cookies.
     pub cookies: CookieSettings,
@@ -252,7 +253,6 @@ impl TryFrom<Settings> for Policy {
 
     fn try_from(settings: Settings) -> Result<Self, PolicyError> {
         settings.check_spans()?;
-        settings.check_offered()?;
         settings.check_assurance()?;
         let cookies = Cookies::new(&settings.cookies, settings.danger.plain_http).map_err(PolicyError::Cookie)?;
         Ok(Self { settings, cookies })
@@ -297,15 +297,6 @@ impl Settings {
             return Err(PolicyError::Span { field: "size", rule: "between 512 bytes and 16 MiB" });
         }
         Ok(())
-    }
-
-    // spec: POL-5 c121
-    fn check_offered(&self) -> Result<(), PolicyError> {
-        let refused = [(self.sealed, "`sealed`")];
-        match refused.into_iter().find(|(chosen, _)| *chosen) {
-            Some((_, choice)) => Err(PolicyError::NotOffered { choice }),
-            None => Ok(()),
-        }
     }
 
     // spec: POL-3 bf55
@@ -418,16 +409,6 @@ mod tests {
         assert_eq!(field(refused(revoking)), "tombstone");
         let none = Limit { sessions: 0, beyond: Beyond::Refuse };
         assert_eq!(field(refused(|s| s.limit = Some(none))), "limit");
-    }
-
-    #[test]
-    // spec: POL-5 c121
-    fn what_this_version_does_not_offer_is_refused_and_named() {
-        let choice = |error| match error {
-            Some(PolicyError::NotOffered { choice }) => choice,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(choice(refused(|s| s.sealed = true)), "`sealed`");
     }
 
     #[test]

@@ -11,7 +11,6 @@ use core::fmt;
 use crate::attempt::{Attempt, Outcome, Task, swap};
 use crate::bugs::{Bug, planted};
 use crate::closing::{Closer, Closing, Swap};
-use crate::codec;
 use crate::error::Error;
 use crate::id::{CommitId, Handle};
 use crate::listing::Listing;
@@ -52,12 +51,12 @@ impl Take {
         let mut head = base.record.head;
         head.lease = Some(Lease { token, until: now.plus(policy.settings().lease) });
         head.seen_at = head.seen_at.max(now);
-        if head.stamp(token).is_none() {
+        let signed = head.stamp(token.of_attempt(exchange.takes));
+        let Some(new) = signed.and_then(|()| exchange.encode_taken(&head, &base)) else {
             return Opening::Unavailable(exchange.fail(Error::Unavailable));
-        }
-        let record = &base.record;
-        let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
-        let swap = swap(base.id.handle, Some(&record.head), &head, Some(new), false, Listing::Keep, policy);
+        };
+        let swap = swap(base.id.handle, Some(&base.record.head), &head, Some(new), false, Listing::Keep, policy);
+        exchange.takes = exchange.takes.saturating_add(1);
         Opening::Take(Self { exchange, base, head, now, swap })
     }
 
@@ -90,6 +89,14 @@ impl Take {
     /// Patience is over, or the store is out of reach.
     pub fn gave_up(self, error: Error) -> Opening {
         Opening::Unavailable(self.exchange.fail(error))
+    }
+}
+
+impl Exchange {
+    fn encode_taken(&self, head: &Head, base: &Base) -> Option<Vec<u8>> {
+        let record = &base.record;
+        let data = record.data.as_bytes();
+        self.encode(self.turn.as_ref()?, base.id.handle, head, record.principal.as_ref(), &record.client, data).ok()
     }
 }
 
@@ -155,10 +162,10 @@ impl Releasing {
         };
         let mut head = record.head;
         head.lease = None;
-        if head.stamp(closer.draws.commit).is_none() {
-            return nothing;
-        }
-        let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
+        let (principal, data) = (record.principal.as_ref(), record.data.as_bytes());
+        let signed = head.stamp(closer.commit());
+        let encode = |()| closer.encode(self.handle, &head, principal, &record.client, data).ok();
+        let Some(new) = signed.and_then(encode) else { return nothing };
         let swap = swap(self.handle, Some(&record.head), &head, Some(new), false, Listing::Keep, closer.policy());
         let mut outcome = Outcome::default();
         outcome.note(Change::Released, None);

@@ -68,7 +68,8 @@ impl std::fmt::Display for Front {
 impl Front {
     pub fn read(record: &[u8]) -> Option<Self> {
         let mut input = Input(record, 0);
-        if input.number(1)? != 1 {
+        let format = input.number(1)?;
+        if format != 1 && format != 2 {
             return None;
         }
         let state = input.number(1)? as u8;
@@ -105,8 +106,11 @@ impl Front {
         } else {
             None
         };
-        input.text()?;
-        input.text()?;
+        // What is sealed is nobody's to read here.
+        if format == 1 {
+            input.text()?;
+            input.text()?;
+        }
         Some(Self {
             state,
             version,

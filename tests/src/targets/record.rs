@@ -11,7 +11,8 @@ use crate::scenarios::LEASE;
 use crate::targets::checks::{self, Asked};
 use crate::targets::choices::Choices;
 use crate::targets::mint::{self, Claim, at};
-use crate::targets::strict::{Reading, Verdict, Whole};
+use crate::targets::seal;
+use crate::targets::strict::{self, Reading, Verdict, Whole};
 use crate::world::START;
 
 const SKEW: u64 = 2_000;
@@ -78,7 +79,10 @@ pub fn run(bytes: &[u8]) {
     let opened = choices.of(&[0, 1_000, 15_000, 100_000, 1_000_000]);
     let closed = opened + choices.of(&[0, 500, 11_000, 100_000]);
     let record = choices.rest();
-    let reading = Reading::of(record);
+    let plain = seal::open(record, HANDLE).map(|(_, _, plain)| plain);
+    let reading = Reading::of(plain.as_deref().unwrap_or(record));
+    let is_sealed = record.first() == Some(&2) && strict::tail_at(record).is_some();
+    let absent = if is_sealed && plain.is_none() { Event::Unopened } else { Event::Damaged };
     let handle = Handle::from_bytes(HANDLE);
 
     let rules = &RULES[usize::from(activation.is_some())];
@@ -96,7 +100,8 @@ pub fn run(bytes: &[u8]) {
     let whole = if let Reading::Whole(whole) = &reading { Some(&**whole) } else { None };
     let now = whole.map_or(0, |whole| whole.seen).max(START + opened);
     let verdict = whole.map(|whole| (whole, whole.judge(claim, now, activation)));
-    let mut stored = record.to_vec();
+    let plain = plain.as_deref().unwrap_or(record);
+    let mut stored = plain.to_vec();
     let session = match (opening, unavailable) {
         (Opening::Wait(_), None) => {
             let (whole, verdict) = verdict.unwrap();
@@ -105,7 +110,7 @@ pub fn run(bytes: &[u8]) {
         (Opening::Take(take), None) => {
             let (whole, verdict) = verdict.unwrap();
             assert!(serial && verdict.is_live() && !whole.is_leased(None, now, SKEW), "takes another's turn");
-            let new = checks::swap(take.swap(), Some(record), Asked { turn: true, ..Asked::default() }).unwrap();
+            let new = checks::swap(take.swap(), Some(plain), Asked { turn: true, ..Asked::default() }).unwrap();
             let lease = Some((token(), (now + LEASE).min(Timestamp::MAX.as_unix_ms())));
             assert!(new.lease == lease && new.data == whole.data && new.confirmed == whole.confirmed);
             stored = take.swap().new.clone().unwrap();
@@ -123,19 +128,19 @@ pub fn run(bytes: &[u8]) {
         (Opening::Ready(session), None) => session,
         (opening, expected) => panic!("{opening:?}, expected {expected:?}"),
     };
-    opens(&session, verdict, visitor, handle);
+    opens(&session, verdict, visitor, handle, absent(handle));
     let reading = Reading::of(&stored);
     let whole = if let Reading::Whole(whole) = &reading { Some(&**whole) } else { None };
     acts(session, does, stored, whole, (opened, closed), handle);
 }
 
 /// State, events and liveness are those of the verdict.
-fn opens(session: &Session, verdict: Option<(&Whole, Verdict)>, visitor: bool, handle: Handle) {
+fn opens(session: &Session, verdict: Option<(&Whole, Verdict)>, visitor: bool, handle: Handle, absent: Event) {
     let mut events = Vec::new();
     let mut live = false;
     let state = match verdict {
         None => {
-            events.push(Event::Damaged(handle));
+            events.push(absent);
             State::Destroyed
         }
         Some((_, Verdict::Ended(1..=3))) => State::Expired,

@@ -122,7 +122,7 @@ fn a_record_cut_anywhere_or_with_a_foreign_presence_byte_is_damaged() {
 
 #[test]
 fn a_newer_format_is_unavailable_and_its_cookie_is_kept() {
-    let staged = open(&rules(settings()), &id(5), &Sheet { format: 2, ..Sheet::login() }.bytes(), NOW);
+    let staged = open(&rules(settings()), &id(5), &Sheet { format: 3, ..Sheet::login() }.bytes(), NOW);
     let failure = staged.failure().unwrap();
     assert_eq!((failure.error, &failure.events[..]), (Error::Unavailable, &[Event::Newer(handle())][..]));
 }
