@@ -179,7 +179,7 @@ impl Rules {
 
     /// As [`Rules::open`], but a live session is the handler's only once this exchange has its turn: until it closes, nobody
     /// else writes data, so what the handler reads stays true. Draws 40 random bytes if an id was presented.
-    // spec: SER-1 0cb4, SER-2 4336
+    // spec: SER-1 0cb4, SER-2 884b
     pub fn open_serial<R: TryCryptoRng + ?Sized>(
         self: &Arc<Self>,
         cookies: &[u8],

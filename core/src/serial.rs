@@ -37,7 +37,7 @@ impl fmt::Debug for Take {
 
 impl Take {
     /// What a live session needs before the handler can have it. `now` is not before the record's last use.
-    // spec: SER-1 0cb4, SER-2 4336
+    // spec: SER-1 0cb4, SER-2 884b
     pub(crate) fn begin(mut exchange: Box<Exchange>, base: Base, now: Timestamp) -> Opening {
         let Some(token) = exchange.token.filter(|token| !base.record.head.is_leased_by(*token)) else {
             exchange.now = now;
@@ -74,13 +74,13 @@ impl Take {
     }
 
     /// The store refused the swap and holds this instead, which is judged as if it had been loaded.
-    // spec: SER-2 4336
+    // spec: SER-2 884b
     pub fn conflicted(self, current: Option<Vec<u8>>) -> Opening {
         Load::again(self.exchange, self.base).found(current.map_or(Loaded::Absent, Loaded::Found))
     }
 
     /// The outcome of the swap is unknown, and a load of the same handle gave this. Its token tells whether it took place.
-    // spec: SER-2 4336
+    // spec: SER-2 884b
     pub fn reloaded(mut self, loaded: Loaded) -> Opening {
         self.exchange.trips = self.exchange.trips.saturating_add(1);
         Load::again(self.exchange, self.base).found(loaded)
