@@ -237,7 +237,7 @@ impl Commit {
         }
         let principal = self.raise(record, &mut head, &mut outcome, now, closer)?;
         self.rotate(standing, &mut head, &mut outcome, now, closer);
-        let released = self.end_turn(&mut head, &outcome, now, closer);
+        let released = Self::end_turn(&mut head, &outcome, now, closer);
         durable |= outcome.id.is_some() && !planted(Bug::IdsNotDurable);
         if outcome.changes.is_empty() {
             if closer.keeps_house && head.touch(now, policy.touch(head.idle)) {
@@ -285,7 +285,7 @@ impl Commit {
     /// The own turn ends with the commit. Another's whose time is over ends with the first data that is written after it;
     /// everything else leaves it alone.
     // spec: SER-3 4b53, SER-4 ef64, SER-5 a33a
-    fn end_turn(&self, head: &mut Head, outcome: &Outcome, now: Timestamp, closer: &Closer) -> bool {
+    fn end_turn(head: &mut Head, outcome: &Outcome, now: Timestamp, closer: &Closer) -> bool {
         let own = closer.exchange.token.is_some_and(|token| head.is_leased_by(token));
         let over = !own && !head.is_leased_to_another(None, now, closer.policy());
         let writes = outcome.changes.contains(&Change::Data);

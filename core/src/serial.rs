@@ -23,6 +23,11 @@ use crate::time::Timestamp;
 /// A swap that takes the turn of an exchange, before its handler runs.
 pub struct Take {
     exchange: Box<Exchange>,
+    work: Box<Work>,
+}
+
+/// A turn to come.
+struct Work {
     base: Base,
     head: Head,
     now: Timestamp,
@@ -31,7 +36,7 @@ pub struct Take {
 
 impl fmt::Debug for Take {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Take").field(&self.swap).finish()
+        f.debug_tuple("Take").field(&self.work.swap).finish()
     }
 }
 
@@ -44,8 +49,8 @@ impl Take {
             return Opening::Ready(Session::new(exchange, Some(base)));
         };
         let policy = exchange.rules.policy();
-        let taken = base.record.head.is_leased_to_another(Some(token), now, policy);
-        if taken && !planted(Bug::LeaseTakenOver) {
+        let another = base.record.head.is_leased_to_another(Some(token), now, policy);
+        if another && !planted(Bug::LeaseTakenOver) {
             return Opening::Wait(Load::again(exchange, base));
         }
         let mut head = base.record.head;
@@ -57,33 +62,34 @@ impl Take {
         };
         let swap = swap(base.id.handle, Some(&base.record.head), &head, Some(new), false, Listing::Keep, policy);
         exchange.takes = exchange.takes.saturating_add(1);
-        Opening::Take(Self { exchange, base, head, now, swap })
+        Opening::Take(Self { exchange, work: Box::new(Work { base, head, now, swap }) })
     }
 
     /// The swap to send, at most once.
     pub const fn swap(&self) -> &Swap {
-        &self.swap
+        &self.work.swap
     }
 
     /// The store acknowledged the swap: the turn has begun.
     pub fn saved(mut self) -> Opening {
         self.exchange.trips = self.exchange.trips.saturating_add(1);
-        self.exchange.now = self.now;
-        self.base.record.head = self.head;
-        Opening::Ready(Session::new(self.exchange, Some(self.base)))
+        let Work { mut base, head, now, .. } = *self.work;
+        self.exchange.now = now;
+        base.record.head = head;
+        Opening::Ready(Session::new(self.exchange, Some(base)))
     }
 
     /// The store refused the swap and holds this instead, which is judged as if it had been loaded.
     // spec: SER-2 884b
     pub fn conflicted(self, current: Option<Vec<u8>>) -> Opening {
-        Load::again(self.exchange, self.base).found(current.map_or(Loaded::Absent, Loaded::Found))
+        Load::again(self.exchange, self.work.base).found(current.map_or(Loaded::Absent, Loaded::Found))
     }
 
     /// The outcome of the swap is unknown, and a load of the same handle gave this. Its token tells whether it took place.
     // spec: SER-2 884b
     pub fn reloaded(mut self, loaded: Loaded) -> Opening {
         self.exchange.trips = self.exchange.trips.saturating_add(1);
-        Load::again(self.exchange, self.base).found(loaded)
+        Load::again(self.exchange, self.work.base).found(loaded)
     }
 
     /// Patience is over, or the store is out of reach.
@@ -156,8 +162,8 @@ impl Releasing {
     // spec: SER-5 a33a
     pub(crate) fn attempt(&self, closer: &Closer) -> Attempt {
         let nothing = Attempt::Nothing(Outcome::default());
-        let holds = |record: &&Box<Record>| record.head.is_leased_by(self.token) && closer.keeps_house;
-        let Some(record) = self.current.as_ref().filter(holds).filter(|_| !planted(Bug::LeaseKept)) else {
+        let holds = |record: &&Record| record.head.is_leased_by(self.token) && closer.keeps_house;
+        let Some(record) = self.current.as_deref().filter(holds).filter(|_| !planted(Bug::LeaseKept)) else {
             return nothing;
         };
         let mut head = record.head;
