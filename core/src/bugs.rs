@@ -142,18 +142,6 @@ bugs! {
     EndingNotDurable,
     /// The end that a passed limit calls for is written over a login that came first.
     ExpiryEndsNewerLogin,
-    /// Every record that an exchange seals has the same nonce.
-    NonceReused,
-    /// What was sealed for one session opens in another.
-    HandleUnbound,
-    /// What was sealed before a login opens after it.
-    FloorUnbound,
-    /// A record without data is not sealed.
-    EmptyUnsealed,
-    /// A record that is not sealed counts although it has to be.
-    UnsealedAccepted,
-    /// The last key of the ring seals.
-    LastKeySeals,
     /// A commit is written although its turn is gone.
     LeaseUnchecked,
     /// Data is written during the turn of another.
@@ -172,6 +160,18 @@ bugs! {
     RotationDropsLease,
     /// A login leaves a turn to one whose id it did away with.
     LoginKeepsLease,
+    /// Every record that an exchange seals has the same nonce.
+    NonceReused,
+    /// What was sealed for one session opens in another.
+    HandleUnbound,
+    /// What was sealed before a login opens after it.
+    FloorUnbound,
+    /// A record without data is not sealed.
+    EmptyUnsealed,
+    /// A record that is not sealed counts although it has to be.
+    UnsealedAccepted,
+    /// The last key of the ring seals.
+    LastKeySeals,
     /// Numbers are read in longer forms than the shortest.
     LooseCbor,
 }

@@ -108,8 +108,8 @@ pub(crate) struct Exchange {
     pub(crate) reads: Reads,
     /// By what this exchange takes its turn, if it takes one.
     pub(crate) token: Option<CommitId>,
-    /// What taking the turn draws from, and how often that was tried.
-    pub(crate) turn: Option<Box<Draws>>,
+    /// What the swaps that take the turn are made from, and how many there were.
+    pub(crate) turn: Option<Draws>,
     pub(crate) takes: u64,
     /// When it began to wait for another's turn to end, if it had to.
     pub(crate) waits_since: Option<Timestamp>,
@@ -179,7 +179,7 @@ impl Rules {
 
     /// As [`Rules::open`], but a live session is the handler's only once this exchange has its turn: until it closes, nobody
     /// else writes data, so what the handler reads stays true. Draws 40 random bytes if an id was presented.
-    // spec: SER-1 0cb4, SER-2 4336
+    // spec: SER-1 0cb4, SER-2 884b
     pub fn open_serial<R: TryCryptoRng + ?Sized>(
         self: &Arc<Self>,
         cookies: &[u8],
@@ -196,7 +196,7 @@ impl Rules {
         }
         let draws = Draws::from_bytes(&bytes);
         load.exchange.token = Some(draws.commit);
-        load.exchange.turn = Some(Box::new(draws));
+        load.exchange.turn = Some(draws);
         Opening::Load(load)
     }
 

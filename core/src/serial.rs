@@ -24,6 +24,11 @@ use crate::time::Timestamp;
 /// A swap that takes the turn of an exchange, before its handler runs.
 pub struct Take {
     exchange: Box<Exchange>,
+    work: Box<Work>,
+}
+
+/// A turn to come.
+struct Work {
     base: Base,
     taking: Box<Taking>,
 }
@@ -37,13 +42,13 @@ struct Taking {
 
 impl fmt::Debug for Take {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Take").field(&self.taking.swap).finish()
+        f.debug_tuple("Take").field(&self.work.swap).finish()
     }
 }
 
 impl Take {
     /// What a live session needs before the handler can have it. `now` is not before the record's last use.
-    // spec: SER-1 0cb4, SER-2 4336
+    // spec: SER-1 0cb4, SER-2 884b
     pub(crate) fn begin(mut exchange: Box<Exchange>, base: Base, now: Timestamp) -> Opening {
         let draws = exchange.turn.as_ref().filter(|draws| !base.record.head.is_leased_by(draws.commit));
         let Some(draws) = draws else {
@@ -52,53 +57,60 @@ impl Take {
         };
         let token = draws.commit;
         let policy = exchange.rules.policy();
-        let is_anothers = base.record.head.is_leased_to_another(Some(token), now, policy);
-        if is_anothers && !planted(Bug::LeaseTakenOver) {
+        let another = base.record.head.is_leased_to_another(Some(token), now, policy);
+        if another && !planted(Bug::LeaseTakenOver) {
             return Opening::Wait(Load::again(exchange, base));
         }
         let mut head = base.record.head;
         head.lease = Some(Lease { token, until: now.plus(policy.settings().lease) });
         head.seen_at = head.seen_at.max(now);
-        let (handle, record) = (base.id.handle, &base.record);
-        let (principal, data) = (record.principal.as_ref(), record.data.as_bytes());
-        let stamped = head.stamp(token.of_attempt(exchange.takes));
-        let new = stamped
-            .and_then(|()| seal::encode((&exchange.rules, draws), handle, &head, principal, &record.client, data));
-        let Some(new) = new else { return Opening::Unavailable(exchange.fail(Error::Unavailable)) };
-        let swap = swap(handle, Some(&record.head), &head, Some(new), false, Listing::Keep, policy);
+        let signed = head.stamp(token.of_attempt(exchange.takes));
+        let Some(new) = signed.and_then(|()| exchange.encode_taken(&head, &base)) else {
+            return Opening::Unavailable(exchange.fail(Error::Unavailable));
+        };
+        let swap = swap(base.id.handle, Some(&base.record.head), &head, Some(new), false, Listing::Keep, policy);
         exchange.takes = exchange.takes.saturating_add(1);
-        Opening::Take(Self { exchange, base, taking: Box::new(Taking { head, now, swap }) })
+        Opening::Take(Self { exchange, work: Box::new(Work { base, head, now, swap }) })
     }
 
     /// The swap to send, at most once.
     pub const fn swap(&self) -> &Swap {
-        &self.taking.swap
+        &self.work.swap
     }
 
     /// The store acknowledged the swap: the turn has begun.
     pub fn saved(mut self) -> Opening {
         self.exchange.trips = self.exchange.trips.saturating_add(1);
-        self.exchange.now = self.taking.now;
-        self.base.record.head = self.taking.head;
-        Opening::Ready(Session::new(self.exchange, Some(self.base)))
+        let Work { mut base, head, now, .. } = *self.work;
+        self.exchange.now = now;
+        base.record.head = head;
+        Opening::Ready(Session::new(self.exchange, Some(base)))
     }
 
     /// The store refused the swap and holds this instead, which is judged as if it had been loaded.
-    // spec: SER-2 4336
+    // spec: SER-2 884b
     pub fn conflicted(self, current: Option<Vec<u8>>) -> Opening {
-        Load::again(self.exchange, self.base).found(current.map_or(Loaded::Absent, Loaded::Found))
+        Load::again(self.exchange, self.work.base).found(current.map_or(Loaded::Absent, Loaded::Found))
     }
 
     /// The outcome of the swap is unknown, and a load of the same handle gave this. Its token tells whether it took place.
-    // spec: SER-2 4336
+    // spec: SER-2 884b
     pub fn reloaded(mut self, loaded: Loaded) -> Opening {
         self.exchange.trips = self.exchange.trips.saturating_add(1);
-        Load::again(self.exchange, self.base).found(loaded)
+        Load::again(self.exchange, self.work.base).found(loaded)
     }
 
     /// Patience is over, or the store is out of reach.
     pub fn gave_up(self, error: Error) -> Opening {
         Opening::Unavailable(self.exchange.fail(error))
+    }
+}
+
+impl Exchange {
+    fn encode_taken(&self, head: &Head, base: &Base) -> Option<Vec<u8>> {
+        let record = &base.record;
+        let data = record.data.as_bytes();
+        self.encode(self.turn.as_ref()?, base.id.handle, head, record.principal.as_ref(), &record.client, data).ok()
     }
 }
 
@@ -164,13 +176,10 @@ impl Releasing {
         };
         let mut head = record.head;
         head.lease = None;
-        if head.stamp(closer.commit()).is_none() {
-            return nothing;
-        }
-        let data = record.data.as_bytes();
-        let Ok(new) = closer.encode(self.handle, &head, record.principal.as_ref(), &record.client, data) else {
-            return nothing;
-        };
+        let (principal, data) = (record.principal.as_ref(), record.data.as_bytes());
+        let signed = head.stamp(closer.commit());
+        let encode = |()| closer.encode(self.handle, &head, principal, &record.client, data).ok();
+        let Some(new) = signed.and_then(encode) else { return nothing };
         let swap = swap(self.handle, Some(&record.head), &head, Some(new), false, Listing::Keep, closer.policy());
         let mut outcome = Outcome::default();
         outcome.note(Change::Released, None);

@@ -191,12 +191,18 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// principal's share of sessions.
     // spec: STORE-4 194b, END-4 71db
     pub(crate) async fn drive(&self, mut closing: Closing, entered: &mut Option<Entry>) -> Result<Reply, Refused> {
-        let (mut trial, mut waiting) = (None::<Trial>, None);
-        let mut place = Place::default();
+        let mut trial: Option<Trial> = None;
+        let (mut place, mut waiting) = (Place::default(), None);
         loop {
             let save = match closing {
                 Closing::Done(reply) => return Ok(reply),
                 Closing::Failed(failure) => return Err(failure.into()),
+                Closing::Wait(queued) => {
+                    // Whoever has its turn may need to write in order to end it.
+                    place = Place::default();
+                    closing = self.queue(queued, &mut waiting).await;
+                    continue;
+                }
                 Closing::Enter(enter) => {
                     closing = self.enter(enter, entered).await;
                     continue;

@@ -37,13 +37,13 @@ impl<S, H: Host> Driver<S, H> {
 impl<S: Store, H: Host> Driver<S, H> {
     /// Opens an exchange whose handler has its turn: until it closes, nobody else writes data to the session, so code that
     /// reads, computes and sets is exact. For requests with unsafe methods, [`coatroom_core::Policy::takes_turns`].
-    // spec: SER-1 0cb4, SER-2 4336
+    // spec: SER-1 0cb4, SER-2 884b
     pub async fn open_serial(&self, cookies: &[u8]) -> Result<Session, Refused> {
         self.finish_opening(self.start_serial(cookies)).await
     }
 
     /// Goes on with an opening that was begun elsewhere.
-    // spec: SER-1 0cb4, SER-2 4336, SER-4 ef64
+    // spec: SER-1 0cb4, SER-2 884b, SER-4 ef64
     pub async fn finish_opening(&self, mut opening: Opening) -> Result<Session, Refused> {
         let (mut waiting, mut refused) = (None, 0_u32);
         loop {
@@ -137,7 +137,7 @@ impl<E: Engine, H: Host> Driver<E, H> {
     }
 
     /// Sends the swap that takes the turn, on this thread, which may wait for locks and disks, but for no turn.
-    // spec: SER-2 4336
+    // spec: SER-2 884b
     pub fn take_now(&self, opening: Opening) -> Opening {
         match opening {
             Opening::Take(take) => {

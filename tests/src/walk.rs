@@ -56,6 +56,7 @@ impl World {
                     let own = |op: &Op| if let Op::Login(_) = op { Op::Login("mallory") } else { *op };
                     let ops: Vec<Op> = if *browser == VICTIM { ops.clone() } else { ops.iter().map(own).collect() };
                     let serial = ops.contains(&Op::ReadAdd);
+                    let ops = not_carried_over(ops);
                     self.add_script(Script { browser: *browser, ops, serial, ..Script::default() });
                 }
                 Move::Ask(..) => {}
@@ -83,4 +84,12 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// What a login that starts afresh reads is from before it: that is the handler's to know, and nothing that counts here.
+fn not_carried_over(mut ops: Vec<Op>) -> Vec<Op> {
+    let login = ops.iter().position(|op| matches!(op, Op::Login(_))).unwrap_or(ops.len());
+    let mut at = 0..;
+    ops.retain(|op| at.next().is_none_or(|at| at < login) || *op != Op::ReadAdd);
+    ops
 }

@@ -230,7 +230,7 @@ fn an_event_loop_is_told_to_wait_elsewhere() {
 }
 
 #[test]
-// spec: SER-2 4336
+// spec: SER-2 884b
 fn a_turn_that_was_lost_is_taken_again_and_one_that_cannot_be_written_is_an_error() {
     let scene = Scene::new();
     scene.driver.store().answer(Swapped::Unknown);

@@ -100,7 +100,8 @@ pub fn run(bytes: &[u8]) {
     let whole = if let Reading::Whole(whole) = &reading { Some(&**whole) } else { None };
     let now = whole.map_or(0, |whole| whole.seen).max(START + opened);
     let verdict = whole.map(|whole| (whole, whole.judge(claim, now, activation)));
-    let mut stored = plain.unwrap_or_else(|| record.to_vec());
+    let plain = plain.as_deref().unwrap_or(record);
+    let mut stored = plain.to_vec();
     let session = match (opening, unavailable) {
         (Opening::Wait(_), None) => {
             let (whole, verdict) = verdict.unwrap();
@@ -109,7 +110,7 @@ pub fn run(bytes: &[u8]) {
         (Opening::Take(take), None) => {
             let (whole, verdict) = verdict.unwrap();
             assert!(serial && verdict.is_live() && !whole.is_leased(None, now, SKEW), "takes another's turn");
-            let new = checks::swap(take.swap(), Some(&stored), Asked { turn: true, ..Asked::default() }).unwrap();
+            let new = checks::swap(take.swap(), Some(plain), Asked { turn: true, ..Asked::default() }).unwrap();
             let lease = Some((token(), (now + LEASE).min(Timestamp::MAX.as_unix_ms())));
             assert!(new.lease == lease && new.data == whole.data && new.confirmed == whole.confirmed);
             stored = take.swap().new.clone().unwrap();
