@@ -36,6 +36,7 @@ pub(crate) struct Seal<'a> {
 
 impl Exchange {
     /// The bytes of a record, sealed if the policy wants it.
+    // spec: SEAL-3 7efc, SEAL-5 da17
     pub(crate) fn encode(
         &self,
         draws: &Draws,
@@ -67,26 +68,6 @@ impl Closer {
     ) -> Result<Vec<u8>, Error> {
         self.exchange.encode(&self.draws, handle, head, principal, client, data)
     }
-}
-
-/// The bytes of a record, sealed if the policy wants it. Nothing if there is more of it than can be sealed.
-// spec: SEAL-3 7efc, SEAL-5 da17
-pub(crate) fn encode(
-    (rules, draws): (&Rules, &Draws),
-    handle: Handle,
-    head: &Head,
-    principal: Option<&Principal>,
-    client: &Client,
-    data: &[u8],
-) -> Option<Vec<u8>> {
-    let empty = planted(Bug::EmptyUnsealed) && data == Data::empty().as_bytes();
-    let seal = if rules.policy().settings().sealed && !empty {
-        let (number, key) = rules.keys().sealer()?;
-        Some(Seal { number, key, nonce: draws.seal_nonce(), handle })
-    } else {
-        None
-    };
-    codec::encode(head, principal, client, data, seal.as_ref())
 }
 
 impl Seal<'_> {

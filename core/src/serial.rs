@@ -17,7 +17,6 @@ use crate::listing::Listing;
 use crate::opening::{Base, Exchange, Load, Loaded, Opening};
 use crate::plan::Change;
 use crate::record::{Head, Lease, Record};
-use crate::seal;
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -30,11 +29,6 @@ pub struct Take {
 /// A turn to come.
 struct Work {
     base: Base,
-    taking: Box<Taking>,
-}
-
-/// What is to be written, and what follows from it.
-struct Taking {
     head: Head,
     now: Timestamp,
     swap: Swap,
@@ -50,12 +44,10 @@ impl Take {
     /// What a live session needs before the handler can have it. `now` is not before the record's last use.
     // spec: SER-1 0cb4, SER-2 884b
     pub(crate) fn begin(mut exchange: Box<Exchange>, base: Base, now: Timestamp) -> Opening {
-        let draws = exchange.turn.as_ref().filter(|draws| !base.record.head.is_leased_by(draws.commit));
-        let Some(draws) = draws else {
+        let Some(token) = exchange.token.filter(|token| !base.record.head.is_leased_by(*token)) else {
             exchange.now = now;
             return Opening::Ready(Session::new(exchange, Some(base)));
         };
-        let token = draws.commit;
         let policy = exchange.rules.policy();
         let another = base.record.head.is_leased_to_another(Some(token), now, policy);
         if another && !planted(Bug::LeaseTakenOver) {

@@ -207,12 +207,6 @@ impl<S: Store, H: Host> Driver<S, H> {
                     closing = self.enter(enter, entered).await;
                     continue;
                 }
-                Closing::Wait(queued) => {
-                    // Whoever has the turn may be behind this one in the queue.
-                    place = Place::default();
-                    closing = self.queue(queued, &mut waiting).await;
-                    continue;
-                }
                 Closing::Save(save) => match self.queue_up(save, &mut place, &mut trial).await {
                     Queued::Next(save) => save,
                     Queued::Overtaken(next) => {
