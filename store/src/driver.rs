@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use coatroom_core::{
     Beyond, Closing, Enter, Entry, Error, Event, Failure, Listing, Loaded, Opening, Reply, Reuse, Rules, Save, Session,
+    Swap,
 };
 use rand_core::TryRng;
 
@@ -159,10 +160,10 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Closing::Done(reply) => return Ok(reply),
                 Closing::Failed(failure) => return Err(failure.into()),
                 Closing::Enter(enter) => self.enter(enter, entered).await,
-                Closing::Save(save) => match self.send(&save).await {
+                Closing::Save(save) => match self.send(save.swap()).await {
                     Swapped::Done => {
                         trial = None;
-                        self.leave(&save).await;
+                        self.leave(save.swap()).await;
                         save.saved()
                     }
                     Swapped::Entered(listed) => {
@@ -188,9 +189,8 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Sends a swap. Where the index is apart and limits how many sessions there are, the place is taken first.
-    async fn send(&self, save: &Save) -> Swapped {
-        let entry =
-            save.swap().listing.entry().filter(|entry| !self.store.enters_with_swap() && entry.at_most.is_some());
+    async fn send(&self, swap: &Swap) -> Swapped {
+        let entry = swap.listing.entry().filter(|entry| !self.store.enters_with_swap() && entry.at_most.is_some());
         if let Some(entry) = entry {
             match self.store.enter(entry).await {
                 Ok(_) => {}
@@ -198,12 +198,11 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Err(NotListed::Unavailable) => return Swapped::Unavailable,
             }
         }
-        self.store.swap(save.swap()).await
+        self.store.swap(swap).await
     }
 
     /// Where the index is apart, the entry of a session that has ended goes now; if it does not, when somebody looks.
-    async fn leave(&self, save: &Save) {
-        let swap = save.swap();
+    async fn leave(&self, swap: &Swap) {
         if let Listing::Leave(principal) = &swap.listing
             && !self.store.enters_with_swap()
         {

@@ -27,6 +27,8 @@ mod host;
 mod index;
 pub mod memory;
 mod principals;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod sync;
