@@ -10,7 +10,7 @@ use core::mem::take;
 use crate::bugs::{Bug, planted};
 use crate::by_handle::Renaming;
 use crate::closing::{Closer, Swap};
-use crate::codec::{self, Stamp};
+use crate::codec::Stamp;
 use crate::cookie::Kind;
 use crate::data::{self, Data};
 use crate::ending::{Ending, Holder, Reacting, end};
@@ -22,7 +22,7 @@ use crate::listing::{Entry, Listing};
 use crate::opening::{Base, Presence, React, Reaction};
 use crate::plan::{Change, Plan, Privilege, Reads};
 use crate::policy::{Carry, Policy};
-use crate::record::{Cause, Client, Head, Issued, Phase, Principal, Record, Standing};
+use crate::record::{Cause, Head, Issued, Phase, Principal, Record, Standing};
 use crate::time::Timestamp;
 
 /// One write that an exchange has to bring about.
@@ -80,8 +80,8 @@ pub(crate) enum Attempt {
 
 impl Task {
     pub(crate) fn react(reaction: Reaction) -> Self {
-        let Reaction { handle, generation, record, what } = reaction;
-        Self::React(Reacting { handle, generation, what, current: Some(record) })
+        let Reaction { handle, generation, record, what, found_at } = reaction;
+        Self::React(Reacting { handle, generation, what, found_at, current: Some(record) })
     }
 
     /// The tasks of a plan, in order.
@@ -152,7 +152,9 @@ impl Commit {
 
     // spec: WRITE-8 561b
     fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
-        let Some(record) = self.known.over(&self.base) else { return Ok(self.refused(Standing::Ended(Cause::Logout))) };
+        let Some(record) = self.known.over(&self.base) else {
+            return Ok(self.refused(Standing::Ended(Cause::Logout), closer.exchange.now));
+        };
         let now = closer.exchange.now.max(record.head.seen_at);
         let standing = record.judge(&self.base.id, now, closer.policy());
         if let (Standing::Expired(cause), Known::AsOpened) = (standing, &self.known)
@@ -161,7 +163,7 @@ impl Commit {
             return self.end_if_unused(now, cause, closer);
         }
         if !standing.is_admitted() {
-            return Ok(self.refused(standing));
+            return Ok(self.refused(standing, now));
         }
         if self.conflicts(record) {
             return Err(Error::Conflict);
@@ -217,8 +219,8 @@ impl Commit {
         if outcome.changes.is_empty() {
             return Ok(Attempt::Nothing(outcome));
         }
-        head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
-        let new = codec::encode(&head, principal.as_deref(), client, &data);
+        head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
+        let new = closer.encode(handle, &head, principal.as_deref(), client, &data)?;
         if outcome.changes.iter().any(|change| matches!(change, Change::Data | Change::LoggedIn)) {
             check_size(&new, policy)?;
         }
@@ -320,8 +322,8 @@ impl Commit {
     }
 
     /// The id is no longer admitted. A login starts afresh and inherits nothing; other writes are refused.
-    // spec: LOGIN-4 e450, WRITE-8 561b, ROT-7 52c0, REUSE-3 8d76
-    fn refused(&mut self, standing: Standing) -> Attempt {
+    // spec: LOGIN-4 e450, WRITE-8 561b, ROT-7 28ec, REUSE-3 8d76
+    fn refused(&mut self, standing: Standing, found_at: Timestamp) -> Attempt {
         let error = match standing {
             Standing::BelowFloor | Standing::Reuse => Error::Superseded,
             _ => Error::Ended,
@@ -335,7 +337,8 @@ impl Commit {
         let mut tasks = Vec::new();
         if let (Some(what), Some(record)) = (written, self.current()) {
             let (handle, generation) = (self.base.id.handle, self.base.id.generation);
-            tasks.push(Task::React(Reacting { handle, generation, what, current: Some(Box::new(record.clone())) }));
+            let current = Some(Box::new(record.clone()));
+            tasks.push(Task::React(Reacting { handle, generation, what, found_at, current }));
         }
         if matches!(self.plan.privilege, Some(Privilege::Login(_))) {
             let mut plan = take(&mut self.plan);
@@ -391,7 +394,8 @@ fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
     let attempt = closer.creates.checked_add(1).ok_or(Error::Busy)?;
     let id = SessionId { handle: closer.draws.handle(attempt), generation: 0, secret: closer.draws.secret(attempt) };
     let head = first_head(&id, closer);
-    let new = codec::encode(&head, principal.as_ref(), plan.client.as_ref().unwrap_or(&Client::default()), &data);
+    let client = plan.client.clone().unwrap_or_default();
+    let new = closer.encode(id.handle, &head, principal.as_ref(), &client, &data)?;
     check_size(&new, closer.policy())?;
     let listing = principal
         .as_ref()
@@ -406,14 +410,14 @@ fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
     Ok(Attempt::Swap(swap, outcome))
 }
 
-// spec: TIME-3 cd01, TIME-12 144d, REC-7 821f
+// spec: TIME-3 cd01, TIME-12 144d, REC-7 d895
 fn first_head(id: &SessionId, closer: &Closer) -> Head {
     let now = closer.exchange.now;
     let settings = closer.policy().settings();
     let none = CommitId([0; 8]);
     Head {
         version: 1,
-        commits: [closer.draws.commit, none, none, none],
+        commits: [closer.commit(), none, none, none],
         created_at: now,
         seen_at: now,
         deadline: now.plus(settings.absolute),

@@ -80,6 +80,8 @@ bugs! {
     AnswerLate,
     /// A replaced id that was refused stays in the record.
     PreviousKept,
+    /// Whether a refused id is past its grace is asked of the record alone, not of the reading that found it so.
+    ForgottenByTheRecord,
     /// A logout by a replaced id in grace leaves its successor alone.
     LogoutSparesSuccessor,
     /// A logout ends the session that somebody else logged in to since.
@@ -112,6 +114,8 @@ bugs! {
     BlindRepeat,
     /// A record remembers one commit instead of four.
     OneCommitKept,
+    /// All attempts of one exchange leave the same stamp.
+    CommitIdReused,
     /// A create that was refused or unknown is tried again under its handle.
     CreateAgain,
     /// On a conflict the data is written back as it was read.
@@ -138,6 +142,18 @@ bugs! {
     EndingNotDurable,
     /// The end that a passed limit calls for is written over a login that came first.
     ExpiryEndsNewerLogin,
+    /// Every record that an exchange seals has the same nonce.
+    NonceReused,
+    /// What was sealed for one session opens in another.
+    HandleUnbound,
+    /// What was sealed before a login opens after it.
+    FloorUnbound,
+    /// A record without data is not sealed.
+    EmptyUnsealed,
+    /// A record that is not sealed counts although it has to be.
+    UnsealedAccepted,
+    /// The last key of the ring seals.
+    LastKeySeals,
     /// Numbers are read in longer forms than the shortest.
     LooseCbor,
 }

@@ -131,8 +131,9 @@ impl Renaming {
         let roles: Vec<&str> = before.into_iter().flat_map(Principal::roles).collect();
         principal.names = codec::Names::new(&self.to, &roles).ok_or(Error::BadPrincipal)?;
         let mut head = record.head;
-        head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
-        let new = codec::encode(&head, Some(&principal), &record.client, record.data.as_bytes());
+        head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
+        let data = record.data.as_bytes();
+        let new = closer.encode(self.handle, &head, Some(&principal), &record.client, data)?;
         // A new name is no further session: no limit refuses it.
         let listing = Listing::Enter(Entry { at_most: None, ..entry(&principal, self.handle, &head, closer) });
         let mut outcome = Outcome::default();

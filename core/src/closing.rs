@@ -15,7 +15,7 @@ use crate::codec::Stamp;
 use crate::cookie::Kind;
 use crate::entering::{Enter, NOT_BEFORE_KEPT};
 use crate::error::Error;
-use crate::id::{Draws, Handle};
+use crate::id::{CommitId, Draws, Handle};
 use crate::listing::{Listed, Listing};
 use crate::opening::{Exchange, Failure, Loaded, Presence};
 use crate::plan::{Change, Privilege};
@@ -90,6 +90,10 @@ pub(crate) struct Closer {
     pub(crate) exchange: Box<Exchange>,
     pub(crate) opened_at: Timestamp,
     pub(crate) draws: Draws,
+    /// Counts the swaps that went out.
+    attempts: u64,
+    /// How many of them led up to the last write that was acknowledged.
+    settled: u64,
     /// Counts the handles tried for a create.
     pub(crate) creates: u32,
     /// Whether a due touch is written.
@@ -105,7 +109,7 @@ pub(crate) struct Closer {
 impl Session {
     /// Closes the exchange at `now`, the second reading of the clock. Every random byte that a retry may need is drawn
     /// here, at most 40 of them.
-    // spec: TIME-6 8cae, WRITE-18 2fed, WRITE-20 620d, ID-8 4087
+    // spec: TIME-6 8cae, WRITE-18 2fed, WRITE-20 620d, ID-8 2cc6
     pub fn close<R: TryCryptoRng + ?Sized>(mut self, now: Timestamp, rng: &mut R) -> Closing {
         let opened_at = self.exchange.now;
         let rotation_due = self.rotation_due();
@@ -187,8 +191,20 @@ impl Closer {
         tasks: VecDeque<Task>,
         verdict: Option<Error>,
     ) -> Box<Self> {
-        let (creates, touches, uncertain_since) = (0, true, None);
-        Box::new(Self { exchange, opened_at, draws, creates, touches, tasks, uncertain_since, verdict, draft })
+        let (attempts, settled, creates, touches, uncertain_since) = (0, 0, 0, true, None);
+        Box::new(Self {
+            exchange,
+            opened_at,
+            draws,
+            attempts,
+            settled,
+            creates,
+            touches,
+            tasks,
+            uncertain_since,
+            verdict,
+            draft,
+        })
     }
 
     /// An ending that a fresh session follows is begun only if that session can be made: refused whole, or not at all.
@@ -212,6 +228,7 @@ impl Closer {
         while let Some(mut task) = self.tasks.pop_front() {
             match task.attempt(&self) {
                 Ok(Attempt::Swap(swap, outcome)) => {
+                    self.attempts = self.attempts.saturating_add(1);
                     return Closing::Save(Save { closer: self, work: Box::new(Work { task, swap, outcome }) });
                 }
                 Ok(Attempt::Nothing(outcome)) => {
@@ -260,14 +277,22 @@ impl Closer {
         }
     }
 
-    /// Whether this exchange wrote one of the last writes of the record.
-    // spec: WRITE-10 195a
+    /// What the present attempt signs its record with.
+    // spec: WRITE-10 a015
+    pub(crate) fn commit(&self) -> CommitId {
+        self.draws.commit.of_attempt(self.attempts)
+    }
+
+    /// Whether one of the last writes of the record is what this exchange is trying to write.
+    // spec: WRITE-10 a015
     fn wrote(&self, head: &Head) -> bool {
-        head.commits.contains(&self.draws.commit) && !planted(Bug::BlindRepeat)
+        let first = self.draws.commit.of_attempt(self.settled);
+        let ours = |commit: &CommitId| commit.is_of(first, self.attempts.saturating_sub(self.settled));
+        head.commits.iter().any(ours) && !planted(Bug::BlindRepeat)
     }
 
     /// Whether so many writes came in between that an attempt of unknown outcome can no longer be recognised.
-    // spec: WRITE-11 5aef
+    // spec: WRITE-11 c612
     fn lost_track(&self, current: Option<&Record>) -> bool {
         let kept = u64::try_from(COMMITS_KEPT).unwrap_or(u64::MAX);
         self.uncertain_since
@@ -315,8 +340,15 @@ impl Save {
         self.settle(current.map_or(Loaded::Absent, Loaded::Found))
     }
 
+    /// The swap was not sent, for the caller knows that the store holds this by now: another exchange of the same process
+    /// has just left it there.
+    // spec: WRITE-2 c432
+    pub fn overtaken(self, current: Vec<u8>) -> Closing {
+        self.settle(Loaded::Found(current))
+    }
+
     /// The outcome of the swap is unknown, and a load of the same handle gave this.
-    // spec: WRITE-11 5aef
+    // spec: WRITE-11 c612
     pub fn reloaded(mut self, loaded: Loaded) -> Closing {
         self.closer.count_trips(2);
         // A store that lost writes may have gone back, so a later attempt may be based on less.
@@ -340,7 +372,7 @@ impl Save {
         self.closer.go_on()
     }
 
-    // spec: EVT-2 a367, WRITE-11 5aef
+    // spec: EVT-2 a367, WRITE-11 c612
     fn fail(self, error: Error) -> Failure {
         let error = if self.closer.uncertain_since.is_some() { Error::Unknown } else { error };
         let Closer { mut exchange, mut draft, .. } = *self.closer;
@@ -357,6 +389,7 @@ impl Save {
         }
         self.closer.draft.take(outcome);
         self.closer.uncertain_since = None;
+        self.closer.settled = self.closer.attempts;
         match (swap.listing, swap.new) {
             (Listing::Enter(entry), Some(written)) => {
                 // A new name for a principal is no login, and nothing bars it.
@@ -367,7 +400,7 @@ impl Save {
         }
     }
 
-    // spec: WRITE-2 c432, WRITE-10 195a, WRITE-11 5aef, WRITE-12 8880, WRITE-13 2f77, CLAIM-3 4985
+    // spec: WRITE-2 c432, WRITE-10 a015, WRITE-11 c612, WRITE-12 8880, WRITE-13 2f77, CLAIM-3 4985
     fn settle(mut self, loaded: Loaded) -> Closing {
         let met = if let Task::Create(_) = self.work.task {
             // A refused or unknown create may be somebody's, or half ours: never again under that handle.

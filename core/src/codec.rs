@@ -1,8 +1,8 @@
-//! Record to bytes and back. Format 1, all numbers big-endian, times in milliseconds since the Unix epoch:
+//! Record to bytes and back. Format 1, or 2 if sealed, all numbers big-endian, times in milliseconds since the Unix epoch:
 //!
 //! | at | bytes | what |
 //! |---|---|---|
-//! | 0 | 1 | format, 1 |
+//! | 0 | 1 | format: 1, or 2 if sealed |
 //! | 1 | 1 | state: 0 anonymous, 1 logged in, 2 ended |
 //! | 2 | 8 | version |
 //! | 10 | 32 | commit ids of the last four writes, newest first |
@@ -19,6 +19,8 @@
 //! | | | client label, client address |
 //! | | | data, one deterministic CBOR map, to the end |
 //!
+//! In format 2 the last two rows are sealed, as [`crate::seal`] has it: number of the key (2), nonce (24), ciphertext, tag (16).
+//!
 //! Texts are two bytes of length, then UTF-8. Version and newest commit id are bytes 2 to 17: the stamp that a store compares.
 
 use alloc::borrow::ToOwned;
@@ -30,11 +32,14 @@ use core::time::Duration;
 
 use crate::bugs::{Bug, planted};
 use crate::data::Data;
-use crate::id::{CommitId, Digest, Nonce};
+use crate::id::{CommitId, Digest, Handle, Nonce};
+use crate::opening::Rules;
 use crate::record::{Cause, Client, End, Head, Issued, Phase, Previous, Principal, Record};
+use crate::seal::{self, Seal};
 use crate::time::{Timestamp, millis};
 
 const FORMAT: u8 = 1;
+const SEALED: u8 = 2;
 const STAMP_AT: usize = 2;
 
 /// What a store compares: version and newest commit id, as they stand in a record.
@@ -77,20 +82,31 @@ impl Stamp {
 pub(crate) enum Unreadable {
     /// Written by a newer build: unavailable, so that rolling back a deployment logs nobody out.
     Newer,
+    /// Not sealed, although it has to be: reads as absent.
+    Unsealed,
+    /// Sealed, and does not open: reads as absent.
+    Unopened,
     /// Anything else: reads as absent.
     Damaged,
 }
 
-/// The bytes of a record whose data is `data`.
-// spec: REC-1 da18, REC-6 3547
-pub(crate) fn encode(head: &Head, principal: Option<&Principal>, client: &Client, data: &[u8]) -> Vec<u8> {
+/// The bytes of a record whose data is `data`. Nothing if there is more of it than can be sealed.
+// spec: REC-1 14f3, REC-6 3547, SEAL-1 8b14
+pub(crate) fn encode(
+    head: &Head,
+    principal: Option<&Principal>,
+    client: &Client,
+    data: &[u8],
+    seal: Option<&Seal<'_>>,
+) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(data.len().saturating_add(256));
     let state = match (head.end, principal) {
         (Some(_), _) => 2,
         (None, Some(_)) => 1,
         (None, None) => 0,
     };
-    out.extend_from_slice(&[FORMAT, state]);
+    let format = if seal.is_some() { SEALED } else { FORMAT };
+    out.extend_from_slice(&[format, state]);
     out.extend_from_slice(&head.version.to_be_bytes());
     for commit in &head.commits {
         out.extend_from_slice(&commit.0);
@@ -110,29 +126,54 @@ pub(crate) fn encode(head: &Head, principal: Option<&Principal>, client: &Client
         out.push(cause_number(end.cause));
     }
     put_principal(&mut out, principal);
+    let texts = client.label.len().saturating_add(client.address.len()).saturating_add(4);
+    // Were the buffer to move once there is plaintext in it, a copy would be left behind.
+    out.reserve(texts.saturating_add(data.len()).saturating_add(seal::OVERHEAD));
+    seal.inspect(|seal| seal.begin(&mut out));
+    let from = out.len();
     put_text(&mut out, &client.label);
     put_text(&mut out, &client.address);
     out.extend_from_slice(data);
-    out
+    if let Some(seal) = seal {
+        seal.finish(&mut out, from, format, head.floor)?;
+    }
+    Some(out)
 }
 
 /// Total: any bytes give a record or the reason why not, in one pass and without allocating more than the input.
-// spec: REC-2 d46f, REC-3 e864, REC-5 614a, CLAIM-9 72e0
-pub(crate) fn decode(bytes: Vec<u8>) -> Result<Box<Record>, Unreadable> {
-    match bytes.first() {
-        Some(&FORMAT) => {}
-        Some(&format) if format > FORMAT && !planted(Bug::NewerIsAbsent) => return Err(Unreadable::Newer),
+// spec: REC-2 d46f, REC-3 e864, REC-5 ad66, CLAIM-9 72e0, SEAL-3 7efc, SEAL-4 9c31, SEAL-5 da17
+pub(crate) fn decode(mut bytes: Vec<u8>, handle: Handle, rules: &Rules) -> Result<Box<Record>, Unreadable> {
+    let format = match bytes.first() {
+        Some(&FORMAT) if rules.policy().settings().sealed && !planted(Bug::UnsealedAccepted) => {
+            return Err(Unreadable::Unsealed);
+        }
+        Some(&format @ (FORMAT | SEALED)) => format,
+        Some(&format) if format > SEALED && !planted(Bug::NewerIsAbsent) => return Err(Unreadable::Newer),
         _ => return Err(Unreadable::Damaged),
-    }
+    };
     let mut input = Input(bytes.get(1..).unwrap_or_default());
     let mut record = take_front(&mut input).ok_or(Unreadable::Damaged)?;
+    let mut start = bytes.len().saturating_sub(input.0.len());
+    if format == SEALED {
+        let opened = seal::open(&mut bytes, start, format, handle, record.head.floor, rules.keys());
+        start = opened.ok_or(Unreadable::Unopened)?;
+    }
+    let mut input = Input(bytes.get(start..).unwrap_or_default());
+    record.client = take_client(&mut input).ok_or(Unreadable::Damaged)?;
     let start = bytes.len().saturating_sub(input.0.len());
-    record.data = Data::parse(bytes, start).map_err(|_| Unreadable::Damaged)?;
+    record.data = Data::parse(bytes, start, format == SEALED).map_err(|_| Unreadable::Damaged)?;
     if is_consistent(&record) { Ok(record) } else { Err(Unreadable::Damaged) }
 }
 
-/// Everything but the data.
-// spec: REC-1 da18, REC-2 d46f, REC-3 e864
+/// What stands in front of what can be sealed, of a record of either format; for whoever has no keys.
+// spec: SEAL-1 8b14
+pub(crate) fn decode_front(bytes: &[u8]) -> Option<Box<Record>> {
+    let (&(FORMAT | SEALED), rest) = bytes.split_first()? else { return None };
+    take_front(&mut Input(rest))
+}
+
+/// Everything up to the principal.
+// spec: REC-1 14f3, REC-2 d46f, REC-3 e864
 fn take_front(input: &mut Input<'_>) -> Option<Box<Record>> {
     let [state] = input.take()?;
     let head = Head {
@@ -156,8 +197,12 @@ fn take_front(input: &mut Input<'_>) -> Option<Box<Record>> {
     if state > 2 || (state < 2 && (state == 1) != principal.is_some()) {
         return None;
     }
-    let client = Client { label: input.text()?, address: input.text()? };
-    Some(Box::new(Record { head, principal, client, data: Data::none() }))
+    Some(Box::new(Record { head, principal, client: Client::default(), data: Data::none() }))
+}
+
+// spec: REC-1 14f3
+fn take_client(input: &mut Input<'_>) -> Option<Client> {
+    Some(Client { label: input.text()?, address: input.text()? })
 }
 
 /// The invariants of [`crate::record`].
@@ -192,7 +237,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes().get(..usize::from(length)).unwrap_or_default());
 }
 
-// spec: REC-1 da18, REC-6 3547
+// spec: REC-1 14f3, REC-6 3547
 fn put_previous(out: &mut Vec<u8>, previous: Option<&Previous>) {
     let Some(previous) = previous else { return out.push(0) };
     match previous.phase {
@@ -223,7 +268,7 @@ fn take_previous(input: &mut Input<'_>) -> Option<Option<Previous>> {
     Some(Some(Previous { digest, phase }))
 }
 
-// spec: REC-1 da18
+// spec: REC-1 14f3
 fn put_principal(out: &mut Vec<u8>, principal: Option<&Principal>) {
     let Some(principal) = principal else { return out.push(0) };
     out.push(1);
@@ -232,7 +277,7 @@ fn put_principal(out: &mut Vec<u8>, principal: Option<&Principal>) {
     out.extend_from_slice(&principal.names.0);
 }
 
-// spec: REC-1 da18, REC-2 d46f
+// spec: REC-1 14f3, REC-2 d46f
 fn take_principal(input: &mut Input<'_>) -> Option<Option<Principal>> {
     match input.take()? {
         [0] => return Some(None),
@@ -260,7 +305,7 @@ fn cause_number(cause: Cause) -> u8 {
     (0..).zip(CAUSES).find(|(_, known)| *known == cause).map_or(u8::MAX, |(number, _)| number)
 }
 
-// spec: REC-1 da18
+// spec: REC-1 14f3
 fn take_cause(input: &mut Input<'_>) -> Option<Cause> {
     let [number] = input.take()?;
     CAUSES.get(usize::from(number)).copied()

@@ -4,6 +4,8 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use zeroize::Zeroize;
+
 use crate::value::{MAX_DEPTH, Reader, Token, ValueError, Writer};
 
 /// A canonical CBOR map at the end of `bytes`, with the place of each entry, in the order of their keys.
@@ -12,6 +14,14 @@ pub(crate) struct Data {
     bytes: Vec<u8>,
     start: usize,
     entries: Vec<Entry>,
+    /// It was sealed, and is wiped on drop.
+    secret: bool,
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        self.wipe();
+    }
 }
 
 #[derive(Clone)]
@@ -26,7 +36,7 @@ pub(crate) type Pair<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
 impl Data {
     /// Indexes the map that fills `bytes` from `start` on. Every byte is checked, none is decoded into a value.
     // spec: VAL-3 915a, VAL-5 4807, REC-3 e864
-    pub(crate) fn parse(bytes: Vec<u8>, start: usize) -> Result<Self, ValueError> {
+    pub(crate) fn parse(bytes: Vec<u8>, start: usize, secret: bool) -> Result<Self, ValueError> {
         let map = bytes.get(start..).ok_or(ValueError::NotCanonical)?;
         let mut reader = Reader::new(map);
         let Token::Map(pairs) = reader.token()? else { return Err(ValueError::NotCanonical) };
@@ -42,16 +52,16 @@ impl Data {
             // The text of a key ends where its value begins.
             entries.push(Entry { key: value_from.saturating_sub(key.len())..value_from, value: value_from..value_to });
         }
-        if reader.is_at_end() { Ok(Self { bytes, start, entries }) } else { Err(ValueError::NotCanonical) }
+        if reader.is_at_end() { Ok(Self { bytes, start, entries, secret }) } else { Err(ValueError::NotCanonical) }
     }
 
     /// The place of data that is yet to be read.
     pub(crate) const fn none() -> Self {
-        Self { bytes: Vec::new(), start: 0, entries: Vec::new() }
+        Self { bytes: Vec::new(), start: 0, entries: Vec::new(), secret: false }
     }
 
     pub(crate) fn empty() -> Self {
-        Self { bytes: encode(&[]), start: 0, entries: Vec::new() }
+        Self { bytes: encode(&[]), start: 0, entries: Vec::new(), secret: false }
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&[u8]> {
@@ -74,6 +84,14 @@ impl Data {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
+    /// Leaves nothing behind of what was sealed.
+    // spec: SEAL-6 9ff8
+    fn wipe(&mut self) {
+        if self.secret {
+            self.bytes.zeroize();
+        }
+    }
+
     fn key(&self, entry: &Entry) -> &str {
         core::str::from_utf8(self.slice(&entry.key)).unwrap_or_default()
     }
@@ -93,4 +111,21 @@ pub(crate) fn encode(pairs: &[Pair<'_>]) -> Vec<u8> {
         writer.encoded(value);
     }
     writer.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    // spec: SEAL-6 9ff8
+    fn what_was_sealed_is_wiped_copies_included_and_nothing_else_is() {
+        for secret in [true, false] {
+            let data = Data::parse(b"\xa1\x61a\x01".to_vec(), 0, secret).unwrap();
+            for mut data in [data.clone(), data] {
+                data.wipe();
+                assert_eq!(data.bytes.is_empty(), secret);
+            }
+        }
+    }
 }

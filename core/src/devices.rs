@@ -47,8 +47,8 @@ pub enum Held {
 }
 
 /// Whose live login a stored record is, without judging its times: for a store that makes its index anew.
-pub fn holder(record: Vec<u8>) -> Option<String> {
-    let record = codec::decode(record).ok().filter(|record| record.head.end.is_none())?;
+pub fn holder(record: &[u8]) -> Option<String> {
+    let record = codec::decode_front(record).filter(|record| record.head.end.is_none())?;
     record.principal.map(|principal| principal.name().to_owned())
 }
 
@@ -56,7 +56,7 @@ impl Rules {
     /// What the record stored under `handle` is at `now`.
     // spec: IDX-3 763e
     pub fn describe(&self, handle: Handle, record: Vec<u8>, now: Timestamp) -> Held {
-        let Ok(record) = codec::decode(record) else { return Held::Unreadable };
+        let Ok(record) = codec::decode(record, handle, self) else { return Held::Unreadable };
         let Record { head, principal, client, .. } = *record;
         if let Some(end) = head.end {
             return Held::Ended(end.cause, principal.map(|principal| principal.name().to_owned()));

@@ -7,7 +7,6 @@ use alloc::string::String;
 use crate::attempt::{Attempt, Outcome, swap};
 use crate::bugs::{Bug, planted};
 use crate::closing::Closer;
-use crate::codec;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::Handle;
@@ -22,6 +21,8 @@ pub(crate) struct Reacting {
     pub(crate) handle: Handle,
     pub(crate) generation: u32,
     pub(crate) what: React,
+    /// The time that called for it. A record read since, of a store that lost writes, may know less.
+    pub(crate) found_at: Timestamp,
     pub(crate) current: Option<Box<Record>>,
 }
 
@@ -44,7 +45,7 @@ pub(crate) enum Holder {
 }
 
 impl Reacting {
-    // spec: ROT-7 52c0, TIME-5 3f66, TIME-8 c1bc, REUSE-1 3573, REUSE-2 b0f2
+    // spec: ROT-7 28ec, TIME-5 3f66, TIME-8 c1bc, REUSE-1 3573, REUSE-2 b0f2
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
@@ -62,8 +63,9 @@ impl Reacting {
             React::ForgetPrevious if self.is_past_grace(&record.head, now) && !planted(Bug::PreviousKept) => {
                 let mut head = record.head;
                 head.previous = None;
-                head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
-                let new = codec::encode(&head, record.principal.as_ref(), &record.client, record.data.as_bytes());
+                head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
+                let data = record.data.as_bytes();
+                let new = closer.encode(self.handle, &head, record.principal.as_ref(), &record.client, data)?;
                 let swap =
                     swap(self.handle, Some(&record.head), &head, Some(new), true, Listing::Keep, closer.policy());
                 Ok(Attempt::Swap(swap, Outcome::default()))
@@ -72,8 +74,9 @@ impl Reacting {
         }
     }
 
-    // spec: ROT-7 52c0
+    // spec: ROT-7 28ec
     fn is_past_grace(&self, head: &Head, now: Timestamp) -> bool {
+        let now = if planted(Bug::ForgottenByTheRecord) { now } else { now.max(self.found_at) };
         let is_previous = self.generation.checked_add(1) == Some(head.current.generation);
         is_previous && matches!(head.previous.map(|previous| previous.phase), Some(Phase::Grace(until)) if now >= until)
     }
@@ -123,14 +126,15 @@ pub(crate) fn end(
 ) -> Result<Attempt, Error> {
     let mut ended = record.clone();
     ended.end(now, cause);
-    ended.head.stamp(closer.draws.commit).ok_or(Error::Unavailable)?;
+    ended.head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
     let keep = !closer.policy().settings().tombstone.is_zero();
-    let bytes = || codec::encode(&ended.head, ended.principal.as_ref(), &ended.client, ended.data.as_bytes());
+    let (principal, data) = (ended.principal.as_ref(), ended.data.as_bytes());
+    let bytes = keep.then(|| closer.encode(handle, &ended.head, principal, &ended.client, data)).transpose()?;
     let swap = swap(
         handle,
         Some(&record.head),
         &ended.head,
-        keep.then(bytes),
+        bytes,
         !planted(Bug::EndingNotDurable),
         record.principal.as_ref().map_or(Listing::Keep, |principal| Listing::Leave(principal.name().to_owned())),
         closer.policy(),

@@ -66,7 +66,7 @@ impl Enter {
         {
             self.closer.verdict = Some(Error::Revoked);
             let holder = Holder::Named(self.entry.principal);
-            let current = codec::decode(written).ok();
+            let current = codec::decode(written, self.entry.handle, &self.closer.exchange.rules).ok();
             let ending = Ending { handle: self.entry.handle, holder, cause: Cause::Revoked, current };
             self.closer.first(Task::End(ending));
         }

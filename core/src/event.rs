@@ -32,6 +32,10 @@ pub enum Event {
     WrongCookie(Handle),
     /// The stored record is damaged and reads as absent.
     Damaged(Handle),
+    /// The stored record is not sealed, although the policy wants it, and reads as absent.
+    Unsealed(Handle),
+    /// The stored record does not open, and reads as absent: it was changed or moved, or its key is not in the ring.
+    Unopened(Handle),
     /// The stored record was written by a newer build.
     Newer(Handle),
     /// The stored record claims a time that this node's clock has not reached.
@@ -41,7 +45,7 @@ pub enum Event {
 impl Event {
     /// A stable name for logs and metrics.
     #[must_use]
-    // spec: EVT-1 2eba
+    // spec: EVT-1 f23d
     pub const fn name(self) -> &'static str {
         match self {
             Self::Created(_) => "created",
@@ -56,6 +60,8 @@ impl Event {
             Self::Forged(_) => "forged id",
             Self::WrongCookie(_) => "wrong cookie",
             Self::Damaged(_) => "damaged record",
+            Self::Unsealed(_) => "unsealed record",
+            Self::Unopened(_) => "unopened record",
             Self::Newer(_) => "newer record",
             Self::ClockBehind(_) => "clock behind",
         }
@@ -63,7 +69,7 @@ impl Event {
 
     /// The session concerned, where there is one.
     #[must_use]
-    // spec: EVT-1 2eba
+    // spec: EVT-1 f23d
     pub const fn handle(self) -> Option<Handle> {
         match self {
             Self::Created(handle)
@@ -76,6 +82,8 @@ impl Event {
             | Self::Forged(handle)
             | Self::WrongCookie(handle)
             | Self::Damaged(handle)
+            | Self::Unsealed(handle)
+            | Self::Unopened(handle)
             | Self::Newer(handle)
             | Self::ClockBehind(handle) => Some(handle),
             Self::Junk(_) | Self::Duplicate(_) => None,

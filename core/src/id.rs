@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::base64url;
 use crate::bugs::{Bug, planted};
 use crate::keys::{KeyRing, TAG_BYTES, cut_tag, is_same};
+use crate::seal::NONCE_BYTES;
 
 /// Characters of a session id.
 pub const ID_CHARS: usize = 88;
@@ -151,49 +153,80 @@ impl SessionId {
     }
 }
 
-/// Eight random bytes that name the writes of one exchange.
+/// Names one attempt at a write: a random number drawn by the exchange, counted on from attempt to attempt. So no two
+/// attempts leave the same stamp, and an exchange knows all of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct CommitId(pub(crate) [u8; 8]);
+
+impl CommitId {
+    /// The id of an attempt of the exchange that drew this one, by its number from 0.
+    // spec: WRITE-10 a015
+    pub(crate) fn of_attempt(self, number: u64) -> Self {
+        let number = if planted(Bug::CommitIdReused) { 0 } else { number };
+        Self(u64::from_be_bytes(self.0).wrapping_add(number).to_be_bytes())
+    }
+
+    /// Whether it is one of the first `attempts` of the exchange that drew `first`.
+    // spec: WRITE-10 a015
+    pub(crate) fn is_of(self, first: Self, attempts: u64) -> bool {
+        u64::from_be_bytes(self.0).wrapping_sub(u64::from_be_bytes(first.0)) < attempts
+    }
+}
 
 /// Every random byte that one exchange may need, drawn at once so that no retry can fail or differ for want of more.
 pub(crate) struct Draws {
     pub(crate) commit: CommitId,
     seed: Zeroizing<[u8; 32]>,
+    /// Counts the nonces handed out by [`Draws::seal_nonce`].
+    sealed: Cell<u64>,
 }
 
 impl Draws {
-    // spec: ID-8 4087
+    // spec: ID-8 2cc6
     pub(crate) fn from_bytes(bytes: &[u8; 40]) -> Self {
         let mut commit = [0; 8];
         let mut seed = Zeroizing::new([0; 32]);
         for (place, byte) in commit.iter_mut().chain(seed.iter_mut()).zip(bytes) {
             *place = *byte;
         }
-        Self { commit: CommitId(commit), seed }
+        Self { commit: CommitId(commit), seed, sealed: Cell::new(0) }
     }
 
     /// The secret of the id that is issued at the given attempt: each attempt at a create has another one.
-    // spec: ID-8 4087, ID-4 9900
+    // spec: ID-8 2cc6, ID-4 9900
     pub(crate) fn secret(&self, attempt: u32) -> Secret {
         Secret::from_bytes(*derive(&self.seed, b"secret", &attempt.to_be_bytes()))
     }
 
     /// The handle that goes with [`Draws::secret`].
-    // spec: ID-7 ac74, ID-8 4087
+    // spec: ID-7 ac74, ID-8 2cc6
     pub(crate) fn handle(&self, attempt: u32) -> Handle {
         let bytes = derive(&self.seed, b"handle", &attempt.to_be_bytes());
         Handle(bytes.first_chunk().copied().unwrap_or_default())
     }
 
-    // spec: ID-8 4087
+    // spec: ID-8 2cc6
     pub(crate) fn nonce(&self) -> Nonce {
         let bytes = derive(&self.seed, b"nonce", &[]);
         Nonce(bytes.first_chunk().copied().unwrap_or_default())
     }
+
+    /// A nonce for one record that is sealed, another one at each call.
+    ///
+    /// It must never be used twice under one key. Within an exchange, no two counts are alike, and 64 bits of them do not run out.
+    /// Among exchanges, seeds are 256 random bits, so these are random functions of the count: among 2^64 records sealed under one
+    /// key, any two share their 192 bits with a probability below 2^-64 (birthday bound). What is sealed and thrown away counts too.
+    // spec: SEAL-2 c06e, ID-8 2cc6
+    pub(crate) fn seal_nonce(&self) -> [u8; NONCE_BYTES] {
+        let count = self.sealed.get();
+        self.sealed.set(if planted(Bug::NonceReused) { 0 } else { count.wrapping_add(1) });
+        let bytes = derive(&self.seed, b"seal", &count.to_be_bytes());
+        bytes.first_chunk().copied().unwrap_or_default()
+    }
 }
 
 /// HMAC-SHA-256 under a 32-byte key over a label and a value of fixed length: independent outputs for each.
-// spec: ID-8 4087, ROT-3 0963
+// spec: ID-8 2cc6, ROT-3 0963
 fn derive(key: &[u8; 32], label: &[u8], value: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut block = Zeroizing::new([0; 64]);
     for (place, byte) in block.iter_mut().zip(key) {
@@ -269,7 +302,21 @@ mod tests {
     }
 
     #[test]
-    // spec: ID-8 4087, ID-7 ac74, WRITE-13 2f77
+    // spec: WRITE-10 a015
+    fn an_exchange_knows_the_commit_ids_of_its_attempts_and_no_others_also_past_the_largest_number() {
+        for first in [CommitId([7; 8]), CommitId([0xff; 8]), CommitId([0; 8])] {
+            let ids: Vec<_> = (0..300).map(|number| first.of_attempt(number)).collect();
+            assert!(ids.iter().zip(&ids[1..]).all(|(one, next)| one != next));
+            assert_eq!(ids[0], first);
+            for (number, id) in (0..).zip(&ids) {
+                assert!(id.is_of(first, number + 1) && !id.is_of(first, number));
+            }
+            assert!(!CommitId([9; 8]).is_of(first, 300));
+        }
+    }
+
+    #[test]
+    // spec: ID-8 2cc6, ID-7 ac74, WRITE-13 2f77
     fn each_attempt_draws_another_handle_and_another_secret() {
         let draws = Draws::from_bytes(&[3; 40]);
         assert_ne!(draws.handle(0), draws.handle(1));

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU16;
 
+use chacha20poly1305::XChaCha20Poly1305;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -34,6 +35,7 @@ pub struct KeyRing {
 struct Key {
     number: NonZeroU16,
     tag: Hmac<Sha256>,
+    seal: XChaCha20Poly1305,
 }
 
 /// Why a text is not a key ring. Names the position of the entry (from 1) and never its content.
@@ -103,6 +105,19 @@ impl KeyRing {
         self.get(number).is_some_and(|key| is_same(&cut_tag(&key.tag, bytes), tag))
     }
 
+    /// Number of the key that seals, and the key.
+    // spec: SEAL-3 7efc
+    pub(crate) fn sealer(&self) -> Option<(u16, &XChaCha20Poly1305)> {
+        let key = if planted(Bug::LastKeySeals) { self.keys.last() } else { self.keys.first() };
+        key.map(|key| (key.number.get(), &key.seal))
+    }
+
+    /// The key that opens what the one of this number sealed.
+    // spec: SEAL-4 9c31
+    pub(crate) fn opener(&self, number: u16) -> Option<&XChaCha20Poly1305> {
+        self.get(number).map(|key| &key.seal)
+    }
+
     fn get(&self, number: u16) -> Option<&Key> {
         self.keys.iter().find(|key| key.number.get() == number)
     }
@@ -116,7 +131,7 @@ impl fmt::Debug for KeyRing {
 }
 
 impl Key {
-    // spec: KEY-1 d259, KEY-2 b383, KEY-4 e479
+    // spec: KEY-1 d259, KEY-2 b383, KEY-4 af29
     fn parse(entry: &str, position: usize) -> Result<Self, KeyError> {
         let malformed = KeyError::Malformed { position };
         let (number, key) = entry.split_once(':').ok_or(malformed)?;
@@ -126,13 +141,18 @@ impl Key {
         if material.len() < KEY_BYTES {
             return Err(KeyError::Short { position });
         }
-        // Each use of a key has its own subkey (RFC 5869), so that no tag of one use means anything to another.
-        let mut subkey = Zeroizing::new([0; 64]);
-        Hkdf::<Sha256>::new(None, &material)
-            .expand(b"coatroom/1 session id tag", &mut *subkey)
-            .map_err(|_| malformed)?;
-        Ok(Self { number, tag: Hmac::new((&*subkey).into()) })
+        let material = Hkdf::<Sha256>::new(None, &material);
+        let tag = subkey::<64>(&material, b"coatroom/1 session id tag").ok_or(malformed)?;
+        let seal = subkey::<32>(&material, b"coatroom/1 record seal").ok_or(malformed)?;
+        Ok(Self { number, tag: Hmac::new((&*tag).into()), seal: XChaCha20Poly1305::new((&*seal).into()) })
     }
+}
+
+/// Each use of a key has its own subkey (RFC 5869), so that nothing made for one use means anything to another.
+// spec: KEY-4 af29
+fn subkey<const N: usize>(material: &Hkdf<Sha256>, label: &[u8]) -> Option<Zeroizing<[u8; N]>> {
+    let mut subkey = Zeroizing::new([0; N]);
+    material.expand(label, &mut *subkey).ok().map(|()| subkey)
 }
 
 /// HMAC-SHA-256 of `bytes`, cut to 16 bytes (RFC 2104 section 5 allows half).

@@ -81,6 +81,7 @@ mod plan;
 mod policy;
 mod record;
 mod reply;
+mod seal;
 mod session;
 mod time;
 

@@ -117,6 +117,7 @@ pub(crate) struct Reaction {
     pub(crate) generation: u32,
     pub(crate) record: Box<Record>,
     pub(crate) what: React,
+    pub(crate) found_at: Timestamp,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -231,7 +232,7 @@ impl Exchange {
     }
 
     /// Reads a record. The error is an answer that the whole exchange has to give up on; absent covers damaged.
-    // spec: REC-4 ee90, REC-5 614a, STORE-5 5484, TIME-7 b2f4
+    // spec: REC-4 ee90, REC-5 ad66, STORE-5 5484, TIME-7 b2f4, SEAL-3 7efc, SEAL-4 9c31
     pub(crate) fn read(&mut self, handle: Handle, loaded: Loaded) -> Result<Option<Box<Record>>, Error> {
         let bytes = match loaded {
             Loaded::Found(bytes) => bytes,
@@ -239,11 +240,14 @@ impl Exchange {
             Loaded::Unavailable if planted(Bug::UnavailableIsAbsent) => return Ok(None),
             Loaded::Unavailable => return Err(Error::Unavailable),
         };
-        match codec::decode(bytes) {
-            Err(Unreadable::Damaged) => {
-                self.events.push(Event::Damaged(handle));
-                Ok(None)
-            }
+        let absent = |events: &mut Vec<Event>, event| {
+            events.push(event);
+            Ok(None)
+        };
+        match codec::decode(bytes, handle, &self.rules) {
+            Err(Unreadable::Damaged) => absent(&mut self.events, Event::Damaged(handle)),
+            Err(Unreadable::Unsealed) => absent(&mut self.events, Event::Unsealed(handle)),
+            Err(Unreadable::Unopened) => absent(&mut self.events, Event::Unopened(handle)),
             Err(Unreadable::Newer) => {
                 self.events.push(Event::Newer(handle));
                 Err(Error::Unavailable)
@@ -331,7 +335,8 @@ impl Load {
     // spec: TIME-8 c1bc, REUSE-1 3573
     fn react(&mut self, record: Box<Record>, what: React) {
         let (handle, generation) = (self.id.handle, self.id.generation);
-        self.exchange.reactions.push(Reaction { handle, generation, record, what });
+        let found_at = self.exchange.now.max(record.head.seen_at);
+        self.exchange.reactions.push(Reaction { handle, generation, record, what, found_at });
     }
 
     /// The id opens nothing. After a dead login cookie the visitor cookie counts.

@@ -37,7 +37,8 @@ pub struct Settings {
     pub size: usize,
     /// How long an ended record remembers why. Zero removes it at once; safety does not depend on it.
     pub tombstone: Duration,
-    /// Whether the data of every record is encrypted.
+    /// Whether client details and data are encrypted under the keys of the ring before the store gets them. Records that are not
+    /// count as absent then, so switching it on ends the sessions from before; switching it off ends none.
     pub sealed: bool,
     /// Names and attributes of the cookies.
     pub cookies: CookieSettings,
@@ -294,7 +295,7 @@ impl Settings {
 
     // spec: POL-5 c121
     fn check_offered(&self) -> Result<(), PolicyError> {
-        let refused = [(self.concurrency == Concurrency::Serial, "`concurrency` = serial"), (self.sealed, "`sealed`")];
+        let refused = [(self.concurrency == Concurrency::Serial, "`concurrency` = serial")];
         match refused.into_iter().find(|(chosen, _)| *chosen) {
             Some((_, choice)) => Err(PolicyError::NotOffered { choice }),
             None => Ok(()),
@@ -410,7 +411,6 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(choice(refused(|s| s.concurrency = Concurrency::Serial)), "`concurrency` = serial");
-        assert_eq!(choice(refused(|s| s.sealed = true)), "`sealed`");
     }
 
     #[test]

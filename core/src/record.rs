@@ -331,7 +331,7 @@ impl Head {
     }
 
     /// Counts a write and signs it. Nothing when the version has no successor.
-    // spec: REC-7 821f, WRITE-10 195a
+    // spec: REC-7 d895, WRITE-10 a015
     pub(crate) fn stamp(&mut self, commit: CommitId) -> Option<()> {
         self.version =
             if planted(Bug::VersionWraps) { self.version.wrapping_add(1) } else { self.version.checked_add(1)? };

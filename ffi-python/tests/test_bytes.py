@@ -61,7 +61,7 @@ def commit(session: coatroom.Session, browser: Browser) -> None:
     browser.take(session._exchange.head()[2])
 
 
-# spec: ID-1 bd5d, ID-2 5b7c, KEY-4 e479, REC-1 da18, LIFE-4 4620
+# spec: ID-1 bd5d, ID-2 5b7c, KEY-4 af29, REC-1 14f3, LIFE-4 4620
 def test_a_session_made_by_hand_is_taken_for_what_it_is(path: Path, clock: ManualClock, browser: Browser) -> None:
     sessions = coatroom.Sessions(f"sqlite:{path}", TEST_KEYS, clock=clock)
     now = int(clock.now().timestamp() * 1000)
@@ -79,7 +79,7 @@ def test_a_session_made_by_hand_is_taken_for_what_it_is(path: Path, clock: Manua
         assert sessions.open(f"__Host-id={dead}").principal is None
 
 
-# spec: ID-1 bd5d, ID-5 2023, ROT-3 0963, KEY-4 e479
+# spec: ID-1 bd5d, ID-5 2023, ROT-3 0963, KEY-4 af29
 def test_what_the_library_makes_is_read_by_hand(path: Path, clock: ManualClock, browser: Browser) -> None:
     sessions = coatroom.Sessions(f"sqlite:{path}", TEST_KEYS, clock=clock)
     session = sessions.open(b"")

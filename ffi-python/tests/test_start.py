@@ -61,7 +61,6 @@ def test_keys_come_from_the_argument_the_environment_or_a_file(tmp_path: Path, m
         ({"carry": "x"}, "`carry`"),
         ({"reuse": "revoke-all"}, "`reuse`"),
         ({"limit": 3}, "`limit`"),
-        ({"sealed": True}, "`sealed`"),
         ({"preset": "aal3", "absolute": 50_000}, "`absolute`"),
         ({"preset": "aal9"}, "`preset`"),
         ({"login_cookie": "id"}, "__Host-"),

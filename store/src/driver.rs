@@ -3,16 +3,19 @@
 
 use core::fmt;
 use core::future::Future;
+use core::marker::PhantomData;
 use core::time::Duration;
 use std::sync::Arc;
 
+#[cfg(feature = "queue")]
+use coatroom_core::Stamp;
 use coatroom_core::{
     Beyond, Closing, Enter, Entry, Error, Event, Failure, Listing, Loaded, Opening, Reply, Reuse, Rules, Save, Session,
     Swap,
 };
 use rand_core::TryRng;
 
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::{Engine, Host, NotListed, Store, Swapped, System, Unavailable, Wait, block_on};
 
 /// How long a commit is tried before the answer is [`Error::Busy`] or [`Error::Unavailable`].
@@ -33,6 +36,10 @@ pub struct Driver<S, H = System> {
     store: S,
     host: H,
     writes: AtomicU32,
+    /// A thread of its own sweeps, and requests do not.
+    swept_elsewhere: AtomicBool,
+    #[cfg(feature = "queue")]
+    lanes: crate::lanes::Lanes,
 }
 
 /// An exchange that could not be opened or closed; answer with [`Error::status`].
@@ -62,8 +69,16 @@ impl<S> Driver<S> {
 
 impl<S, H: Host> Driver<S, H> {
     /// A driver with a clock, randomness and pauses of its own.
-    pub const fn with_host(rules: Arc<Rules>, store: S, host: H) -> Self {
-        Self { rules, store, host, writes: AtomicU32::new(0) }
+    pub fn with_host(rules: Arc<Rules>, store: S, host: H) -> Self {
+        Self {
+            rules,
+            store,
+            host,
+            writes: AtomicU32::new(0),
+            swept_elsewhere: AtomicBool::new(false),
+            #[cfg(feature = "queue")]
+            lanes: crate::lanes::Lanes::default(),
+        }
     }
 
     /// The rules.
@@ -79,6 +94,10 @@ impl<S, H: Host> Driver<S, H> {
     /// The host.
     pub const fn host(&self) -> &H {
         &self.host
+    }
+
+    pub(crate) fn is_swept_elsewhere(&self) {
+        self.swept_elsewhere.store(true, Ordering::Relaxed);
     }
 
     /// Closes an exchange as far as it goes without the store.
@@ -105,6 +124,35 @@ struct Trial {
     doubts: u32,
     /// Whether entries of sessions that are over were cleared away for it.
     has_made_room: bool,
+}
+
+/// The place of an exchange in the queue of those that write to the same session.
+#[derive(Default)]
+struct Place<'a>(#[cfg(feature = "queue")] Option<crate::lanes::Turn<'a>>, PhantomData<&'a ()>);
+
+impl Place<'_> {
+    /// Whoever comes next begins with what was just written.
+    #[cfg_attr(
+        not(feature = "queue"),
+        expect(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "with the feature it is told")
+    )]
+    fn leave(&mut self, save: &Save) {
+        #[cfg(feature = "queue")]
+        if let Some(turn) = self.0.as_mut().filter(|turn| turn.handle() == save.swap().handle) {
+            turn.leave(save.swap().new.clone());
+        }
+        #[cfg(not(feature = "queue"))]
+        let _ = save;
+    }
+}
+
+/// What the queue says.
+enum Queued {
+    /// Send it.
+    Next(Save),
+    /// It was overtaken, or waited too long.
+    #[cfg_attr(not(feature = "queue"), expect(dead_code, reason = "nobody waits"))]
+    Overtaken(Closing),
 }
 
 impl<S: Store, H: Host> Driver<S, H> {
@@ -155,37 +203,82 @@ impl<S: Store, H: Host> Driver<S, H> {
     // spec: STORE-4 194b, END-4 71db
     pub(crate) async fn drive(&self, mut closing: Closing, entered: &mut Option<Entry>) -> Result<Reply, Refused> {
         let mut trial: Option<Trial> = None;
+        let mut place = Place::default();
         loop {
-            closing = match closing {
+            let save = match closing {
                 Closing::Done(reply) => return Ok(reply),
                 Closing::Failed(failure) => return Err(failure.into()),
-                Closing::Enter(enter) => self.enter(enter, entered).await,
-                Closing::Save(save) => match self.send(save.swap()).await {
-                    Swapped::Done => {
-                        trial = None;
-                        self.leave(save.swap()).await;
-                        save.saved()
+                Closing::Enter(enter) => {
+                    closing = self.enter(enter, entered).await;
+                    continue;
+                }
+                Closing::Save(save) => match self.queue_up(save, &mut place, &mut trial).await {
+                    Queued::Next(save) => save,
+                    Queued::Overtaken(next) => {
+                        closing = next;
+                        continue;
                     }
-                    Swapped::Entered(listed) => {
-                        trial = None;
-                        *entered = self.surplus(save.swap().listing.entry(), listed.count);
-                        save.entered(listed)
-                    }
-                    Swapped::Full => self.make_room(save, trial.get_or_insert_with(|| self.trial())).await,
-                    Swapped::Conflict(current) => {
-                        self.conflicted(save, current, trial.get_or_insert_with(|| self.trial())).await
-                    }
-                    Swapped::Unknown => self.reload(save, trial.get_or_insert_with(|| self.trial())).await,
-                    Swapped::Unavailable
-                        if save.is_ending() && !self.is_over(&save, trial.get_or_insert_with(|| self.trial())) =>
-                    {
-                        self.host.pause(self.jitter(u32::MAX)).await;
-                        Closing::Save(save)
-                    }
-                    Swapped::Unavailable => save.gave_up(Error::Unavailable),
                 },
-            }
+            };
+            closing = match self.send(save.swap()).await {
+                Swapped::Done => {
+                    trial = None;
+                    place.leave(&save);
+                    self.leave(save.swap()).await;
+                    save.saved()
+                }
+                Swapped::Entered(listed) => {
+                    trial = None;
+                    place.leave(&save);
+                    *entered = self.surplus(save.swap().listing.entry(), listed.count);
+                    save.entered(listed)
+                }
+                Swapped::Full => {
+                    // Who clears away others' sessions holds up nobody meanwhile.
+                    place = Place::default();
+                    self.make_room(save, trial.get_or_insert_with(|| self.trial())).await
+                }
+                Swapped::Conflict(current) => {
+                    self.conflicted(save, current, trial.get_or_insert_with(|| self.trial())).await
+                }
+                Swapped::Unknown => self.reload(save, trial.get_or_insert_with(|| self.trial())).await,
+                Swapped::Unavailable
+                    if save.is_ending() && !self.is_over(&save, trial.get_or_insert_with(|| self.trial())) =>
+                {
+                    self.host.pause(self.jitter(u32::MAX)).await;
+                    Closing::Save(save)
+                }
+                Swapped::Unavailable => save.gave_up(Error::Unavailable),
+            };
         }
+    }
+
+    /// Waits until it is this exchange's turn among those of this process that write to the session. If another has
+    /// written meanwhile, what it left is met without asking the store.
+    #[cfg(feature = "queue")]
+    async fn queue_up<'a>(&'a self, save: Save, place: &mut Place<'a>, trial: &mut Option<Trial>) -> Queued {
+        let handle = save.swap().handle;
+        let creates = save.swap().expected.is_none();
+        if creates || self.store.is_here() || place.0.as_ref().is_some_and(|turn| turn.handle() == handle) {
+            return Queued::Next(save);
+        }
+        place.0 = None;
+        let trial = trial.get_or_insert_with(|| self.trial());
+        place.0 = self.lanes.turn(handle).await;
+        if self.is_over(&save, trial) {
+            return Queued::Overtaken(save.gave_up(Error::Busy));
+        }
+        let left = place.0.as_mut().and_then(crate::lanes::Turn::take_left);
+        match left.filter(|left| Stamp::of(left) != save.swap().expected) {
+            Some(left) => Queued::Overtaken(save.overtaken(left)),
+            None => Queued::Next(save),
+        }
+    }
+
+    #[cfg(not(feature = "queue"))]
+    #[expect(clippy::unused_async, reason = "with the feature it waits")]
+    async fn queue_up<'a>(&'a self, save: Save, _: &mut Place<'a>, _: &mut Option<Trial>) -> Queued {
+        Queued::Next(save)
     }
 
     /// Sends a swap. Where the index is apart and limits how many sessions there are, the place is taken first.
@@ -278,7 +371,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Only what is stored can tell whether a swap took place. Where every load shows that it did not, and every swap is in
     /// doubt again, that has an end too.
-    // spec: WRITE-11 5aef, STORE-8 8f18
+    // spec: WRITE-11 c612, STORE-8 8f18
     async fn reload(&self, save: Save, trial: &mut Trial) -> Closing {
         trial.doubts = trial.doubts.saturating_add(1);
         if trial.doubts > EAGER_CONFLICTS {
@@ -401,7 +494,8 @@ impl<E: Engine, H: Host> Driver<E, H> {
     /// Keeps an engine from growing without bound, a little at a time, after writes that are acknowledged.
     // spec: STORE-9 0682
     fn sweep_if_due(&self) {
-        if self.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_PER_SWEEP {
+        let swept_elsewhere = self.swept_elsewhere.load(Ordering::Relaxed);
+        if self.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_PER_SWEEP && !swept_elsewhere {
             self.writes.store(0, Ordering::Relaxed);
             // Sweeping is only a matter of space: the next one will do.
             let _harmless = Engine::sweep(&self.store, self.host.now(), SWEPT_AT_ONCE);

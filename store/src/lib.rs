@@ -25,17 +25,21 @@ mod driver;
 
 mod host;
 mod index;
+#[cfg(feature = "queue")]
+mod lanes;
 pub mod memory;
 mod principals;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod sweeper;
 mod sync;
 
 pub use driver::{Driver, Refused};
 pub use host::{Host, System, block_on};
 pub use principals::RevokedAll;
+pub use sweeper::Sweeper;
 
 use core::future::{Future, ready};
 use std::sync::Arc;
@@ -87,6 +91,11 @@ pub trait Store: Send + Sync {
     /// the driver calls [`Store::enter`] after the swap, and also before it where the entry limits how many there are.
     fn enters_with_swap(&self) -> bool {
         true
+    }
+
+    /// Whether it answers at once, without a network in between: then nobody queues for it.
+    fn is_here(&self) -> bool {
+        false
     }
 
     /// The record under `handle`.
@@ -193,6 +202,10 @@ impl From<Unavailable> for NotListed {
 pub struct Cursor(pub Vec<u8>);
 
 impl<E: Engine> Store for E {
+    fn is_here(&self) -> bool {
+        true
+    }
+
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
         ready(Engine::load(self, handle))
     }
@@ -233,6 +246,10 @@ impl<E: Engine> Store for E {
 impl<S: Store> Store for Arc<S> {
     fn enters_with_swap(&self) -> bool {
         S::enters_with_swap(self)
+    }
+
+    fn is_here(&self) -> bool {
+        S::is_here(self)
     }
 
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {

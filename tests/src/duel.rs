@@ -515,7 +515,7 @@ impl Duel<'_> {
     fn damage(&mut self, which: u8, newer: bool) {
         let handle = self.store.records.keys().nth(usize::from(which) % self.store.records.len().max(1)).copied();
         if let Some(handle) = handle {
-            let (record, kept): (&[u8], _) = if newer { (&[2], Kept::Newer) } else { (&[1, 9], Kept::Damaged) };
+            let (record, kept): (&[u8], _) = if newer { (&[3], Kept::Newer) } else { (&[2, 9], Kept::Damaged) };
             self.store.records.insert(handle, record.into());
             self.model.store.insert(self.names[&handle], kept);
             self.unsynced = None;

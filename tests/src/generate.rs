@@ -147,6 +147,7 @@ pub fn policy(choices: &mut Choices<'_>) -> model::Policy {
         reuse_ends: !choices.one_in(4),
         strict: choices.one_in(5),
         tombstone: !choices.one_in(3),
+        sealed: choices.one_in(4),
     }
 }
 
@@ -168,6 +169,7 @@ pub fn core_policy(policy: &model::Policy) -> Policy {
         },
         concurrency: if policy.strict { coatroom_core::Concurrency::Strict } else { coatroom_core::Concurrency::Merge },
         tombstone: span(if policy.tombstone { 3_600_000 } else { 0 }),
+        sealed: policy.sealed,
         ..Settings::default()
     };
     let settings = if policy.reuse_ends { settings } else { settings.danger_refuse_reuse_only() };

@@ -41,6 +41,8 @@ pub struct Policy {
     pub reuse_ends: bool,
     pub strict: bool,
     pub tombstone: bool,
+    /// Means nothing here: whether records are sealed is not to be seen.
+    pub sealed: bool,
 }
 
 /// Who made a secret, and for what.

@@ -61,7 +61,8 @@ impl std::fmt::Display for Front {
 impl Front {
     pub fn read(record: &[u8]) -> Option<Self> {
         let mut input = Input(record, 0);
-        if input.number(1)? != 1 {
+        let format = input.number(1)?;
+        if format != 1 && format != 2 {
             return None;
         }
         let state = input.number(1)? as u8;
@@ -96,8 +97,11 @@ impl Front {
         } else {
             None
         };
-        input.text()?;
-        input.text()?;
+        // What is sealed is nobody's to read here.
+        if format == 1 {
+            input.text()?;
+            input.text()?;
+        }
         Some(Self {
             state,
             version,

@@ -1,7 +1,7 @@
 //! Fuzz targets: each a function over bytes that panics when a property is broken.
 //!
 //! The engines in `fuzz/` call them with whatever they invent, and `cargo test` with every input ever kept. What a target
-//! expects comes from readers and writers of its own (`mint`, `strict`, `cbor`), written from the documented formats and
+//! expects comes from readers and writers of its own (`mint`, `strict`, `seal`, `cbor`), written from the documented formats and
 //! sharing no code with the core.
 
 pub mod cbor;
@@ -14,6 +14,7 @@ pub mod keys;
 pub mod lies;
 pub mod mint;
 pub mod record;
+pub mod seal;
 pub mod staged;
 pub mod strict;
 pub mod walk;
@@ -32,10 +33,11 @@ pub struct Target {
 const KIB: usize = 1024;
 
 /// All of them; the parsers come first.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "cookie", run: cookie::run, longest: 400, piece: 4 * KIB },
     Target { name: "id", run: id::run, longest: 100, piece: 4 * KIB },
     Target { name: "record", run: record::run, longest: 600, piece: 32 * KIB },
+    Target { name: "seal", run: seal::run, longest: 200, piece: 32 * KIB },
     Target { name: "cbor", run: cbor::run, longest: 200, piece: 32 * KIB },
     Target { name: "keys", run: keys::run, longest: 200, piece: 4 * KIB },
     Target { name: "journal", run: journal::run, longest: 200, piece: 64 * KIB },

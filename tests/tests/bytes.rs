@@ -7,6 +7,7 @@ use coatroom_core::staged::Staged;
 use coatroom_core::{Event, Kind, Listed, Rotation, Session, Settings, Stamp, Swap, Timestamp};
 use coatroom_tests::browser::read_line;
 use coatroom_tests::house::House;
+use coatroom_tests::world::RING;
 use rand_core::{TryCryptoRng, TryRng};
 
 /// Gives 0, 1, 2, … for ever, so that exchange `n` of this test draws the 40 bytes from `40 * n` on.
@@ -80,8 +81,8 @@ const ENDED_RECORD: &str = "\
 00000101019b76daabe80005616c696365000000000000a0";
 
 #[test]
-// spec: ID-1 bd5d, ID-2 5b7c, ID-5 2023, ID-7 ac74, ID-8 4087, KEY-3 e373, KEY-4 e479, ROT-3 0963, REC-1 da18
-// spec: REC-7 821f, REC-8 1a1b, STORE-2 4ba9, WRITE-10 195a, LOGIN-1 3794, CLAIM-11 f3a7
+// spec: ID-1 bd5d, ID-2 5b7c, ID-5 2023, ID-7 ac74, ID-8 2cc6, KEY-3 e373, KEY-4 af29, ROT-3 0963, REC-1 14f3
+// spec: REC-7 d895, REC-8 1a1b, STORE-2 4ba9, WRITE-10 a015, LOGIN-1 3794, CLAIM-11 f3a7
 fn the_ids_and_records_of_a_life_are_these_bytes() {
     let mut house = House::new(Settings::default());
     let record = |swap: &Swap| hex(swap.new.as_deref().unwrap());
@@ -113,6 +114,47 @@ fn the_ids_and_records_of_a_life_are_these_bytes() {
     house.now += 1_000;
     let (ended, _) = exchange(&mut house, 5, Session::logout);
     assert_eq!(record(&ended), ENDED_RECORD);
+}
+
+// The same life with another ending, sealed. XChaCha20-Poly1305 was written once more for these, from RFC 8439 and its draft.
+const SEALED_CREATED: &str = "\
+020000000000000000010001020304050607000000000000000000000000000000000000000000000000019b76daa800019b76daa800019b796dd6000000\
+001b7740000000006322cc6bade6040f94bb682720d6d874508058a5ad9cee3d77df652456b94c53019b76daa80000000000000000000000000000010b76\
+8ae4da8da4cf36466e5c9a0c4b6f23e2e226db2c447a5d682f5b93b2c3350f2e6959d9f913a3568fcf1a39994716";
+const SEALED_LOGIN: &str = "\
+0201000000000000000228292a2b2c2d2e30000102030405060700000000000000000000000000000000019b76daa800019b76daabe8019b796dd9e80000\
+001b774000000001ad5b284272feae0e47e685969567d21e1111cc14ba14dfae8466a50dfe894c55019b76daabe800000000000000000001000101019b76\
+daabe80005616c6963650002000561646d696e0004757365720001488629909ebc68d387d15cb5c69e3fc0aad7169b24aca953ac5afaca2e95b9e4fdfc7a\
+844be62bc23bfc7d40ca814f75";
+const SEALED_ENDED: &str = "\
+02020000000000000003505152535455565728292a2b2c2d2e3000010203040506070000000000000000019b76daa800019b76daabe8019b796dd9e80000\
+001b774000000001ad5b284272feae0e47e685969567d21e1111cc14ba14dfae8466a50dfe894c55019b76daabe80000000000000000000100019b76daaf\
+d0000101019b76daabe80005616c69636500000001553d00695b0988b24c880f40f4b3b74651f886b4863d78fbd7e3fbd47de0da2c99a7cbdba84835f8f0\
+7bfe1d14";
+
+#[test]
+// spec: SEAL-1 8b14, SEAL-2 c06e, SEAL-3 7efc, KEY-4 af29, WRITE-10 a015
+fn the_sealed_records_of_a_life_are_these_bytes() {
+    let ring = format!("{RING},513:YW4gb2xkZXIgdGVzdCBrZXksIG5vIHNlY3JldCBlaXRoZXI");
+    let mut house = House::with_ring(Settings { sealed: true, ..Settings::default() }, &ring);
+    let record = |swap: &Swap| hex(swap.new.as_deref().unwrap());
+
+    let (created, id) = exchange(&mut house, 0, |session| session.set("a", 1).unwrap());
+    assert_eq!((id.as_deref(), record(&created).as_str()), (Some(VISITOR), SEALED_CREATED));
+
+    house.now += 1_000;
+    let mut staged = house.open();
+    staged.session().unwrap().login("alice", &["user", "admin", "user"], 1).unwrap();
+    staged.close(Timestamp::from_unix_ms(house.now), &mut Counting(40)).unwrap();
+    // Refused once, by the same record: the second attempt has another commit id, and another nonce.
+    staged.conflicted(created.new).unwrap();
+    let login = staged.swap().unwrap().clone();
+    assert_eq!(record(&login), SEALED_LOGIN);
+    house.drive(staged).unwrap().cookies.iter().for_each(|line| house.browser.obey(line));
+
+    house.now += 1_000;
+    let (ended, _) = exchange(&mut house, 2, Session::logout);
+    assert_eq!(record(&ended), SEALED_ENDED);
 }
 
 #[test]

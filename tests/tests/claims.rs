@@ -12,7 +12,7 @@ use coatroom_tests::record::{Front, data};
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::scenarios::{BEFORES, Before, settings};
 use coatroom_tests::walk::{Move, waits, walk_of};
-use coatroom_tests::world::{ATTACKER, START, Setup, THIEF, VICTIM, World};
+use coatroom_tests::world::{ATTACKER, Phase, START, Script, Setup, Step, THIEF, Trouble, VICTIM, World};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
@@ -260,7 +260,7 @@ proptest! {
     }
 
     #[test]
-    // spec: VAL-3 915a, VAL-1 3a73, REC-1 da18
+    // spec: VAL-3 915a, VAL-1 3a73, REC-1 14f3
     fn every_value_makes_the_round_trip_through_a_record(
         pairs in prop::collection::btree_map(".{0,12}", any_value(), 0..6),
     ) {
@@ -366,4 +366,52 @@ fn a_store_that_cannot_answer_is_never_taken_for_nobody() {
     assert!(matches!(staged.waiting(), Waiting::Load(_)));
     staged.found(Loaded::Unavailable).unwrap();
     assert_eq!(staged.failure().unwrap().error, coatroom_core::Error::Unavailable);
+}
+
+/// A world in which the store may lose its newest writes, and some answers do not come.
+fn losing(change: impl FnOnce(&mut Setup)) -> World {
+    let mut world = Before::LoggedIn.world(change).unwrap();
+    world.trouble = Trouble { faults: 1, cuts: 1, ..Trouble::default() };
+    world
+}
+
+#[test]
+// spec: WRITE-10 a015, CLAIM-3 4985
+fn acknowledged_writes_outlast_the_retry_of_a_write_that_the_store_lost() {
+    let schedule = |world: &mut World| {
+        world.run(VICTIM, &[Op::Add])?;
+        let retried = world.begin(VICTIM, &[Op::Add])?;
+        world.step(Step::Close(retried))?;
+        world.step(Step::SwapUnheard(retried))?;
+        let slow = world.begin(VICTIM, &[Op::Set("b")])?;
+        world.step(Step::Cut(2))?;
+        world.run(VICTIM, &[Op::Set("a")])?;
+        world.finish(retried)?;
+        world.finish(slow)
+    };
+    schedule(&mut losing(|_| ())).unwrap();
+}
+
+#[test]
+// spec: ROT-7 28ec, CLAIM-2 1248
+fn a_replaced_id_that_was_refused_stays_dead_when_the_store_loses_the_time_that_told() {
+    let schedule = |world: &mut World| {
+        world.browsers[THIEF] = world.browsers[VICTIM].clone();
+        let late = world.add_script(Script { browser: THIEF, ops: vec![Op::Set("a")], node: 1, ..Script::default() });
+        while world.exchanges[late].phase < Phase::Open {
+            world.step(world.next_of(late).unwrap())?;
+        }
+        world.run(VICTIM, &[Op::Rotate])?;
+        world.run(VICTIM, &[])?;
+        world.now += world.setup.grace() + 500;
+        world.run(VICTIM, &[Op::Set("b")])?;
+        world.step(Step::Close(late))?;
+        world.step(Step::Swap(late))?;
+        world.step(Step::Cut(1))?;
+        world.finish(late)?;
+        let again = world.add_script(Script { browser: THIEF, ops: vec![], node: 1, ..Script::default() });
+        world.finish(again)
+    };
+    // A node's clock is behind by less than clocks may differ.
+    schedule(&mut losing(|setup| setup.clocks[1] = -1_500)).unwrap();
 }

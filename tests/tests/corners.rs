@@ -209,7 +209,7 @@ fn an_id_in_its_grace_logs_in_and_elevates_like_the_current_one() {
 }
 
 #[test]
-// spec: TIME-5 3f66, ROT-7 52c0
+// spec: TIME-5 3f66, ROT-7 28ec
 fn a_refused_id_is_no_use_of_its_session() {
     let mut house = House::logged_in(settings().danger_refuse_reuse_only());
     let old = house.browser.clone();
@@ -588,7 +588,7 @@ fn times_end_with_what_a_record_can_say() {
 // Events.
 
 #[test]
-// spec: EVT-1 2eba, EVT-2 a367
+// spec: EVT-1 f23d, EVT-2 a367
 fn a_life_reports_each_step_once_and_with_its_handle() {
     let mut house = House::new(settings());
     let mut told = house.run(|session| set(session, "a", 1)).unwrap().events;

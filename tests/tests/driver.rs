@@ -170,7 +170,7 @@ fn error(result: Result<Reply, Refused>) -> Option<Error> {
 }
 
 #[test]
-// spec: STORE-4 194b, WRITE-10 195a
+// spec: STORE-4 194b, WRITE-10 a015
 fn a_swap_that_took_place_unheard_is_not_sent_again() {
     let scene = Scene::new();
     scene.act(&[Act::DoUnheard], Act::Obey);
@@ -179,7 +179,7 @@ fn a_swap_that_took_place_unheard_is_not_sent_again() {
 }
 
 #[test]
-// spec: WRITE-11 5aef, STORE-4 194b
+// spec: WRITE-11 c612, STORE-4 194b
 fn a_swap_that_was_lost_is_sent_again_once_the_store_showed_that_it_was() {
     let scene = Scene::new();
     scene.act(&[Act::Lose, Act::Lose], Act::Obey);
@@ -197,7 +197,7 @@ fn a_write_that_the_store_cannot_take_is_sent_once_and_refused() {
 }
 
 #[test]
-// spec: WRITE-11 5aef, STORE-8 8f18
+// spec: WRITE-11 c612, STORE-8 8f18
 fn a_doubt_that_no_load_can_settle_is_said_after_two_seconds() {
     let scene = Scene::new();
     let mut session = block_on(scene.driver.open(scene.cookie.as_bytes())).unwrap();

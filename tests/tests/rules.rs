@@ -413,7 +413,7 @@ fn reuse_ends_the_session_even_if_the_exchange_is_refused() {
 }
 
 #[test]
-// spec: ROT-7 52c0, REUSE-4 0f0e, POL-4 713a
+// spec: ROT-7 28ec, REUSE-4 0f0e, POL-4 713a
 fn where_reuse_is_merely_refused_the_previous_id_is_forgotten_so_no_clock_brings_it_back() {
     let mut house = House::logged_in(settings().danger_refuse_reuse_only());
     let old = rotate_and_confirm(&mut house);
@@ -428,7 +428,7 @@ fn where_reuse_is_merely_refused_the_previous_id_is_forgotten_so_no_clock_brings
 }
 
 #[test]
-// spec: REUSE-3 8d76, ROT-7 52c0, WRITE-8 561b
+// spec: REUSE-3 8d76, ROT-7 28ec, WRITE-8 561b
 fn an_id_whose_write_was_refused_past_its_grace_is_forgotten_by_every_clock() {
     let mut house = House::logged_in(settings());
     let old = rotate_and_confirm(&mut house);
@@ -710,7 +710,7 @@ fn adding(house: &mut House, applied: bool) -> (Save, Staged) {
 }
 
 #[test]
-// spec: WRITE-10 195a, WRITE-11 5aef, REC-7 821f
+// spec: WRITE-10 a015, WRITE-11 c612, REC-7 d895
 fn an_unknown_outcome_is_recognised_through_four_later_writes_and_then_given_up() {
     for (others, expected) in [(0, None), (3, None), (4, Some(Error::Unknown))] {
         for heard in [false, true] {
@@ -734,7 +734,7 @@ fn an_unknown_outcome_is_recognised_through_four_later_writes_and_then_given_up(
 }
 
 #[test]
-// spec: WRITE-11 5aef
+// spec: WRITE-11 c612
 fn a_write_that_was_lost_is_sent_again_and_one_that_nobody_can_tell_is_unknown() {
     let mut house = House::logged_in(settings());
     let (save, _) = adding(&mut house, false);
@@ -750,7 +750,7 @@ fn a_write_that_was_lost_is_sent_again_and_one_that_nobody_can_tell_is_unknown()
 }
 
 #[test]
-// spec: WRITE-10 195a
+// spec: WRITE-10 a015
 fn the_commit_is_looked_for_before_the_floor() {
     let mut house = House::new(settings());
     house.run(|session| set(session, "a", 1)).unwrap();
@@ -800,7 +800,7 @@ fn a_settled_doubt_about_one_record_is_no_doubt_about_the_next() {
 }
 
 #[test]
-// spec: END-5 5fe9, WRITE-11 5aef
+// spec: END-5 5fe9, WRITE-11 c612
 fn an_ending_goes_on_until_the_store_answers_and_a_removal_is_an_ending() {
     for tombstone in [Duration::ZERO, Duration::from_secs(60)] {
         let mut house = House::logged_in(Settings { tombstone, ..settings() });
@@ -820,7 +820,7 @@ fn an_ending_goes_on_until_the_store_answers_and_a_removal_is_an_ending() {
 }
 
 #[test]
-// spec: REC-4 ee90, REC-5 614a
+// spec: REC-4 ee90, REC-5 ad66
 fn a_damaged_record_met_on_a_conflict_is_not_written_over() {
     let mut house = House::logged_in(settings());
     let mut staged = house.open();

@@ -93,7 +93,7 @@ fn every_error_has_the_status_that_the_clause_says() {
 }
 
 #[test]
-// spec: EVT-1 2eba
+// spec: EVT-1 f23d
 fn every_event_has_the_name_that_the_clause_says_and_the_handle_where_there_is_one() {
     let handle = Handle::from_bytes([7; 12]);
     let events = [
@@ -109,6 +109,8 @@ fn every_event_has_the_name_that_the_clause_says_and_the_handle_where_there_is_o
         Event::Forged(handle),
         Event::WrongCookie(handle),
         Event::Damaged(handle),
+        Event::Unsealed(handle),
+        Event::Unopened(handle),
         Event::Newer(handle),
         Event::ClockBehind(handle),
     ];

@@ -152,7 +152,7 @@ fn from_version_1(connection: &Connection) -> rusqlite::Result<()> {
     let mut list = connection.prepare("UPDATE session SET principal = ?2 WHERE rowid = ?1")?;
     let mut rows = all.query([])?;
     while let Some(row) = rows.next()? {
-        if let Some(principal) = holder(row.get(1)?) {
+        if let Some(principal) = holder(&row.get::<_, Vec<u8>>(1)?) {
             list.execute(params![row.get::<_, i64>(0)?, principal])?;
         }
     }

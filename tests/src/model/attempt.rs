@@ -8,8 +8,8 @@ use super::{Data, Datum, Event, Id, LOGIN, Model, Ms, Name, Secret, Session, VIS
 
 #[derive(Clone, Debug)]
 pub(super) enum Task {
-    /// A limit has passed (with its cause), or a copy is in use.
-    React(Id, Option<&'static str>, Option<Rc<Session>>),
+    /// A limit has passed (with its cause), or a copy is in use; when that was found.
+    React(Id, Option<&'static str>, Ms, Option<Rc<Session>>),
     End(&'static str, Option<Rc<Session>>),
     /// What is stored, as far as known, and whether that was met on a conflict.
     Commit(Option<Rc<Session>>, bool),
@@ -44,7 +44,7 @@ pub(super) enum Next {
 impl Exchange {
     pub(super) fn next(&self, model: &Model, task: &Task) -> Result<Next, &'static str> {
         match task {
-            Task::React(id, cause, known) => Ok(self.react(model, *id, *cause, known.as_ref())),
+            Task::React(id, cause, at, known) => Ok(self.react(model, *id, *cause, *at, known.as_ref())),
             Task::End(cause, known) => self.end(model, cause, known.as_ref()),
             Task::Commit(known, met) => self.commit(model, known.as_ref(), *met),
             Task::Create(after_login) => self.create(model, *after_login),
@@ -64,10 +64,10 @@ impl Exchange {
     }
 
     /// What a dead id calls for.
-    fn react(&self, model: &Model, id: Id, cause: Option<&'static str>, known: Option<&Rc<Session>>) -> Next {
+    fn react(&self, model: &Model, id: Id, cause: Option<&'static str>, at: Ms, known: Option<&Rc<Session>>) -> Next {
         let nothing = Next::Nothing(Follows::default());
         let Some(old) = known.filter(|old| old.end.is_none()) else { return nothing };
-        let past = |until: Option<Ms>| until.is_some_and(|until| self.now.max(old.seen) >= until);
+        let past = |until: Option<Ms>| until.is_some_and(|until| self.now.max(at).max(old.seen) >= until);
         match cause {
             _ if id.generation < old.floor => nothing,
             Some(cause) if cause != "forget" => Next::Swap(self.ending(model, old, cause), None),
@@ -95,7 +95,7 @@ impl Exchange {
 
     fn commit(&self, model: &Model, known: Option<&Rc<Session>>, met: bool) -> Result<Next, &'static str> {
         let Some(base) = &self.base else { return Err("") };
-        let Some(old) = known else { return Ok(self.refuse(base, Worth::Ended("logout"), None)) };
+        let Some(old) = known else { return Ok(self.refuse(base, Worth::Ended("logout"), self.now, None)) };
         let policy = &model.policy;
         let now = self.now.max(old.seen);
         let worth = old.judge(base.id, now, policy);
@@ -104,7 +104,7 @@ impl Exchange {
             return Ok(Next::Swap(self.ending(model, old, cause), Some(then)));
         }
         if !worth.opens() {
-            return Ok(self.refuse(base, worth, Some(old)));
+            return Ok(self.refuse(base, worth, now, Some(old)));
         }
         if self.strict && self.wish.writes() && self.is_overtaken(&base.found.data, &old.data) {
             return Err("conflict");
@@ -165,7 +165,7 @@ impl Exchange {
 
     /// The id opens nothing any more: a login starts afresh, any other write is refused. What is refused for its time is
     /// written down.
-    fn refuse(&self, base: &Base, worth: Worth, known: Option<&Rc<Session>>) -> Next {
+    fn refuse(&self, base: &Base, worth: Worth, now: Ms, known: Option<&Rc<Session>>) -> Next {
         let (error, react) = match worth {
             Worth::Over(cause) => ("ended", Some(cause)),
             Worth::Reuse => ("superseded", Some("forget")),
@@ -173,7 +173,7 @@ impl Exchange {
             _ => ("ended", None),
         };
         let mut tasks: Vec<_> =
-            react.map(|react| Task::React(base.id, Some(react), known.cloned())).into_iter().collect();
+            react.map(|react| Task::React(base.id, Some(react), now, known.cloned())).into_iter().collect();
         if self.wish.who.is_some() {
             tasks.push(Task::Create(true));
             return Next::Instead(tasks, None);

@@ -193,10 +193,10 @@ impl Exchange {
         }
         match worth {
             Worth::Forged => self.events.push(("forged id", Some(id.session), "")),
-            Worth::Over(cause) => self.tasks.push_back(Task::React(id, Some(cause), Some(Rc::clone(&found)))),
+            Worth::Over(cause) => self.tasks.push_back(Task::React(id, Some(cause), now, Some(Rc::clone(&found)))),
             Worth::Reuse => {
                 self.events.push(("reuse", Some(id.session), ""));
-                self.tasks.push_back(Task::React(id, None, Some(Rc::clone(&found))));
+                self.tasks.push_back(Task::React(id, None, now, Some(Rc::clone(&found))));
             }
             _ => {}
         }
@@ -440,7 +440,7 @@ impl Exchange {
             }
             self.unsure = self.unsure.filter(|since| writers.is_none_or(|writers| writers.len() <= *since));
             match task {
-                Task::React(_, _, known) | Task::End(_, known) => *known = stored,
+                Task::React(_, _, _, known) | Task::End(_, known) => *known = stored,
                 Task::Commit(known, met) => (*known, *met) = (stored, true),
                 Task::Create(_) => {}
             }

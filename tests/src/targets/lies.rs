@@ -194,7 +194,7 @@ impl Scene {
                     *byte ^= change;
                 }
             }
-            4 => record.iter_mut().take(1).for_each(|format| *format = 2),
+            4 => record.iter_mut().take(1).for_each(|format| *format = 3),
             _ => {}
         }
         Loaded::Found(record)
@@ -216,11 +216,11 @@ impl Scene {
                 *handle == claim.name() && same && whole.who.is_some() == (kind == Kind::Login)
             };
             // A store that shows an exchange its own commit id is believed, whatever else it has bent in that record.
-            let bent = |(handle, record): &&(Handle, Vec<u8>)| {
-                let commit = &record[COMMIT];
+            let own: Vec<_> = exchange.wanted.iter().map(|(_, record)| &record[COMMIT]).collect();
+            let bent = |(handle, _): &&(Handle, Vec<u8>)| {
                 exchange.heard.iter().any(|(other, shown)| {
                     let commits = shown.get(COMMITS).into_iter().flat_map(|commits| commits.chunks(8));
-                    other == handle && commits.into_iter().any(|shown| shown == commit)
+                    other == handle && commits.into_iter().any(|shown| own.contains(&shown))
                 })
             };
             let backed = exchange.heard.iter().any(names)

@@ -13,7 +13,7 @@ use crate::world::START;
 pub const RING: &str = "1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE,\
                         513:YW4gb2xkZXIgdGVzdCBrZXksIG5vIHNlY3JldCBlaXRoZXI";
 
-const MATERIAL: [(u16, &[u8]); 2] =
+pub const MATERIAL: [(u16, &[u8]); 2] =
     [(1, b"obviously a test key, not a secret!"), (513, b"an older test key, no secret either")];
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -8,7 +8,8 @@ use crate::rng::Fixed;
 use crate::targets::checks::{self, Asked};
 use crate::targets::choices::Choices;
 use crate::targets::mint::{self, Claim, at};
-use crate::targets::strict::{Reading, Verdict, Whole};
+use crate::targets::seal;
+use crate::targets::strict::{self, Reading, Verdict, Whole};
 use crate::world::START;
 
 const SKEW: u64 = 2_000;
@@ -65,7 +66,10 @@ pub fn run(bytes: &[u8]) {
     let opened = choices.of(&[0, 1_000, 15_000, 100_000, 1_000_000]);
     let closed = opened + choices.of(&[0, 500, 11_000, 100_000]);
     let record = choices.rest();
-    let reading = Reading::of(record);
+    let plain = seal::open(record, HANDLE).map(|(_, _, plain)| plain);
+    let reading = Reading::of(plain.as_deref().unwrap_or(record));
+    let is_sealed = record.first() == Some(&2) && strict::tail_at(record).is_some();
+    let absent = if is_sealed && plain.is_none() { Event::Unopened } else { Event::Damaged };
     let handle = Handle::from_bytes(HANDLE);
 
     let rules = &RULES[usize::from(activation.is_some())];
@@ -87,17 +91,17 @@ pub fn run(bytes: &[u8]) {
     let whole = if let Reading::Whole(whole) = &reading { Some(&**whole) } else { None };
     let now = whole.map_or(0, |whole| whole.seen).max(START + opened);
     let verdict = whole.map(|whole| (whole, whole.judge(claim, now, activation)));
-    opens(&session, verdict, visitor, handle);
-    acts(session, does, record, whole, (opened, closed), handle);
+    opens(&session, verdict, visitor, handle, absent(handle));
+    acts(session, does, plain.as_deref().unwrap_or(record), whole, (opened, closed), handle);
 }
 
 /// State, events and liveness are those of the verdict.
-fn opens(session: &Session, verdict: Option<(&Whole, Verdict)>, visitor: bool, handle: Handle) {
+fn opens(session: &Session, verdict: Option<(&Whole, Verdict)>, visitor: bool, handle: Handle, absent: Event) {
     let mut events = Vec::new();
     let mut live = false;
     let state = match verdict {
         None => {
-            events.push(Event::Damaged(handle));
+            events.push(absent);
             State::Destroyed
         }
         Some((_, Verdict::Ended(1..=3))) => State::Expired,

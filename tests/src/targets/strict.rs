@@ -73,7 +73,7 @@ pub const NOT_ACTIVATED: u8 = 3;
 impl Reading {
     pub fn of(bytes: &[u8]) -> Self {
         match bytes.first() {
-            Some(2..) => Self::Newer,
+            Some(3..) => Self::Newer,
             Some(1) => Whole::read(&bytes[1..]).map_or(Self::Damaged, |whole| Self::Whole(Box::new(whole))),
             _ => Self::Damaged,
         }
@@ -107,9 +107,23 @@ impl<'a> Input<'a> {
     }
 }
 
+/// Where the part of a record begins that can be sealed, whatever its format.
+pub fn tail_at(bytes: &[u8]) -> Option<usize> {
+    let mut input = Input(bytes.get(1..)?);
+    Whole::front(&mut input)?;
+    Some(bytes.len() - input.0.len())
+}
+
 impl Whole {
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut input = Input(bytes);
+        let (state, mut whole) = Self::front(&mut input)?;
+        whole.client = [input.text()?, input.text()?];
+        whole.data = pairs(input.0)?;
+        (state == whole.state() && whole.is_consistent()).then_some(whole)
+    }
+
+    fn front(input: &mut Input<'_>) -> Option<(u64, Self)> {
         let state = input.number(1)?;
         let mut whole = Self {
             version: input.number(8)?,
@@ -131,15 +145,15 @@ impl Whole {
             2 => Some((input.array()?, Phase::Until(input.number(6)?))),
             _ => return None,
         };
-        whole.end = if state == 2 { Some((input.number(6)?, input.number(1)? as u8)) } else { None };
+        if state == 2 {
+            whole.end = Some((input.number(6)?, input.number(1).filter(|cause| *cause < 8)? as u8));
+        }
         whole.who = match input.number(1)? {
             0 => None,
-            1 => Some(who(&mut input)?),
+            1 => Some(who(input)?),
             _ => return None,
         };
-        whole.client = [input.text()?, input.text()?];
-        whole.data = pairs(input.0)?;
-        (state <= 2 && state == whole.state() && whole.is_consistent()).then_some(whole)
+        (state <= 2 && (state == 2 || (state == 1) == whole.who.is_some())).then_some((state, whole))
     }
 
     fn state(&self) -> u64 {
@@ -157,9 +171,9 @@ impl Whole {
             Some((_, Phase::Pending(_))) => self.confirmed == 0 && self.floor < self.generation,
             Some((_, Phase::Until(_))) => self.confirmed > 0 && self.floor < self.generation,
         };
-        let ended = self.end.is_none_or(|(_, cause)| {
+        let ended = self.end.is_none_or(|_| {
             let bare = self.previous.is_none() && self.client == [const { String::new() }; 2] && self.data.is_empty();
-            cause < 6 && bare && self.who.as_ref().is_none_or(|who| who.roles.is_empty())
+            bare && self.who.as_ref().is_none_or(|who| who.roles.is_empty())
         });
         self.floor <= self.generation && previous && ended
     }

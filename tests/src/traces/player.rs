@@ -22,6 +22,7 @@ struct Exchange {
     phase: &'static str,
     swap: Option<Swap>,
     creates: usize,
+    attempts: usize,
 }
 
 /// Where a trace has got to.
@@ -230,6 +231,7 @@ impl Player {
             phase: "sent",
             swap: None,
             creates: 0,
+            attempts: 0,
         });
         self.exchanges.len() - 1
     }
@@ -263,8 +265,10 @@ impl Player {
             exchange.creates += 1;
         }
         if let Some(stamp) = swap.new.as_deref().and_then(Stamp::of) {
-            self.commits.entry(*stamp.as_bytes().last_chunk().unwrap()).or_insert(it);
+            let name = it + 100 * exchange.attempts;
+            self.commits.entry(*stamp.as_bytes().last_chunk().unwrap()).or_insert(name);
         }
+        exchange.attempts += 1;
         exchange.swap = Some(swap.clone());
         it
     }

@@ -1,7 +1,7 @@
 //! What a commit meets that was not there when its exchange was opened.
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Concurrency, Error, Kind, Listed, Loaded, Rotation, Session, Settings};
+use coatroom_core::{Concurrency, Error, Kind, Listed, Loaded, Rotation, Session, Settings, Timestamp};
 use coatroom_tests::house::{House, login, set};
 use coatroom_tests::record::Front;
 use coatroom_tests::scenarios::settings;
@@ -173,7 +173,7 @@ fn a_conflict_with_a_record_of_a_newer_format_writes_nothing() {
     let mut staged = logged_in();
     set(staged.session().unwrap(), "a", 2);
     close(&mut staged, NOW);
-    staged.conflicted(Some(Sheet { format: 2, ..Sheet::login() }.bytes())).unwrap();
+    staged.conflicted(Some(Sheet { format: 3, ..Sheet::login() }.bytes())).unwrap();
     assert_eq!(staged.failure().unwrap().error, Error::Unavailable);
 }
 
@@ -196,4 +196,25 @@ fn strictness_counts_from_where_it_was_asked_for() {
         staged.conflicted(Some(other.bytes())).unwrap();
         assert_eq!(staged.failure().ok().map(|failure| failure.error), refused);
     }
+}
+
+#[test]
+// spec: WRITE-10 a015, IDX-4 ee0d
+fn the_end_of_a_login_that_is_barred_is_not_taken_for_the_login_itself() {
+    let mut house = House::logged_in(settings());
+    let mut staged = house.open();
+    login(staged.session().unwrap(), "alice");
+    let mut staged = house.close(staged);
+    let swap = staged.swap().unwrap().clone();
+    house.store.swap(&swap).unwrap();
+    staged.entered(Listed { not_before: Timestamp::from_unix_ms(house.now), count: 1 }).unwrap();
+    assert_ne!(staged.swap().unwrap().expected, swap.expected, "its end is to be written");
+    // Somebody else writes first, and the login's commit id is still among the last four.
+    let mut record = swap.new.unwrap();
+    record[9] += 1;
+    record.copy_within(10..34, 18);
+    record[10..18].fill(9);
+    house.store.records.insert(swap.handle, record.into());
+    assert_eq!(house.drive(staged).err(), Some(Error::Revoked));
+    assert!(house.store.get(swap.handle).and_then(Front::read).unwrap().is_ended());
 }

@@ -97,6 +97,8 @@ fn every_event_has_its_name_and_the_handle_of_its_session() {
         (Event::Forged(handle()), "forged id"),
         (Event::WrongCookie(handle()), "wrong cookie"),
         (Event::Damaged(handle()), "damaged record"),
+        (Event::Unsealed(handle()), "unsealed record"),
+        (Event::Unopened(handle()), "unopened record"),
         (Event::Newer(handle()), "newer record"),
         (Event::ClockBehind(handle()), "clock behind"),
     ];

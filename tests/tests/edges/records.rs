@@ -79,7 +79,7 @@ fn a_record_that_contradicts_itself_is_damaged() {
         ("a previous id of no kind", Sheet { previous: Previous::Raw(3), ..login.clone() }),
         ("a nonce after the confirmation", Sheet { confirmed: NOW, ..pending.clone() }),
         ("a grace before the confirmation", Sheet { confirmed: 0, ..grace.clone() }),
-        ("ended for no known cause", Sheet::ended(6)),
+        ("ended for no known cause", Sheet::ended(8)),
         ("ended with a previous id", Sheet { previous: grace.previous, ..ended.clone() }),
         ("ended with roles", Sheet { principal: alice(&["user"]), ..ended.clone() }),
         ("ended with a label", Sheet { label: b"tv", ..ended.clone() }),
@@ -122,7 +122,7 @@ fn a_record_cut_anywhere_or_with_a_foreign_presence_byte_is_damaged() {
 
 #[test]
 fn a_newer_format_is_unavailable_and_its_cookie_is_kept() {
-    let staged = open(&rules(settings()), &id(5), &Sheet { format: 2, ..Sheet::login() }.bytes(), NOW);
+    let staged = open(&rules(settings()), &id(5), &Sheet { format: 3, ..Sheet::login() }.bytes(), NOW);
     let failure = staged.failure().unwrap();
     assert_eq!((failure.error, &failure.events[..]), (Error::Unavailable, &[Event::Newer(handle())][..]));
 }

@@ -64,7 +64,7 @@ fn stages() -> Vec<(Staged, Waiting, &'static [&'static str])> {
     failed.gave_up(Error::Busy).unwrap();
     away.take_closing().unwrap();
     let mut entering = opened();
-    entering.session().unwrap().login("a", &[""; 0], 1).unwrap();
+    entering.session().unwrap().login("alice", &[""; 0], 1).unwrap();
     close(&mut entering, NOW);
     entering.saved().unwrap();
     vec![

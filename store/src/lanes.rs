@@ -1,0 +1,80 @@
+//! Exchanges of this process that write to one session queue up instead of colliding in the store, and each hands the record
+//! that it left to the next. Other processes still collide, and then the stamp decides as ever.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coatroom_core::Handle;
+use tokio::sync::{Mutex as Lane, OwnedMutexGuard};
+
+/// Handles are random: their last byte spreads them well.
+const SHARDS: usize = 64;
+
+type Left = Option<Vec<u8>>;
+type Shard = HashMap<Handle, Arc<Lane<Left>>>;
+
+/// One lane for each session that is being written to.
+#[derive(Debug)]
+pub(crate) struct Lanes(Vec<Mutex<Shard>>);
+
+/// The right to write to a session, until dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    lanes: &'a Lanes,
+    handle: Handle,
+    /// What the one before left in the store. None only while the turn is given back.
+    left: Option<OwnedMutexGuard<Left>>,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self((0..SHARDS).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Lanes {
+    /// Waits for the exchanges of this process that came first, in their order.
+    pub(crate) async fn turn(&self, handle: Handle) -> Option<Turn<'_>> {
+        let lane = Arc::clone(self.shard(handle)?.entry(handle).or_default());
+        let left = Some(lane.lock_owned().await);
+        Some(Turn { lanes: self, handle, left })
+    }
+
+    fn shard(&self, handle: Handle) -> Option<MutexGuard<'_, Shard>> {
+        let [.., last] = *handle.as_bytes();
+        let shard = self.0.get(usize::from(last).checked_rem(SHARDS)?)?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Turn<'_> {
+    pub(crate) const fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// The record that the one before left, once.
+    pub(crate) fn take_left(&mut self) -> Left {
+        self.left.as_mut().and_then(|left| left.take())
+    }
+
+    /// Tells the next one what is stored now.
+    pub(crate) fn leave(&mut self, record: Left) {
+        if let Some(left) = self.left.as_mut() {
+            **left = record;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    /// A lane in which nobody waits is cleared away.
+    fn drop(&mut self) {
+        let Some(mut shard) = self.lanes.shard(self.handle) else { return };
+        drop(self.left.take());
+        if let Entry::Occupied(lane) = shard.entry(self.handle)
+            && Arc::strong_count(lane.get()) == 1
+        {
+            lane.remove();
+        }
+    }
+}
