@@ -28,9 +28,13 @@ mod index;
 #[cfg(feature = "queue")]
 mod lanes;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod principals;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod runtime;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod sweeper;

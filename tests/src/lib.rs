@@ -19,6 +19,8 @@ pub mod reductions;
 pub mod rng;
 pub mod scenarios;
 pub mod search;
+#[cfg(feature = "servers")]
+pub mod servers;
 pub mod shared;
 pub mod store;
 pub mod suite;

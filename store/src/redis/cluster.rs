@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::link::Target;
 use super::net::{Home, Manner, Net, Order, Outcome, lock};
 use super::settings::Address;
+use super::time::{pause, until};
 
 pub(super) const SLOTS: u16 = 16_384;
 /// Redirections that one order follows.
@@ -109,7 +110,7 @@ impl Cluster {
                 if Instant::now() >= deadline {
                     return None;
                 }
-                net.helper.pause(PAUSE).await;
+                pause(PAUSE).await;
             }
         }
     }
@@ -142,7 +143,7 @@ impl Cluster {
                     return Outcome::Unsent;
                 }
                 self.refresh(net, home, deadline).await;
-                net.helper.pause(PAUSE).await;
+                pause(PAUSE).await;
                 continue;
             }
             let outcome = net.send_to(home, &target, order, Manner { confirm, asking }, deadline).await;
@@ -170,7 +171,7 @@ impl Cluster {
                 return outcome;
             }
             if redirections > REDIRECTIONS {
-                net.helper.pause(PAUSE).await;
+                pause(PAUSE).await;
             }
         }
     }
@@ -192,7 +193,7 @@ impl Cluster {
         for node in nodes {
             let by = Instant::now().checked_add(NODE_PATIENCE).map_or(deadline, |end| end.min(deadline));
             let Some(wire) = home.link(net, &Target::Node(node.clone())).wire(net, by).await else { continue };
-            let answer = net.helper.until(by, wire.ask(&question)).await;
+            let answer = until(by, wire.ask(&question)).await;
             if let Ok(Ok(answer)) = answer
                 && let Some(map) = Map::parse(&answer, node)
             {

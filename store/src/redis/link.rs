@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::net::Net;
 use super::settings::Address;
+use super::time::until;
 use super::wire::{OnEnd, Wire};
 
 /// The first pause between two attempts; each further one is twice as long.
@@ -64,7 +65,7 @@ impl Link {
             _ => deadline,
         };
         let up = states.wait_for(|state| matches!(state, State::Up(_)));
-        match &*net.helper.until(deadline, up).await.ok()?.ok()? {
+        match &*until(deadline, up).await.ok()?.ok()? {
             State::Up(wire) => Some(wire.clone()),
             State::Down(_) => None,
         }

@@ -38,7 +38,7 @@
 //! | `appendfsync` | the server's process dies | power is lost | a replica is promoted |
 //! |---|---|---|---|
 //! | `always` | survives | survives | lost, if not replicated yet |
-//! | `everysec` | survives | the last second or two are lost | lost, if not replicated yet |
+//! | `everysec` | survives, if the disk keeps up | the last second or two are lost | lost, if not replicated yet |
 //! | `no` | survives | what the system had not written is lost | lost, if not replicated yet |
 //! | `appendonly no` | all since the last snapshot is lost | the same | lost, if not replicated yet |
 //!
@@ -54,7 +54,8 @@
 //! No operation takes longer than [`Settings::time_limit`], and the wait for replicas. A lost connection is made again in
 //! the background after 20 ms, and after pauses that double up to half a second. Callers wait for it within their time
 //! limit; once an outage is older than that they are refused at once. Callers within a tokio runtime are served by
-//! connections in that runtime, everybody else by a thread of this store, which also keeps the time limits.
+//! connections in that runtime, everybody else by a thread of this crate, which also keeps the time limits. A process that
+//! was forked opens connections of its own.
 //!
 //! The server's clock decides nothing: keys expire a span after the write, so long that a session has ended by then.
 
@@ -63,15 +64,16 @@ mod confirm;
 mod health;
 mod link;
 mod net;
-mod runtime;
 mod scan;
 mod scripts;
 mod settings;
+mod time;
 mod wire;
 
 pub use confirm::confirmed;
 pub use settings::{Settings, SettingsError};
 
+use core::convert::Infallible;
 use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
@@ -82,18 +84,23 @@ use redis::Value;
 
 use self::net::{Net, Order, Outcome};
 use self::scripts::{BAR_LOGINS, Call, END, END_AND_LEAVE, ENTER, SWAP, SWAP_AND_ENTER, number};
+use self::settings::Layout;
+use self::wire::Dialer;
+use crate::runtime::PerProcess;
 use crate::{Cursor, NotListed, Store, Swapped, Unavailable};
 
 /// A store on Redis or Valkey.
 pub struct Redis {
-    net: Arc<Net>,
+    dialer: Arc<Dialer>,
+    /// A fork begins with no connection: those that are open are its parent's.
+    net: PerProcess<Arc<Net>>,
     records: Vec<u8>,
     principals: Vec<u8>,
 }
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Redis").field(self.net.settings()).finish()
+        f.debug_tuple("Redis").field(&self.dialer.settings).finish()
     }
 }
 
@@ -102,17 +109,26 @@ impl Redis {
     pub fn connect(settings: Settings) -> Result<Self, SettingsError> {
         let records = format!("{}s:", settings.prefix).into_bytes();
         let principals = format!("{}p:", settings.prefix).into_bytes();
-        Ok(Self { net: Net::new(settings)?, records, principals })
+        Ok(Self { dialer: Arc::new(Dialer::new(settings)?), net: PerProcess::new(), records, principals })
     }
 
     /// What is wrong with how the servers are set up: one sentence each. Worth a look at every start.
     pub async fn warnings(&self) -> Result<Vec<String>, Unavailable> {
-        health::warnings(&self.net).await
+        health::warnings(self.net()).await
     }
 
     /// Why an operation or an attempt to connect failed last, in the words of the server or the system. Without secrets.
     pub fn trouble(&self) -> Option<String> {
-        self.net.trouble()
+        self.net().trouble()
+    }
+
+    fn net(&self) -> &Arc<Net> {
+        let made = self.net.get(|| Ok::<_, Infallible>(Net::new(Arc::clone(&self.dialer))));
+        made.unwrap_or_else(|never| match never {})
+    }
+
+    fn is_cluster(&self) -> bool {
+        matches!(self.dialer.settings.layout, Layout::Cluster(_))
     }
 
     fn record_key(&self, handle: Handle) -> Vec<u8> {
@@ -128,7 +144,7 @@ impl Redis {
     fn kept(&self, garbage_at: Timestamp) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let left = Duration::from_millis(garbage_at.as_unix_ms()).saturating_sub(now);
-        let kept = left.saturating_add(self.net.settings().slack).as_millis();
+        let kept = left.saturating_add(self.dialer.settings.slack).as_millis();
         // A server adds its own clock to it.
         u64::try_from(kept).unwrap_or(u64::MAX).clamp(1, Timestamp::MAX.as_unix_ms())
     }
@@ -138,7 +154,7 @@ impl Redis {
         let expected = swap.expected.map_or_else(Vec::new, |stamp| stamp.as_bytes().to_vec());
         let new = swap.new.clone().unwrap_or_default();
         let mut arguments = vec![expected, new, number(self.kept(swap.garbage_at))];
-        let one_server = self.net.cluster.is_none();
+        let one_server = !self.is_cluster();
         let script = match &swap.listing {
             Listing::Enter(entry) if one_server => {
                 keys.push(self.index_key(&entry.principal));
@@ -159,7 +175,7 @@ impl Redis {
 
     /// What may be done twice, and says nothing.
     async fn do_it(&self, key: &[u8], order: Order<'_>, confirm: bool) -> Result<(), Unavailable> {
-        match self.net.insist(key, &order, confirm).await {
+        match self.net().insist(key, &order, confirm).await {
             Outcome::Answer(_) => Ok(()),
             _ => Err(Unavailable),
         }
@@ -168,14 +184,14 @@ impl Redis {
 
 impl Store for Redis {
     fn enters_with_swap(&self) -> bool {
-        self.net.cluster.is_none()
+        !self.is_cluster()
     }
 
     async fn load(&self, handle: Handle) -> Loaded {
         let key = self.record_key(handle);
         let mut get = redis::cmd("GET");
         get.arg(&key);
-        match self.net.insist(&key, &Order::Plain(&get), false).await {
+        match self.net().insist(&key, &Order::Plain(&get), false).await {
             Outcome::Answer(Value::Nil) => Loaded::Absent,
             Outcome::Answer(Value::BulkString(record)) => Loaded::Found(record),
             _ => Loaded::Unavailable,
@@ -187,7 +203,7 @@ impl Store for Redis {
         let key = self.record_key(swap.handle);
         // The loss of a record that was only just created brings nothing back.
         let confirm = swap.durable && swap.expected.is_some();
-        match self.net.send(&key, &Order::Script(&self.call(swap)), confirm).await {
+        match self.net().send(&key, &Order::Script(&self.call(swap)), confirm).await {
             Outcome::Answer(answer) => scripts::swapped(answer),
             Outcome::Refused(_) | Outcome::Unsent => Swapped::Unavailable,
             Outcome::Unknown => Swapped::Unknown,
@@ -198,7 +214,7 @@ impl Store for Redis {
         let key = self.index_key(&entry.principal);
         let arguments = scripts::of_entry(entry, self.kept(entry.until)).to_vec();
         let call = Call::new(&ENTER, vec![key.clone()], arguments);
-        match self.net.insist(&key, &Order::Script(&call), true).await {
+        match self.net().insist(&key, &Order::Script(&call), true).await {
             Outcome::Answer(Value::Int(0)) => Err(NotListed::Full),
             Outcome::Answer(answer) => scripts::listed(&answer).ok_or(NotListed::Unavailable),
             _ => Err(NotListed::Unavailable),
@@ -209,7 +225,7 @@ impl Store for Redis {
         let key = self.index_key(principal);
         let mut range = redis::cmd("ZRANGE");
         range.arg(&key).arg(0).arg(-1);
-        let Outcome::Answer(Value::Array(members)) = self.net.insist(&key, &Order::Plain(&range), false).await else {
+        let Outcome::Answer(Value::Array(members)) = self.net().insist(&key, &Order::Plain(&range), false).await else {
             return Err(Unavailable);
         };
         let handle = |member: &Value| match member {
@@ -234,7 +250,7 @@ impl Store for Redis {
     }
 
     async fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
-        scan::scan(&self.net, &self.records, from, max).await
+        scan::scan(self.net(), &self.records, from, max).await
     }
 
     /// Nothing is left to do: records expire by themselves.

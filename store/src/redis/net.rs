@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use super::confirm;
 use super::link::{Link, Target};
-use super::runtime::Helper;
 use super::scripts::Call;
-use super::settings::{Layout, Settings, SettingsError};
+use super::settings::{Layout, Settings};
+use super::time::until;
 use super::wire::{Dialer, OnEnd, Wire};
 
 /// Connections at most, per process, on which a write waits for replicas: no other command passes there meanwhile.
@@ -40,11 +40,10 @@ pub(super) enum Outcome {
     Unknown,
 }
 
-/// All connections of a store.
+/// All connections of a store in one process.
 pub(super) struct Net {
-    pub(super) helper: Helper,
     pub(super) cluster: Option<Cluster>,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
     homes: RwLock<Vec<Arc<Home>>>,
     lanes: Semaphore,
     trouble: Mutex<Option<String>>,
@@ -61,27 +60,25 @@ pub(super) struct Home {
 }
 
 impl Net {
-    pub(super) fn new(settings: Settings) -> Result<Arc<Self>, SettingsError> {
-        settings.check()?;
-        let cluster = match &settings.layout {
+    pub(super) fn new(dialer: Arc<Dialer>) -> Arc<Self> {
+        let cluster = match &dialer.settings.layout {
             Layout::Cluster(seeds) => Some(Cluster::new(seeds.clone())),
             _ => None,
         };
-        Ok(Arc::new(Self {
-            helper: Helper::default(),
+        Arc::new(Self {
             cluster,
-            dialer: Dialer::new(settings)?,
+            dialer,
             homes: RwLock::default(),
             lanes: Semaphore::new(LANES),
             trouble: Mutex::default(),
-        }))
+        })
     }
 
-    pub(super) const fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &Settings {
         &self.dialer.settings
     }
 
-    pub(super) const fn time_limit(&self) -> Duration {
+    pub(super) fn time_limit(&self) -> Duration {
         self.settings().time_limit
     }
 
@@ -110,7 +107,7 @@ impl Net {
     pub(super) fn home(self: &Arc<Self>) -> Option<Arc<Home>> {
         let runtime = match Handle::try_current() {
             Ok(runtime) if !crate::host::is_blocking() => runtime,
-            _ => self.helper.runtime()?,
+            _ => crate::runtime::handle().ok()?,
         };
         let known = |homes: &[Arc<Home>]| homes.iter().find(|home| home.runtime.id() == runtime.id()).cloned();
         let found = known(&self.homes.read().unwrap_or_else(PoisonError::into_inner));
@@ -176,7 +173,7 @@ impl Net {
             let Some(wire) = link.wire(self, deadline).await else { return Outcome::Unsent };
             return self.converse(&link, &wire, order, manner, deadline).await;
         }
-        let Ok(Ok(_permit)) = self.helper.until(deadline, self.lanes.acquire()).await else { return Outcome::Unsent };
+        let Ok(Ok(_permit)) = until(deadline, self.lanes.acquire()).await else { return Outcome::Unsent };
         let Some(wire) = home.lane(self, target, deadline).await else { return Outcome::Unsent };
         let patience = confirm.map_or(Duration::ZERO, |confirm| confirm.patience);
         let deadline = deadline.checked_add(patience).unwrap_or(deadline);
@@ -223,8 +220,8 @@ impl Net {
         deadline: Instant,
     ) -> Outcome {
         let answered = match manner {
-            Manner { asking: false, confirm: false } => self.helper.until(deadline, wire.ask(command)).await,
-            _ => self.helper.until(deadline, self.with_others(wire, command, manner)).await,
+            Manner { asking: false, confirm: false } => until(deadline, wire.ask(command)).await,
+            _ => until(deadline, self.with_others(wire, command, manner)).await,
         };
         let Ok(answered) = answered else {
             self.note("the server does not answer in time".to_owned());
@@ -314,7 +311,7 @@ impl Home {
         }
         let (dialing, target) = (Arc::clone(net), target.clone());
         let dialed = self.runtime.spawn(async move { dialing.dial(&target, Box::new(|_| {})).await });
-        match net.helper.until(deadline, dialed).await.ok()?.ok()? {
+        match until(deadline, dialed).await.ok()?.ok()? {
             Ok(wire) => Some(wire),
             Err(error) => {
                 net.note(error.to_string());
@@ -326,29 +323,10 @@ impl Home {
 
 /// Whether the server says that it did nothing. What a script met on its way, and whatever is not known, is no refusal.
 fn is_refusal(error: &ServerError) -> bool {
-    const BEFORE_ANYTHING: [&str; 19] = [
-        "ASK",
-        "BUSY",
-        "CLUSTERDOWN",
-        "CROSSSLOT",
-        "DENIED",
-        "LOADING",
-        "MASTERDOWN",
-        "MISCONF",
-        "MOVED",
-        "NOAUTH",
-        "NOPERM",
-        "NOPROTO",
-        "NOREPLICAS",
-        "NOSCRIPT",
-        "OOM",
-        "READONLY",
-        "TRYAGAIN",
-        "UNKILLABLE",
-        "WRONGPASS",
-    ];
+    const BEFORE_ANYTHING: &str = "ASK BUSY CLUSTERDOWN CROSSSLOT DENIED LOADING MASTERDOWN MISCONF MOVED NOAUTH NOPERM \
+                                   NOREPLICAS NOSCRIPT OOM READONLY TRYAGAIN";
     let from_within = error.details().is_some_and(|text| text.contains("@user_script"));
-    !from_within && BEFORE_ANYTHING.contains(&error.code())
+    !from_within && BEFORE_ANYTHING.split(' ').any(|code| code == error.code())
 }
 
 /// Whether another server should be asked under the same name: this one was a primary once, or is no use to this user.

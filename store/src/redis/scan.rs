@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, SLOTS};
 use super::link::Target;
 use super::net::{Home, Net};
+use super::time::until;
 use super::wire::Wire;
 use crate::{Cursor, Unavailable};
 
@@ -131,7 +132,7 @@ fn is_late(net: &Net, deadline: Instant) -> bool {
 }
 
 async fn ask_all(net: &Net, wire: &Wire, commands: &Pipeline, by: Instant) -> Result<Vec<Value>, Unavailable> {
-    let answers = net.helper.until(by, wire.ask_all(commands)).await.map_err(|_| Unavailable)?;
+    let answers = until(by, wire.ask_all(commands)).await.map_err(|_| Unavailable)?;
     let answers = answers.map_err(|error| net.note(error.to_string()));
     let refusal = |answer: &Value| if let Value::ServerError(error) = answer { Some(error.to_string()) } else { None };
     let answers = answers.map_err(|()| Unavailable)?;
@@ -162,7 +163,7 @@ pub(super) async fn of_all(net: &Arc<Net>, commands: &[Cmd]) -> Result<Vec<Vec<V
         for command in commands {
             pipeline.add_command(command.clone());
         }
-        let asked = net.helper.until(deadline, wire.ask_all(&pipeline)).await.map_err(|_| Unavailable)?;
+        let asked = until(deadline, wire.ask_all(&pipeline)).await.map_err(|_| Unavailable)?;
         all.push(asked.map_err(|_| Unavailable)?);
     }
     if all.is_empty() { Err(Unavailable) } else { Ok(all) }

@@ -64,6 +64,7 @@ pub(super) type OnEnd = Box<dyn FnOnce(u64) + Send>;
 
 impl Dialer {
     pub(super) fn new(settings: Settings) -> Result<Self, SettingsError> {
+        settings.check()?;
         let tls = if settings.tls { Some(trusting(&settings)?) } else { None };
         Ok(Self { settings, tls, made: AtomicU64::new(0) })
     }
