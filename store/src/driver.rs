@@ -11,6 +11,7 @@ use std::sync::Arc;
 use coatroom_core::Stamp;
 use coatroom_core::{
     Beyond, Closing, Enter, Entry, Error, Event, Failure, Listing, Loaded, Opening, Reply, Reuse, Rules, Save, Session,
+    Swap,
 };
 use rand_core::TryRng;
 
@@ -215,11 +216,11 @@ impl<S: Store, H: Host> Driver<S, H> {
                     }
                 },
             };
-            closing = match self.send(&save).await {
+            closing = match self.send(save.swap()).await {
                 Swapped::Done => {
                     trial = None;
                     place.leave(&save);
-                    self.leave(&save).await;
+                    self.leave(save.swap()).await;
                     save.saved()
                 }
                 Swapped::Entered(listed) => {
@@ -277,9 +278,8 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Sends a swap. Where the index is apart and limits how many sessions there are, the place is taken first.
-    async fn send(&self, save: &Save) -> Swapped {
-        let entry =
-            save.swap().listing.entry().filter(|entry| !self.store.enters_with_swap() && entry.at_most.is_some());
+    async fn send(&self, swap: &Swap) -> Swapped {
+        let entry = swap.listing.entry().filter(|entry| !self.store.enters_with_swap() && entry.at_most.is_some());
         if let Some(entry) = entry {
             match self.store.enter(entry).await {
                 Ok(_) => {}
@@ -287,12 +287,11 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Err(NotListed::Unavailable) => return Swapped::Unavailable,
             }
         }
-        self.store.swap(save.swap()).await
+        self.store.swap(swap).await
     }
 
     /// Where the index is apart, the entry of a session that has ended goes now; if it does not, when somebody looks.
-    async fn leave(&self, save: &Save) {
-        let swap = save.swap();
+    async fn leave(&self, swap: &Swap) {
         if let Listing::Leave(principal) = &swap.listing
             && !self.store.enters_with_swap()
         {

@@ -1,5 +1,6 @@
 //! What the driver needs from its surroundings, in one place: time, randomness, waiting.
 
+use core::cell::Cell;
 use core::future::{Future, ready};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
@@ -59,8 +60,25 @@ impl Host for System {
     }
 }
 
+std::thread_local! {
+    static IS_BLOCKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether [`block_on`] holds this thread, so that a runtime on it stands still.
+#[cfg(feature = "redis")]
+pub(crate) fn is_blocking() -> bool {
+    IS_BLOCKING.get()
+}
+
 /// Runs a future to its end on this thread.
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IS_BLOCKING.set(self.0);
+        }
+    }
+    let _restored = Restore(IS_BLOCKING.replace(true));
     let mut future = pin!(future);
     // Over an engine every future is ready at once, so nothing is set up for waiting.
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -33,7 +33,9 @@ pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod principals;
-#[cfg(feature = "postgres")]
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod runtime;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

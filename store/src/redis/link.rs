@@ -1,0 +1,184 @@
+//! A connection that is made again by itself whenever it is lost.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::sync::{Arc, Weak};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::net::Net;
+use super::settings::Address;
+use super::time::until;
+use super::wire::{OnEnd, Wire};
+
+/// The first pause between two attempts; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// With the time that an attempt takes, what an outage may outlast the server's return by.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Attempts that nobody waits for, before there are no more until somebody does.
+const UNASKED_ATTEMPTS: u32 = 20;
+
+/// Whom a link leads to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Target {
+    /// The one server, or the primary that the Sentinels name.
+    Primary,
+    /// A node of a Cluster.
+    Node(Address),
+}
+
+/// The way to one server, for the callers of one runtime.
+pub(super) struct Link {
+    pub(super) target: Target,
+    net: Weak<Net>,
+    runtime: Handle,
+    state: watch::Sender<State>,
+    is_asked_for: AtomicBool,
+}
+
+enum State {
+    Up(Wire),
+    /// Since when, if somebody tries to connect.
+    Down(Option<Instant>),
+}
+
+impl Link {
+    pub(super) fn new(target: Target, net: &Arc<Net>, runtime: Handle) -> Arc<Self> {
+        let state = watch::Sender::new(State::Down(None));
+        Arc::new(Self { target, net: Arc::downgrade(net), runtime, state, is_asked_for: AtomicBool::new(false) })
+    }
+
+    /// The connection, if there is one before the deadline. An outage that has lasted longer than the time limit is told
+    /// at once, so that requests do not pile up.
+    pub(super) async fn wire(self: &Arc<Self>, net: &Net, deadline: Instant) -> Option<Wire> {
+        if let State::Up(wire) = &*self.state.borrow() {
+            return Some(wire.clone());
+        }
+        self.is_asked_for.store(true, Ordering::Relaxed);
+        self.try_to_connect();
+        let mut states = self.state.subscribe();
+        let patience = net.time_limit();
+        let deadline = match &*states.borrow() {
+            State::Down(Some(since)) => since.checked_add(patience).map_or(deadline, |end| end.min(deadline)),
+            _ => deadline,
+        };
+        let up = states.wait_for(|state| matches!(state, State::Up(_)));
+        match &*until(deadline, up).await.ok()?.ok()? {
+            State::Up(wire) => Some(wire.clone()),
+            State::Down(_) => None,
+        }
+    }
+
+    /// Whether there is a connection, or an attempt to make one.
+    pub(super) fn is_in_use(&self) -> bool {
+        !matches!(&*self.state.borrow(), State::Down(None))
+    }
+
+    /// A connection that did not answer in time, or that leads to the wrong server, is used by nobody who comes later. It
+    /// is cut once those who wait for an answer on it have given up too.
+    pub(super) fn suspect(self: &Arc<Self>, wire: &Wire) {
+        if self.lost(wire.number) {
+            let (wire, patience) = (wire.clone(), self.net.upgrade().map_or(LONGEST_PAUSE, |net| net.time_limit()));
+            self.runtime.spawn(async move {
+                sleep(patience).await;
+                wire.cut();
+            });
+        }
+    }
+
+    /// Whether the connection with this number was the present one.
+    fn lost(self: &Arc<Self>, number: u64) -> bool {
+        let was_present = self.state.send_if_modified(|state| {
+            let is_present = matches!(state, State::Up(wire) if wire.number == number);
+            if is_present {
+                *state = State::Down(None);
+            }
+            is_present
+        });
+        if was_present {
+            self.try_to_connect();
+        }
+        was_present
+    }
+
+    fn try_to_connect(self: &Arc<Self>) {
+        let begins = self.state.send_if_modified(|state| {
+            let begins = matches!(state, State::Down(None));
+            if begins {
+                *state = State::Down(Some(Instant::now()));
+            }
+            begins
+        });
+        if begins {
+            let attempts = Attempts(Arc::downgrade(self));
+            self.runtime.spawn(attempts.go_on());
+        }
+    }
+
+    async fn dial(self: &Arc<Self>, net: &Net) -> Result<Wire, String> {
+        let link = Arc::downgrade(self);
+        let on_end: OnEnd = Box::new(move |number| {
+            if let Some(link) = link.upgrade() {
+                link.lost(number);
+            }
+        });
+        match timeout(net.time_limit(), net.dial(&self.target, on_end)).await {
+            Ok(dialed) => dialed.map_err(|error| error.to_string()),
+            Err(_) => Err("the server does not answer".to_owned()),
+        }
+    }
+}
+
+/// Attempts to connect, one after another. However they end, the next caller may begin again.
+struct Attempts(Weak<Link>);
+
+impl Attempts {
+    async fn go_on(self) {
+        let (mut pause, mut unasked) = (FIRST_PAUSE, 0_u32);
+        while unasked < UNASKED_ATTEMPTS {
+            let Some((link, net)) = self.0.upgrade().and_then(|link| Some((link.clone(), link.net.upgrade()?))) else {
+                return;
+            };
+            match link.dial(&net).await {
+                Ok(wire) => {
+                    let is_over = wire.clone();
+                    link.state.send_replace(State::Up(wire));
+                    if is_over.is_over() {
+                        link.lost(is_over.number);
+                    }
+                    return;
+                }
+                Err(trouble) => net.note(trouble),
+            }
+            unasked = if link.is_asked_for.swap(false, Ordering::Relaxed) { 0 } else { unasked.saturating_add(1) };
+            drop((link, net));
+            sleep(jittered(pause)).await;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+impl Drop for Attempts {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.upgrade() {
+            link.state.send_if_modified(|state| {
+                let gave_up = matches!(state, State::Down(Some(_)));
+                if gave_up {
+                    *state = State::Down(None);
+                }
+                gave_up
+            });
+        }
+    }
+}
+
+/// Between half of it and all of it, so that clients do not come back in step.
+pub(super) fn jittered(span: Duration) -> Duration {
+    let half = span.checked_div(2).unwrap_or_default();
+    let micros = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
+    // Without randomness the pauses are merely in step.
+    let random = u64::from(getrandom::u32().unwrap_or_default());
+    half.saturating_add(Duration::from_micros(random.checked_rem(micros).unwrap_or_default()))
+}

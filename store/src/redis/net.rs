@@ -1,0 +1,339 @@
+//! From an order to the server that is to carry it out, and back with what is known of the outcome.
+
+use core::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use redis::{Cmd, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::cluster::Cluster;
+use super::confirm;
+use super::link::{Link, Target};
+use super::scripts::Call;
+use super::settings::{Layout, Settings};
+use super::time::until;
+use super::wire::{Dialer, OnEnd, Wire};
+
+/// Connections at most, per process, on which a write waits for replicas: no other command passes there meanwhile.
+const LANES: usize = 16;
+/// How often what may be done twice is sent again after its outcome was unknown.
+const REPEATS: u32 = 2;
+
+/// Something to ask of a server.
+pub(super) enum Order<'a> {
+    Plain(&'a Cmd),
+    Script(&'a Call),
+}
+
+/// What is known of an order.
+pub(super) enum Outcome {
+    /// The server answered.
+    Answer(Value),
+    /// The server refused before it did anything.
+    Refused(ServerError),
+    /// It was never sent.
+    Unsent,
+    /// It was sent, and may or may not have been carried out.
+    Unknown,
+}
+
+/// All connections of a store in one process.
+pub(super) struct Net {
+    pub(super) cluster: Option<Cluster>,
+    dialer: Arc<Dialer>,
+    homes: RwLock<Vec<Arc<Home>>>,
+    lanes: Semaphore,
+    trouble: Mutex<Option<String>>,
+}
+
+/// The connections that serve the callers of one runtime. A connection is served by the runtime whose callers use it: no
+/// thread is woken in between, and one that stands still holds up nobody else.
+pub(super) struct Home {
+    runtime: Handle,
+    primary: Arc<Link>,
+    nodes: Mutex<HashMap<Target, Arc<Link>>>,
+    /// Connections to wait for replicas on, while nobody does.
+    idle_lanes: Mutex<Vec<(Target, Wire)>>,
+}
+
+impl Net {
+    pub(super) fn new(dialer: Arc<Dialer>) -> Arc<Self> {
+        let cluster = match &dialer.settings.layout {
+            Layout::Cluster(seeds) => Some(Cluster::new(seeds.clone())),
+            _ => None,
+        };
+        Arc::new(Self {
+            cluster,
+            dialer,
+            homes: RwLock::default(),
+            lanes: Semaphore::new(LANES),
+            trouble: Mutex::default(),
+        })
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.dialer.settings
+    }
+
+    pub(super) fn time_limit(&self) -> Duration {
+        self.settings().time_limit
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.time_limit()).unwrap_or(now)
+    }
+
+    /// Remembers why something failed.
+    pub(super) fn note(&self, trouble: String) {
+        *lock(&self.trouble) = Some(trouble);
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    pub(super) async fn dial(&self, target: &Target, on_end: OnEnd) -> Result<Wire, RedisError> {
+        match target {
+            Target::Primary => self.dialer.primary(on_end).await,
+            Target::Node(address) => self.dialer.address(address, on_end).await,
+        }
+    }
+
+    /// The connections for this caller: those of its runtime, or those of the helper thread.
+    pub(super) fn home(self: &Arc<Self>) -> Option<Arc<Home>> {
+        let runtime = match Handle::try_current() {
+            Ok(runtime) if !crate::host::is_blocking() => runtime,
+            _ => crate::runtime::handle().ok()?,
+        };
+        let known = |homes: &[Arc<Home>]| homes.iter().find(|home| home.runtime.id() == runtime.id()).cloned();
+        let found = known(&self.homes.read().unwrap_or_else(PoisonError::into_inner));
+        if found.is_some() {
+            return found;
+        }
+        let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(home) = known(&homes) {
+            return Some(home);
+        }
+        homes.retain(|home| home.is_in_use());
+        let home = Arc::new(Home {
+            primary: Link::new(Target::Primary, self, runtime.clone()),
+            runtime,
+            nodes: Mutex::default(),
+            idle_lanes: Mutex::default(),
+        });
+        homes.push(Arc::clone(&home));
+        Some(home)
+    }
+
+    /// Sends an order to whoever has the key, at most once, and says what became of it before the deadline.
+    pub(super) async fn send(self: &Arc<Self>, key: &[u8], order: &Order<'_>, confirm: bool) -> Outcome {
+        self.send_by(self.deadline(), key, order, confirm).await
+    }
+
+    /// The same for what may be done twice: where the outcome is unknown it is sent again, while there is time.
+    pub(super) async fn insist(self: &Arc<Self>, key: &[u8], order: &Order<'_>, confirm: bool) -> Outcome {
+        let deadline = self.deadline();
+        for _ in 0..REPEATS {
+            match self.send_by(deadline, key, order, confirm).await {
+                Outcome::Unknown if Instant::now() < deadline => {}
+                outcome => return outcome,
+            }
+        }
+        self.send_by(deadline, key, order, confirm).await
+    }
+
+    async fn send_by(self: &Arc<Self>, deadline: Instant, key: &[u8], order: &Order<'_>, confirm: bool) -> Outcome {
+        let Some(home) = self.home() else { return Outcome::Unsent };
+        let sent = match &self.cluster {
+            None => self.send_to(&home, &Target::Primary, order, Manner { confirm, asking: false }, deadline).await,
+            Some(cluster) => cluster.send(self, &home, key, order, confirm, deadline).await,
+        };
+        if let Outcome::Refused(error) = &sent {
+            self.note(error.to_string());
+        }
+        sent
+    }
+
+    /// Sends an order to one server.
+    pub(super) async fn send_to(
+        self: &Arc<Self>,
+        home: &Arc<Home>,
+        target: &Target,
+        order: &Order<'_>,
+        manner: Manner,
+        deadline: Instant,
+    ) -> Outcome {
+        let confirm = self.settings().confirm.filter(|_| manner.confirm);
+        let link = home.link(self, target);
+        if confirm.is_none() {
+            let Some(wire) = link.wire(self, deadline).await else { return Outcome::Unsent };
+            return self.converse(&link, &wire, order, manner, deadline).await;
+        }
+        let Ok(Ok(_permit)) = until(deadline, self.lanes.acquire()).await else { return Outcome::Unsent };
+        let Some(wire) = home.lane(self, target, deadline).await else { return Outcome::Unsent };
+        let patience = confirm.map_or(Duration::ZERO, |confirm| confirm.patience);
+        let deadline = deadline.checked_add(patience).unwrap_or(deadline);
+        let outcome = self.converse(&link, &wire, order, manner, deadline).await;
+        if let Outcome::Answer(_) = outcome {
+            lock(&home.idle_lanes).push((target.clone(), wire));
+        } else {
+            wire.cut();
+        }
+        outcome
+    }
+
+    /// A script that the server does not know by its digest was not run: it is sent whole. It is at once where replicas are
+    /// waited for, since the wait behind a refused one takes as long.
+    async fn converse(
+        &self,
+        link: &Arc<Link>,
+        wire: &Wire,
+        order: &Order<'_>,
+        manner: Manner,
+        deadline: Instant,
+    ) -> Outcome {
+        let call = match order {
+            Order::Plain(command) => return self.exchange(link, wire, command, manner, deadline).await,
+            Order::Script(call) if manner.confirm && self.settings().confirm.is_some() => {
+                return self.exchange(link, wire, &call.whole(), manner, deadline).await;
+            }
+            Order::Script(call) => call,
+        };
+        match self.exchange(link, wire, &call.by_digest(), manner, deadline).await {
+            Outcome::Refused(error) if error.kind() == Some(ServerErrorKind::NoScript) => {
+                self.exchange(link, wire, &call.whole(), manner, deadline).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        link: &Arc<Link>,
+        wire: &Wire,
+        command: &Cmd,
+        manner: Manner,
+        deadline: Instant,
+    ) -> Outcome {
+        let answered = match manner {
+            Manner { asking: false, confirm: false } => until(deadline, wire.ask(command)).await,
+            _ => until(deadline, self.with_others(wire, command, manner)).await,
+        };
+        let Ok(answered) = answered else {
+            self.note("the server does not answer in time".to_owned());
+            link.suspect(wire);
+            return Outcome::Unknown;
+        };
+        match answered {
+            Ok(Value::ServerError(error)) => {
+                if leads_astray(&error) {
+                    link.suspect(wire);
+                }
+                if is_refusal(&error) {
+                    return Outcome::Refused(error);
+                }
+                self.note(error.to_string());
+                Outcome::Unknown
+            }
+            Ok(value) => Outcome::Answer(value),
+            Err(error) => {
+                self.note(error.to_string());
+                Outcome::Unknown
+            }
+        }
+    }
+
+    /// A command with what goes before and after it on the same connection.
+    async fn with_others(&self, wire: &Wire, command: &Cmd, manner: Manner) -> Result<Value, RedisError> {
+        let mut commands = Pipeline::with_capacity(3);
+        if manner.asking {
+            commands.cmd("ASKING");
+        }
+        commands.add_command(command.clone());
+        let confirm = self.settings().confirm.filter(|_| manner.confirm);
+        if let Some(confirm) = confirm {
+            commands.cmd("WAIT").arg(confirm.replicas).arg(confirm.patience.as_millis().to_string());
+        }
+        let mut answers = wire.ask_all(&commands).await?;
+        if confirm.is_some() {
+            let replicas = answers.pop().unwrap_or_default();
+            confirm::tell(&replicas, answers.last());
+        }
+        Ok(answers.pop().unwrap_or_default())
+    }
+}
+
+/// How an order is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// With the wait for replicas that the settings ask for.
+    pub(super) confirm: bool,
+    /// To a node that is about to take over the slot.
+    pub(super) asking: bool,
+}
+
+impl Home {
+    pub(super) fn link(&self, net: &Arc<Net>, target: &Target) -> Arc<Link> {
+        if *target == Target::Primary {
+            return Arc::clone(&self.primary);
+        }
+        let mut nodes = lock(&self.nodes);
+        let make = || Link::new(target.clone(), net, self.runtime.clone());
+        Arc::clone(nodes.entry(target.clone()).or_insert_with(make))
+    }
+
+    /// Forgets the nodes that are no longer of the Cluster.
+    pub(super) fn keep(&self, is_kept: impl Fn(&Target) -> bool) {
+        lock(&self.nodes).retain(|target, _| is_kept(target));
+        lock(&self.idle_lanes).retain(|(target, _)| is_kept(target));
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.primary.is_in_use() || lock(&self.nodes).values().any(|link| link.is_in_use())
+    }
+
+    async fn lane(&self, net: &Arc<Net>, target: &Target, deadline: Instant) -> Option<Wire> {
+        loop {
+            let idle = {
+                let mut lanes = lock(&self.idle_lanes);
+                let at = lanes.iter().position(|(lane, _)| lane == target);
+                at.map(|at| lanes.swap_remove(at).1)
+            };
+            match idle {
+                Some(wire) if wire.is_over() => {}
+                Some(wire) => return Some(wire),
+                None => break,
+            }
+        }
+        let (dialing, target) = (Arc::clone(net), target.clone());
+        let dialed = self.runtime.spawn(async move { dialing.dial(&target, Box::new(|_| {})).await });
+        match until(deadline, dialed).await.ok()?.ok()? {
+            Ok(wire) => Some(wire),
+            Err(error) => {
+                net.note(error.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// Whether the server says that it did nothing. What a script met on its way, and whatever is not known, is no refusal.
+fn is_refusal(error: &ServerError) -> bool {
+    const BEFORE_ANYTHING: &str = "ASK BUSY CLUSTERDOWN CROSSSLOT DENIED LOADING MASTERDOWN MISCONF MOVED NOAUTH NOPERM \
+                                   NOREPLICAS NOSCRIPT OOM READONLY TRYAGAIN";
+    let from_within = error.details().is_some_and(|text| text.contains("@user_script"));
+    !from_within && BEFORE_ANYTHING.split(' ').any(|code| code == error.code())
+}
+
+/// Whether another server should be asked under the same name: this one was a primary once, or is no use to this user.
+fn leads_astray(error: &ServerError) -> bool {
+    ["READONLY", "MASTERDOWN", "NOAUTH"].contains(&error.code())
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

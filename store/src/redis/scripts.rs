@@ -1,0 +1,198 @@
+//! What runs inside the server. Every key is in KEYS, and every time is an argument: no script reads a clock.
+//!
+//! The index of a principal is one sorted set: a handle scores the time by which its session is over, and the member `bar`
+//! scores *not before*, raised by 2^51 so that no range of handles holds it. One key needs no hash tag, and never waits
+//! for another one that a Cluster is just moving.
+
+use std::sync::OnceLock;
+
+use coatroom_core::{Entry, Listed, Timestamp};
+use redis::{Cmd, Value};
+
+use crate::Swapped;
+
+/// Larger than any time, and far below 2^53, up to which scores are exact.
+const BAR: u64 = 1 << 51;
+/// Entries are removed only this long after they became garbage, by whichever clock.
+const STALE_AFTER: u64 = 3_600_000;
+
+macro_rules! check {
+    () => {
+        "
+local expected, record, span = ARGV[1], ARGV[2], ARGV[3]
+if expected == '' then
+    local present = redis.call('GET', KEYS[1])
+    if present then return present end
+elseif redis.call('GETRANGE', KEYS[1], 2, 17) ~= expected then
+    return redis.call('GET', KEYS[1])
+end
+"
+    };
+}
+
+macro_rules! write {
+    () => {
+        "
+if record == '' then
+    redis.call('UNLINK', KEYS[1])
+else
+    redis.call('SET', KEYS[1], record, 'PX', span)
+end
+"
+    };
+}
+
+/// Reads the index, which must not fail once the record is written.
+macro_rules! admit {
+    () => {
+        "
+local index = KEYS[#KEYS]
+local handle, over, now, stale, most, listed = unpack(ARGV, #ARGV - 5)
+local first, last = '(' .. now, '(2251799813685248'
+local bar = redis.call('ZSCORE', index, 'bar')
+bar = bar and string.format('%.0f', bar) or ''
+if most ~= '' then
+    local others = redis.call('ZCOUNT', index, first, last)
+    local own = redis.call('ZSCORE', index, handle)
+    if own and tonumber(own) > tonumber(now) then others = others - 1 end
+    if others >= tonumber(most) then return 0 end
+end
+"
+    };
+}
+
+macro_rules! enter {
+    () => {
+        "
+redis.call('ZREMRANGEBYSCORE', index, '-inf', stale)
+redis.call('ZADD', index, 'GT', over, handle)
+redis.call('PEXPIRE', index, listed, 'NX')
+redis.call('PEXPIRE', index, listed, 'GT')
+return {bar, redis.call('ZCOUNT', index, first, last)}
+"
+    };
+}
+
+const _: () = assert!(BAR == 2_251_799_813_685_248, "the number in the script above");
+const _: () = assert!(coatroom_core::Stamp::AT == 2, "the script above says where the stamp is");
+
+/// Compares the stamp and writes. Answers 1, or what is there instead.
+pub(super) static SWAP: Script = Script::new(concat!("#!lua\n", check!(), write!(), "return 1"));
+
+/// The same for a record that ends: a server that is out of memory does it all the same.
+pub(super) static END: Script = Script::new(concat!("#!lua flags=allow-oom\n", check!(), write!(), "return 1"));
+
+/// The same, and the session leaves the index. An entry too many is harmless.
+pub(super) static END_AND_LEAVE: Script = Script::new(concat!(
+    "#!lua flags=allow-oom\n",
+    check!(),
+    write!(),
+    "redis.pcall('ZREM', KEYS[2], ARGV[4])\n",
+    "return 1"
+));
+
+/// Compares the stamp, writes, and enters the session into the index. Answers as [`ENTER`], or what is there instead.
+pub(super) static SWAP_AND_ENTER: Script = Script::new(concat!("#!lua\n", check!(), admit!(), write!(), enter!()));
+
+/// Enters a session into the index. Answers *not before* and how many are listed, or 0 if there are too many.
+pub(super) static ENTER: Script = Script::new(concat!("#!lua\n", admit!(), enter!()));
+
+/// Raises *not before*.
+pub(super) static BAR_LOGINS: Script = Script::new(
+    "#!lua flags=allow-oom
+redis.call('ZADD', KEYS[1], 'GT', ARGV[1], 'bar')
+redis.call('PEXPIRE', KEYS[1], ARGV[2], 'NX')
+redis.call('PEXPIRE', KEYS[1], ARGV[2], 'GT')
+return 1",
+);
+
+/// The text of a script, and the digest under which a server remembers it.
+pub(super) struct Script {
+    text: &'static str,
+    digest: OnceLock<String>,
+}
+
+impl Script {
+    const fn new(text: &'static str) -> Self {
+        Self { text, digest: OnceLock::new() }
+    }
+
+    fn digest(&self) -> &str {
+        self.digest.get_or_init(|| redis::Script::new(self.text).get_hash().to_owned())
+    }
+}
+
+/// A script with its keys and arguments. Sent by its digest first, and whole if the server does not know it.
+pub(super) struct Call {
+    script: &'static Script,
+    keys: Vec<Vec<u8>>,
+    arguments: Vec<Vec<u8>>,
+}
+
+impl Call {
+    pub(super) const fn new(script: &'static Script, keys: Vec<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Self {
+        Self { script, keys, arguments }
+    }
+
+    /// `EVALSHA`.
+    pub(super) fn by_digest(&self) -> Cmd {
+        self.command("EVALSHA", self.script.digest())
+    }
+
+    /// `EVAL`.
+    pub(super) fn whole(&self) -> Cmd {
+        self.command("EVAL", self.script.text)
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
+        command
+    }
+}
+
+/// The arguments that an entry ends a script's arguments with; `listed` is how long the index is kept, in milliseconds.
+pub(super) fn of_entry(entry: &Entry, listed: u64) -> [Vec<u8>; 6] {
+    let now = entry.now.as_unix_ms();
+    [
+        entry.handle.as_bytes().to_vec(),
+        number(entry.until.as_unix_ms()),
+        number(now),
+        number(now.saturating_sub(STALE_AFTER)),
+        entry.at_most.map_or_else(Vec::new, |most| number(most.into())),
+        number(listed),
+    ]
+}
+
+/// The score of *not before*.
+pub(super) fn of_bar(at: Timestamp) -> Vec<u8> {
+    number(BAR.saturating_add(at.as_unix_ms()))
+}
+
+pub(super) fn number(number: u64) -> Vec<u8> {
+    number.to_string().into_bytes()
+}
+
+/// What a script over a record answered.
+pub(super) fn swapped(answer: Value) -> Swapped {
+    match answer {
+        Value::Int(1) => Swapped::Done,
+        Value::Int(0) => Swapped::Full,
+        Value::Nil => Swapped::Conflict(None),
+        Value::BulkString(present) => Swapped::Conflict(Some(present)),
+        answer => listed(&answer).map_or(Swapped::Unknown, Swapped::Entered),
+    }
+}
+
+/// What [`ENTER`] answered, but for "too many".
+pub(super) fn listed(answer: &Value) -> Option<Listed> {
+    let Value::Array(parts) = answer else { return None };
+    let [Value::BulkString(bar), Value::Int(count)] = parts.as_slice() else { return None };
+    let not_before = if bar.is_empty() {
+        Timestamp::default()
+    } else {
+        let score: u64 = core::str::from_utf8(bar).ok()?.parse().ok()?;
+        Timestamp::from_unix_ms(score.checked_sub(BAR)?)
+    };
+    Some(Listed { not_before, count: u32::try_from(*count).ok()? })
+}

@@ -1,0 +1,204 @@
+//! One connection to one server, from the first byte to the last.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::io;
+use std::sync::Arc;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::settings::{Address, Layout, Login, Settings, SettingsError};
+
+/// Which part of the time limit one Sentinel is given.
+const SENTINEL_SHARE: u32 = 8;
+
+/// A connection. Clones share it; it is closed when the last one is gone.
+#[derive(Clone)]
+pub(super) struct Wire {
+    connection: MultiplexedConnection,
+    pub(super) number: u64,
+    is_over: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+impl Wire {
+    /// Sends a command, once, and waits for the answer. An error says nothing about whether the server did it.
+    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, RedisError> {
+        self.connection.clone().send_packed_command(command).await
+    }
+
+    /// The same for several in a row.
+    pub(super) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
+        self.connection.clone().send_packed_commands(commands, 0, commands.len()).await
+    }
+
+    /// Whether it is known to be closed.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    /// Closes it, whatever is under way.
+    pub(super) fn cut(&self) {
+        self.task.abort();
+    }
+}
+
+/// What connections are made from.
+pub(super) struct Dialer {
+    pub(super) settings: Settings,
+    tls: Option<TlsConnector>,
+    made: AtomicU64,
+}
+
+/// Who is told when a connection is over.
+pub(super) type OnEnd = Box<dyn FnOnce(u64) + Send>;
+
+impl Dialer {
+    pub(super) fn new(settings: Settings) -> Result<Self, SettingsError> {
+        settings.check()?;
+        let tls = if settings.tls { Some(trusting(&settings)?) } else { None };
+        Ok(Self { settings, tls, made: AtomicU64::new(0) })
+    }
+
+    /// Connects to the server at an address. Runs in the runtime that is to serve the connection.
+    pub(super) async fn address(&self, address: &Address, on_end: OnEnd) -> Result<Wire, RedisError> {
+        self.connect(address, &self.settings.login, self.settings.database, on_end).await
+    }
+
+    /// Connects to the one server there is, or to the one that the Sentinels call the primary.
+    pub(super) async fn primary(&self, on_end: OnEnd) -> Result<Wire, RedisError> {
+        match &self.settings.layout {
+            Layout::Single(address) => self.address(address, on_end).await,
+            Layout::Sentinel(sentinels, name) => self.named(sentinels, name, on_end).await,
+            Layout::Cluster(_) => Err(failure("a Cluster has no one primary")),
+        }
+    }
+
+    async fn named(&self, sentinels: &[Address], name: &str, on_end: OnEnd) -> Result<Wire, RedisError> {
+        let mut last = silence();
+        for sentinel in sentinels {
+            let patience = self.settings.time_limit.checked_div(SENTINEL_SHARE).unwrap_or_default();
+            match timeout(patience, self.look_up(sentinel, name)).await.unwrap_or_else(|_| Err(silence())) {
+                Ok(address) => {
+                    let wire = self.address(&address, on_end).await?;
+                    return if is_primary(&wire).await? { Ok(wire) } else { Err(failure("a failover is under way")) };
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn look_up(&self, sentinel: &Address, name: &str) -> Result<Address, RedisError> {
+        let wire = self.connect(sentinel, &self.settings.sentinel_login, 0, Box::new(|_| {})).await?;
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+        let answer = wire.ask(&question).await?.extract_error()?;
+        let found: Option<(String, u16)> = redis::from_redis_value(answer)?;
+        let (host, port) = found.ok_or_else(|| failure("the Sentinels know no primary of that name"))?;
+        Ok(Address { host, port })
+    }
+
+    async fn connect(&self, to: &Address, login: &Login, database: i64, on_end: OnEnd) -> Result<Wire, RedisError> {
+        let stream = TcpStream::connect((&*to.host, to.port)).await?;
+        stream.set_nodelay(true)?;
+        match &self.tls {
+            None => self.greet(stream, login, database, on_end).await,
+            Some(tls) => {
+                let name = ServerName::try_from(to.host.clone()).map_err(io::Error::other)?;
+                self.greet(tls.connect(name, stream).await?, login, database, on_end).await
+            }
+        }
+    }
+
+    async fn greet<S>(&self, stream: S, login: &Login, database: i64, on_end: OnEnd) -> Result<Wire, RedisError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut info = RedisConnectionInfo::default().set_db(database).set_skip_set_lib_name();
+        if let Some(user) = &login.user {
+            info = info.set_username(user);
+        }
+        if let Some(password) = &login.password {
+            info = info.set_password(password);
+        }
+        // Time limits are kept outside: the one of the client library would leave a late answer to the next question.
+        let limits = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+        let (connection, traffic) = MultiplexedConnection::new_with_config(&info, stream, limits).await?;
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let is_over = Arc::<AtomicBool>::default();
+        let end = End { is_over: Arc::clone(&is_over), number, on_end: Some(on_end) };
+        let task = tokio::spawn(async move {
+            let _told_when_dropped = end;
+            traffic.await;
+        });
+        let wire = Wire { connection, number, is_over, task: task.abort_handle() };
+        // The system accepts connections for a server that is halted, or still reads its data.
+        match wire.ask(&redis::cmd("PING")).await? {
+            Value::ServerError(error) if error.code() != "NOPERM" => Err(error.into()),
+            _ => Ok(wire),
+        }
+    }
+}
+
+/// Tells that a connection is over, however it came to that.
+struct End {
+    is_over: Arc<AtomicBool>,
+    number: u64,
+    on_end: Option<OnEnd>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        if let Some(tell) = self.on_end.take() {
+            tell(self.number);
+        }
+    }
+}
+
+/// A Sentinel may still name the old primary, which may have become a replica. A user that may not ask trusts it.
+async fn is_primary(wire: &Wire) -> Result<bool, RedisError> {
+    match wire.ask(&redis::cmd("ROLE")).await? {
+        Value::Array(parts) => Ok(matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master")),
+        _ => Ok(true),
+    }
+}
+
+fn trusting(settings: &Settings) -> Result<TlsConnector, SettingsError> {
+    let mut roots = RootCertStore::empty();
+    match &settings.authority {
+        Some(file) => {
+            let certificates = CertificateDer::pem_file_iter(file).map_err(|_| SettingsError::Authority)?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|_| SettingsError::Authority)?;
+                roots.add(certificate).map_err(|_| SettingsError::Authority)?;
+            }
+        }
+        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    }
+    if roots.is_empty() {
+        return Err(SettingsError::Authority);
+    }
+    // Named here, since a program that links two providers has no default one.
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().map_err(|_| SettingsError::Authority)?;
+    Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+}
+
+fn silence() -> RedisError {
+    failure("no Sentinel answers")
+}
+
+pub(super) fn failure(text: &'static str) -> RedisError {
+    io::Error::other(text).into()
+}
