@@ -24,6 +24,7 @@ assure: ## The long checks, step after step, each into spec/ledger.csv; STEPS="s
 	scripts/assure/all $(STEPS)
 
 test-rust:
+	scripts/need servers
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo test --workspace --quiet

@@ -30,9 +30,9 @@ impl TryRng for Still {
 
 impl TryCryptoRng for Still {}
 
-fn exchange(c: &mut Criterion) {
+fn exchange(c: &mut Criterion, name: &str, sealed: bool) {
     let keys = KeyRing::parse("1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE").unwrap();
-    let rules = Rules::new(Policy::try_from(Settings::default()).unwrap(), keys);
+    let rules = Rules::new(Policy::try_from(Settings { sealed, ..Settings::default() }).unwrap(), keys);
     let now = Timestamp::from_unix_ms(1_767_225_600_000);
 
     let Opening::Ready(mut session) = rules.open(b"", now) else { panic!("no cookie needs no load") };
@@ -43,13 +43,13 @@ fn exchange(c: &mut Criterion) {
     let Closing::Done(reply) = save.entered(Listed::default()) else { panic!("one swap is all") };
     let cookie = reply.set_cookies().next().unwrap().split(';').next().unwrap().to_owned();
 
-    c.bench_function("core/open", |b| {
+    c.bench_function(&format!("{name}/open"), |b| {
         b.iter(|| {
             let Opening::Load(load) = rules.open(black_box(cookie.as_bytes()), now) else { panic!("an id") };
             load.found(Loaded::Found(record.clone()))
         });
     });
-    c.bench_function("core/open and first swap", |b| {
+    c.bench_function(&format!("{name}/open and first swap"), |b| {
         b.iter(|| {
             let Opening::Load(load) = rules.open(black_box(cookie.as_bytes()), now) else { panic!("an id") };
             let Opening::Ready(session) = load.found(Loaded::Found(record.clone())) else { panic!("found") };
@@ -58,5 +58,13 @@ fn exchange(c: &mut Criterion) {
     });
 }
 
-criterion_group!(exchanges, exchange);
+fn plain(c: &mut Criterion) {
+    exchange(c, "core", false);
+}
+
+fn sealed(c: &mut Criterion) {
+    exchange(c, "core, sealed", true);
+}
+
+criterion_group!(exchanges, plain, sealed);
 criterion_main!(exchanges);

@@ -14,8 +14,9 @@ use crate::closing::Closer;
 use crate::codec;
 use crate::data::Data;
 use crate::error::Error;
-use crate::id::Handle;
+use crate::id::{Draws, Handle};
 use crate::keys::KeyRing;
+use crate::opening::Exchange;
 use crate::record::{Client, Head, Principal};
 
 /// Bytes of a nonce: enough to draw each at random.
@@ -33,9 +34,30 @@ pub(crate) struct Seal<'a> {
     pub(crate) handle: Handle,
 }
 
-impl Closer {
+impl Exchange {
     /// The bytes of a record, sealed if the policy wants it.
     // spec: SEAL-3 7efc, SEAL-5 da17
+    pub(crate) fn encode(
+        &self,
+        draws: &Draws,
+        handle: Handle,
+        head: &Head,
+        principal: Option<&Principal>,
+        client: &Client,
+        data: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let empty = planted(Bug::EmptyUnsealed) && data == Data::empty().as_bytes();
+        let seal = if self.rules.policy().settings().sealed && !empty {
+            let (number, key) = self.rules.keys().sealer().ok_or(Error::Unavailable)?;
+            Some(Seal { number, key, nonce: draws.seal_nonce(), handle })
+        } else {
+            None
+        };
+        codec::encode(head, principal, client, data, seal.as_ref()).ok_or(Error::Unavailable)
+    }
+}
+
+impl Closer {
     pub(crate) fn encode(
         &self,
         handle: Handle,
@@ -44,14 +66,7 @@ impl Closer {
         client: &Client,
         data: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let empty = planted(Bug::EmptyUnsealed) && data == Data::empty().as_bytes();
-        let seal = if self.policy().settings().sealed && !empty {
-            let (number, key) = self.exchange.rules.keys().sealer().ok_or(Error::Unavailable)?;
-            Some(Seal { number, key, nonce: self.draws.seal_nonce(), handle })
-        } else {
-            None
-        };
-        codec::encode(head, principal, client, data, seal.as_ref()).ok_or(Error::Unavailable)
+        self.exchange.encode(&self.draws, handle, head, principal, client, data)
     }
 }
 

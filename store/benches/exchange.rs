@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 
 const KEYS: &str = "1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE";
 
-fn driver<E: Engine>(engine: E) -> Driver<E> {
-    let rules = Rules::new(Policy::try_from(Settings::default()).unwrap(), KeyRing::parse(KEYS).unwrap());
+fn driver<E: Engine>(engine: E, settings: Settings) -> Driver<E> {
+    let rules = Rules::new(Policy::try_from(settings).unwrap(), KeyRing::parse(KEYS).unwrap());
     Driver::new(rules, engine)
 }
 
@@ -81,12 +81,14 @@ fn engine<E: Engine>(c: &mut Criterion, name: &str, driver: &Driver<E>) {
 }
 
 fn memory(c: &mut Criterion) {
-    engine(c, "memory", &driver(Memory::default()));
+    engine(c, "memory", &driver(Memory::default(), Settings::default()));
+    engine(c, "memory, sealed", &driver(Memory::default(), Settings { sealed: true, ..Settings::default() }));
 }
 
 fn sqlite(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
-    engine(c, "sqlite", &driver(Sqlite::new(folder.path().join("sessions.db")).unwrap()));
+    let sqlite = Sqlite::new(folder.path().join("sessions.db")).unwrap();
+    engine(c, "sqlite", &driver(sqlite, Settings::default()));
 }
 
 criterion_group! {

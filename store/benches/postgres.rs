@@ -16,9 +16,8 @@ use coatroom_store::postgres::{Postgres, Settings};
 use coatroom_store::{Store, Swapped, block_on};
 use tokio_postgres::{Client, NoTls, Statement};
 
-/// Measured in turns of so many operations.
-const TURN: usize = 100;
-const TURNS: usize = 60;
+/// Operations of each kind.
+const COUNT: usize = 6000;
 const DATA: usize = 300;
 const HOUR: u64 = 3_600_000;
 
@@ -60,30 +59,28 @@ fn compare(how: &str, store: &Postgres, bare: &Bare, run: impl Fn(Boxed<'_>)) {
     run(Box::pin(async { assert_eq!(store.swap(&write(handle, 0, true)).await, Swapped::Done) }));
     let load = || run(Box::pin(async { drop(store.load(handle).await) }));
     let select = || run(Box::pin(bare.select(handle)));
-    print("load / SELECT", how, &in_turns([&mut { load }, &mut { select }], TURNS));
+    print("load / SELECT", how, &in_turns([&mut { load }, &mut { select }], 100, COUNT));
     let mut version = 0;
-    for (name, durable, turns) in
-        [("swap / UPDATE, sync off", false, TURNS), ("swap / UPDATE, sync on", true, TURNS / 6)]
-    {
+    for (name, durable, turn) in [("swap / UPDATE, sync off", false, 100), ("swap / UPDATE, sync on", true, 5)] {
         let mut swap = || {
             version += 1;
             let swap = write(handle, version, durable);
             run(Box::pin(async { assert_eq!(store.swap(&swap).await, Swapped::Done) }));
         };
         let mut update = || run(Box::pin(bare.update(durable)));
-        print(name, how, &in_turns([&mut swap, &mut update], turns));
+        print(name, how, &in_turns([&mut swap, &mut update], turn, if durable { COUNT / 10 } else { COUNT }));
     }
 }
 
-/// Medians of both.
-fn in_turns(mut works: [&mut dyn FnMut(); 2], turns: usize) -> [Duration; 2] {
+/// Medians of both, in turns of so many operations: short ones where a disk has good and bad moments.
+fn in_turns(mut works: [&mut dyn FnMut(); 2], turn: usize, count: usize) -> [Duration; 2] {
     let mut times = [Vec::new(), Vec::new()];
-    for turn in 0..=turns {
+    for turns in 0..=count / turn {
         for (work, times) in works.iter_mut().zip(&mut times) {
-            for _ in 0..TURN {
+            for _ in 0..turn {
                 let started = Instant::now();
                 work();
-                if turn > 0 {
+                if turns > 0 {
                     times.push(started.elapsed());
                 }
             }
@@ -133,7 +130,7 @@ fn sweep(server: &Server, store: &Postgres, rows: u32) {
         times
     };
     let started = Instant::now();
-    let alone = serve(1, &|| started.elapsed() > Duration::from_secs(10));
+    let alone = serve(3, &|| started.elapsed() > Duration::from_secs(10));
     let over = AtomicBool::new(false);
     let (beside, took) = thread::scope(|scope| {
         let sweeping = scope.spawn(|| {
@@ -145,7 +142,7 @@ fn sweep(server: &Server, store: &Postgres, rows: u32) {
             over.store(true, Ordering::SeqCst);
             started.elapsed()
         });
-        (serve(2, &|| over.load(Ordering::SeqCst)), sweeping.join().unwrap())
+        (serve(4, &|| over.load(Ordering::SeqCst)), sweeping.join().unwrap())
     });
     println!("a load and a swap, {rows} expired rows swept beside it in {took:.1?}");
     for percent in [50, 99] {

@@ -22,6 +22,8 @@
 //! ```
 
 mod driver;
+#[cfg(all(feature = "file", unix))]
+pub mod file;
 
 mod host;
 mod index;
@@ -39,6 +41,7 @@ mod runtime;
 pub mod sqlite;
 mod sweeper;
 mod sync;
+mod turns;
 
 pub use driver::{Driver, Refused};
 pub use host::{Host, System, block_on};

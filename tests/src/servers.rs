@@ -30,7 +30,7 @@ pub use redis::{Cluster, Redis, Sentinel};
 pub use resp::{Reply, Resp};
 pub use tls::Certificates;
 
-use std::time::{Duration, Instant};
+pub use crate::suite::until as wait_until;
 
 /// Something that the fault tests may stop, kill and halt.
 pub trait Server {
@@ -70,14 +70,5 @@ pub trait Server {
 
     fn resume(&self) {
         self.process().signal("CONT");
-    }
-}
-
-/// Waits until `done`, which servers take a moment for.
-pub fn wait_until(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < patience, "{what}: not within {patience:?}");
-        std::thread::sleep(Duration::from_millis(2));
     }
 }

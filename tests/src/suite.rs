@@ -1,126 +1,138 @@
-//! The suite that every store must pass. A store of one's own passes it by calling [`contract`] with an empty store and
-//! [`counting`] with a shared one, and [`sweeping`] if it is an [`Engine`].
+//! The suite that every store must pass, and what it needs. A store of one's own passes it by one call:
+//!
+//! ```
+//! use coatroom_store::memory::Memory;
+//! use coatroom_tests::suite;
+//!
+//! suite::everything(&Memory::default());
+//! ```
+//!
+//! Each part can be called alone: [`contract`], [`scanning`], [`sweeping`] on records; [`index`] and
+//! [`index_under_races`] on the index of principals; [`history::linearizable`] on what racing threads see of single
+//! records; [`counting`], [`doubts`], [`expiry`] and [`revocations`] on whole exchanges over the store. The parts use
+//! handles and principals that nobody used before, so they may run on one store, at the same time, and on a store in
+//! use. What goes wrong is a panic that says what was claimed.
+//!
+//! Futures are polled by [`coatroom_store::block_on`] on the threads of the suite: a store whose client needs a runtime
+//! brings it along. What a store owes principals and their devices is in [`crate::people`]; one with a server also
+//! wants the parts of `coatroom_tests::faults`.
 
+mod counter;
+pub mod history;
+mod index;
+mod records;
+mod sessions;
+mod through;
+
+pub use counter::{Counter, counting, doubts};
+pub use index::{index, index_under_races};
+pub use records::{contract, scanning, sweeping};
+pub use sessions::{Clock, expiry, revocations};
+pub use through::Through;
+
+use core::time::Duration;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::{Instant, SystemTime};
 
-use coatroom_core::{Handle, KeyRing, Listing, Loaded, Policy, Rules, Settings, Stamp, Swap, Timestamp};
-use coatroom_store::{Driver, Engine, Store, Swapped, block_on};
+use coatroom_core::{Entry, Handle, KeyRing, Listed, Listing, Policy, Rules, Settings, Stamp, Swap, Timestamp};
+use coatroom_store::{NotListed, Store, Swapped, block_on};
+use rand_core::TryRng;
+
+use crate::rng::Fixed;
 
 /// Obviously a test key, not a secret.
 pub const KEYS: &str = "1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE";
 
-const NOW: Timestamp = Timestamp::from_unix_ms(1_767_225_600_000);
+/// Every part, each in the size that takes a second or so on a store that waits for its disk.
+pub fn everything<S: Store>(store: &S) {
+    contract(store);
+    scanning(store);
+    sweeping(store);
+    index(store);
+    index_under_races(store, 40);
+    for durable in [false, true] {
+        history::linearizable(store, durable, 400);
+    }
+    counting(store, 4, 50);
+    doubts(store, 4, 25);
+    expiry(store);
+    revocations(store, 10);
+}
 
 /// Rules with the defaults.
 pub fn rules() -> Arc<Rules> {
     Rules::new(Policy::try_from(Settings::default()).unwrap(), KeyRing::parse(KEYS).unwrap())
 }
 
+/// Waits until `done`, which takes others a moment.
+pub fn until(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < patience, "{what}: not within {patience:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The present: stores with a clock of their own remove what is garbage by it.
+pub(crate) fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Timestamp::from_unix_ms(since_epoch.as_millis() as u64)
+}
+
+pub(crate) const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(3600 * hours)
+}
+
+/// A handle that nobody used before.
+pub(crate) fn fresh() -> Handle {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = u64::from(COUNT.fetch_add(1, Ordering::Relaxed));
+    let seed = now().as_unix_ms().rotate_left(20) ^ u64::from(std::process::id()).rotate_left(44) ^ count;
+    let mut bytes = [0; 12];
+    Fixed::new(seed).try_fill_bytes(&mut bytes).unwrap();
+    Handle::from_bytes(bytes)
+}
+
+/// A principal that nobody used before.
+pub(crate) fn somebody(name: &str) -> String {
+    format!("{name} {}", fresh())
+}
+
 /// Any bytes with a stamp in their place: a store looks at nothing else of a record.
-fn record(version: u64, commit: u8, rest: &[u8]) -> Vec<u8> {
+pub(crate) fn record(version: u64, commit: u64, rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![1, 0];
     bytes.extend_from_slice(&version.to_be_bytes());
-    bytes.extend_from_slice(&[commit; 8]);
+    bytes.extend_from_slice(&commit.to_be_bytes());
     bytes.extend_from_slice(rest);
     bytes
 }
 
-fn stamp(record: &[u8]) -> Option<Stamp> {
+pub(crate) fn stamp(record: &[u8]) -> Option<Stamp> {
     Some(Stamp::of(record).unwrap())
 }
 
-fn swap(handle: Handle, expected: Option<Stamp>, new: Option<&[u8]>, durable: bool) -> Swap {
-    let garbage_at = NOW.plus(core::time::Duration::from_secs(3600));
+pub(crate) fn swap(handle: Handle, expected: Option<Stamp>, new: Option<&[u8]>, durable: bool) -> Swap {
+    let garbage_at = now().plus(hours(1));
     Swap { handle, expected, new: new.map(<[u8]>::to_vec), durable, garbage_at, listing: Listing::Keep }
 }
 
-/// Load and swap as the documentation of [`Store`] promises them. `store` must not hold the handles used here.
-pub fn contract<S: Store>(store: &S) {
-    let send = |swap: &Swap| block_on(store.swap(swap));
-    let load = |handle| block_on(store.load(handle));
-    for durable in [false, true] {
-        let handle = Handle::from_bytes([if durable { 1 } else { 2 }; 12]);
-        let neighbour = Handle::from_bytes([if durable { 3 } else { 4 }; 12]);
-        let [first, second, third] =
-            [record(1, 1, b""), record(2, 2, &vec![7; 65_536]), record(3, 3, b"\x00\xff'\"; DROP TABLE session")];
-
-        assert_eq!(load(handle), Loaded::Absent);
-        let into_nothing = swap(handle, stamp(&first), Some(&second), durable);
-        assert_eq!(send(&into_nothing), Swapped::Conflict(None), "a swap never inserts");
-        assert_eq!(load(handle), Loaded::Absent);
-
-        assert_eq!(send(&swap(handle, None, Some(&first), durable)), Swapped::Done);
-        assert_eq!(load(handle), Loaded::Found(first.clone()));
-        let again = swap(handle, None, Some(&second), durable);
-        assert_eq!(send(&again), Swapped::Conflict(Some(first.clone())), "a create never overwrites");
-
-        assert_eq!(send(&swap(handle, stamp(&first), Some(&second), durable)), Swapped::Done);
-        assert_eq!(load(handle), Loaded::Found(second.clone()));
-        assert_eq!(load(neighbour), Loaded::Absent);
-        for other in [&first, &record(2, 9, b""), &record(3, 2, b""), &record(1, 2, b"")] {
-            let refused = swap(handle, stamp(other), Some(&third), durable);
-            let current = Swapped::Conflict(Some(second.clone()));
-            assert_eq!(send(&refused), current, "version and commit id both count");
-            assert_eq!(send(&swap(handle, stamp(other), None, durable)), current, "for a removal as well");
-        }
-        assert_eq!(load(handle), Loaded::Found(second.clone()), "a refused swap changes nothing");
-
-        assert_eq!(send(&swap(handle, stamp(&second), None, durable)), Swapped::Done);
-        assert_eq!(load(handle), Loaded::Absent);
-        let late = swap(handle, stamp(&second), Some(&third), durable);
-        assert_eq!(send(&late), Swapped::Conflict(None), "nothing brings a removed record back");
-        assert_eq!(load(handle), Loaded::Absent);
-        assert_eq!(send(&swap(handle, None, Some(&third), durable)), Swapped::Done);
-        assert_eq!(load(handle), Loaded::Found(third));
-    }
-}
-
-/// Threads that count on one session through the driver: every acknowledged addition is there, each once.
-pub fn counting<S: Store>(store: S, threads: usize, each: usize) {
-    let driver = Driver::new(rules(), store);
-    let mut session = block_on(driver.open(b"")).unwrap();
-    session.set("n", 0).unwrap();
-    let reply = block_on(driver.close(session)).unwrap();
-    let cookie = reply.set_cookies().next().unwrap().split(';').next().unwrap().to_owned();
-
-    let acknowledged: usize = thread::scope(|scope| {
-        let work = || {
-            let one = || {
-                let mut session = block_on(driver.open(cookie.as_bytes())).unwrap();
-                session.add("n", 1).unwrap();
-                usize::from(block_on(driver.close(session)).is_ok())
-            };
-            (0..each).map(|_| one()).sum::<usize>()
-        };
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        handles.into_iter().map(|handle| handle.join().unwrap()).sum()
-    });
-    let mut session = block_on(driver.open(cookie.as_bytes())).unwrap();
-    let counted = session.get("n");
-    assert_eq!(counted, Some(i64::try_from(acknowledged).unwrap().into()));
-    assert_eq!(acknowledged, threads * each, "nobody had to give up");
-}
-
-/// A sweep removes garbage and nothing else, a bounded number at a time.
-pub fn sweeping<E: Engine>(engine: &E) {
-    let created = |number: u8, garbage_at: Timestamp| {
-        let handle = Handle::from_bytes([number; 12]);
-        let swap = Swap { garbage_at, ..swap(handle, None, Some(&record(1, number, b"")), false) };
-        assert_eq!(block_on(Store::swap(engine, &swap)), Swapped::Done);
-        handle
+/// Enters a session of a principal as the driver does: with its record or after it, and before it too where the limit
+/// is decided apart. None if there is no room.
+pub(crate) fn log_in<S: Store>(store: &S, entry: &Entry, swap: Swap) -> Option<Listed> {
+    let enter = || match block_on(store.enter(entry)) {
+        Ok(listed) => Some(listed),
+        Err(NotListed::Full) => None,
+        Err(NotListed::Unavailable) => panic!("the store is there"),
     };
-    let hours = |hours: u64| NOW.plus(core::time::Duration::from_secs(3600 * hours));
-    let garbage: Vec<Handle> = (0..100).map(|number| created(number, hours(1))).collect();
-    let kept = created(200, hours(9));
-    assert_eq!(engine.sweep(NOW, 1000).unwrap(), 0);
-    let mut removed = 0;
-    for _ in 0..200 {
-        let now = engine.sweep(hours(3), 10).unwrap();
-        assert!(now <= 20, "bounded: {now}");
-        removed += now;
+    if !store.enters_with_swap() && entry.at_most.is_some() {
+        enter()?;
     }
-    assert_eq!(removed, garbage.len());
-    assert!(garbage.into_iter().all(|handle| Engine::load(engine, handle) == Loaded::Absent));
-    assert!(matches!(Engine::load(engine, kept), Loaded::Found(_)));
+    match block_on(store.swap(&Swap { listing: Listing::Enter(entry.clone()), ..swap })) {
+        Swapped::Entered(listed) if store.enters_with_swap() => Some(listed),
+        Swapped::Done => enter(),
+        Swapped::Full => None,
+        other => panic!("a login: {other:?}"),
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coatroom_core::staged::{Staged, Waiting};
 use coatroom_core::value::Encoded;
-use coatroom_core::{Closing, Event, Handle, Listed, Loaded, Opening, Rules, Stamp, Timestamp, Value};
+use coatroom_core::{Closing, Error, Event, Handle, Kind, Listed, Loaded, Opening, Rules, Stamp, Timestamp, Value};
 use coatroom_tests::browser::{Id, NAMES, read_line};
 use coatroom_tests::ops::{Op, any_op, any_value, key, name, quiet_op};
 use coatroom_tests::record::{Front, data};
@@ -123,6 +123,26 @@ proptest! {
     }
 
     #[test]
+    // spec: CLAIM-3 4985, SER-1 0cb4, SER-3 4b53, SER-4 ef64, SER-5 a33a
+    fn what_is_read_added_and_set_in_turn_is_there_once_and_nobody_waits_longer_than_a_turn_lasts(
+        before in any_before(),
+        moves in walk_of(victim(), cloned(|| prop_oneof![
+            5 => Just(Op::ReadAdd),
+            1 => Just(Op::Add),
+            1 => key().prop_map(Op::Set),
+            1 => name().prop_map(Op::Login),
+            1 => Just(Op::Elevate),
+            1 => Just(Op::Rotate),
+            1 => Just(Op::Logout),
+            1 => Just(Op::Discard),
+            1 => Just(Op::HeadSent),
+        ]), prop_oneof![4 => 0..2_500_u64, 1 => 3_900..10_000_u64, 1 => 20_000..21_000_u64]),
+        faults: bool,
+    ) {
+        walk(before, &moves, faults, |_| ())?;
+    }
+
+    #[test]
     // spec: CLAIM-11 f3a7
     fn same_inputs_lead_to_same_bytes(before in any_before(), moves in walk_of(anybody(), cloned(any_op), waits())) {
         let ends: Vec<_> = (0..2)
@@ -158,6 +178,7 @@ fn live_on(rules: &Arc<Rules>, header: &[u8], record: &Loaded) -> (Vec<Handle>, 
                 load.found(record.clone())
             }
             Opening::Unavailable(failure) => return (loads, swaps, failure.events),
+            Opening::Take(_) | Opening::Wait(_) => panic!("an exchange that takes no turn"),
         }
     };
     session.keys();
@@ -173,6 +194,7 @@ fn live_on(rules: &Arc<Rules>, header: &[u8], record: &Loaded) -> (Vec<Handle>, 
             Closing::Done(reply) => return (loads, swaps, reply.trace().events.clone()),
             Closing::Enter(enter) => enter.entered(Listed::default()),
             Closing::Failed(failure) => return (loads, swaps, failure.events),
+            Closing::Wait(_) => return (loads, swaps, Vec::new()),
         }
     }
 }
@@ -397,7 +419,9 @@ fn acknowledged_writes_outlast_the_retry_of_a_write_that_the_store_lost() {
 fn a_replaced_id_that_was_refused_stays_dead_when_the_store_loses_the_time_that_told() {
     let schedule = |world: &mut World| {
         world.browsers[THIEF] = world.browsers[VICTIM].clone();
-        let late = world.add_script(Script { browser: THIEF, ops: vec![Op::Set("a")], node: 1, ..Script::default() });
+        let copied = Id::in_header(&world.browsers[THIEF].header(), Kind::Login).unwrap();
+        let copy = |ops| Script { browser: THIEF, ops, node: 1, ..Script::default() };
+        let late = world.add_script(copy(vec![Op::Set("a")]));
         while world.exchanges[late].phase < Phase::Open {
             world.step(world.next_of(late).unwrap())?;
         }
@@ -409,7 +433,9 @@ fn a_replaced_id_that_was_refused_stays_dead_when_the_store_loses_the_time_that_
         world.step(Step::Swap(late))?;
         world.step(Step::Cut(1))?;
         world.finish(late)?;
-        let again = world.add_script(Script { browser: THIEF, ops: vec![], node: 1, ..Script::default() });
+        assert_eq!(world.exchanges[late].answer.as_ref().unwrap().error, Some(Error::Superseded));
+        world.dead.insert((Kind::Login, copied));
+        let again = world.add_script(copy(vec![]));
         world.finish(again)
     };
     // A node's clock is behind by less than clocks may differ.

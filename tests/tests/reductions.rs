@@ -146,7 +146,7 @@ fn only_arrivals_and_closings_read_the_clock() {
     let mut taken = 0;
     each_place(200, 100, |spec, scenario, place| {
         for step in scenario.enabled(&place.world, place.moment, spec.bounds.pauses) {
-            let reads = matches!(step, Step::Arrive(_) | Step::Close(_) | Step::Tick | Step::Send(_));
+            let reads = matches!(step, Step::Arrive(_) | Step::Look(_) | Step::Close(_) | Step::Tick | Step::Send(_));
             // A promise about time speaks of the time; whether such a world keeps it is not the exchange's doing.
             if reads || place.world.setup.timely {
                 continue;
@@ -187,7 +187,9 @@ fn a_response_without_cookies_changes_no_browser() {
 fn before_its_first_swap_an_exchange_changes_nothing_but_itself() {
     let mut taken = 0;
     each_place(200, 100, |_, scenario, place| {
-        for exchange in running(&place.world, scenario.first).filter(|exchange| exchange.phase < Phase::Saving) {
+        for exchange in running(&place.world, scenario.first).filter(|exchange| {
+            exchange.phase < Phase::Saving && exchange.phase != Phase::Taking && exchange.token.is_none()
+        }) {
             let Some(step) = place.world.next_of(exchange.number) else { continue };
             let Ok(next) = place.after(scenario, step) else { continue };
             // What is told is told by the delivery, which is a step of its own.

@@ -1,14 +1,16 @@
-//! Every engine against the suite, and what SQLite promises beyond it.
+//! Every engine of one host against the suite, and what SQLite and files promise beyond it.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use coatroom_core::{Closing, Value};
+use coatroom_core::{Closing, Entry, Handle, Listing, Loaded, Swap, Timestamp, Value};
+use coatroom_store::file::{self, Files};
 use coatroom_store::memory::Memory;
 use coatroom_store::sqlite::{OpenError, Sqlite};
-use coatroom_store::{Driver, Engine};
-use coatroom_tests::suite::{contract, counting, rules, sweeping};
+use coatroom_store::{Driver, Engine, Swapped, Wait, block_on};
+use coatroom_tests::people;
+use coatroom_tests::suite::{everything, rules};
 
 fn sqlite() -> (tempfile::TempDir, Sqlite) {
     let folder = tempfile::tempdir().unwrap();
@@ -16,33 +18,62 @@ fn sqlite() -> (tempfile::TempDir, Sqlite) {
     (folder, engine)
 }
 
-#[test]
-// spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632, STORE-7 250a
-fn memory_keeps_the_contract() {
-    contract(&Memory::default());
-    counting(Memory::default(), 8, 500);
-    sweeping(&Memory::default());
+fn files() -> (tempfile::TempDir, Files) {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Files::new(folder.path().join("sessions")).unwrap();
+    (folder, engine)
 }
 
 #[test]
 // spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632, STORE-7 250a
-fn sqlite_keeps_the_contract() {
-    let (_folder, engine) = sqlite();
-    contract(&engine);
-    let (_folder, engine) = sqlite();
-    counting(engine, 4, 100);
-    let (_folder, engine) = sqlite();
-    sweeping(&engine);
+fn memory_passes_the_suite() {
+    everything(&Memory::default());
 }
 
 #[test]
-fn sqlite_keeps_its_records_when_it_is_opened_again() {
-    let (folder, engine) = sqlite();
-    contract(&engine);
-    drop(engine);
-    let again = Sqlite::new(folder.path().join("sessions.db")).unwrap();
-    let kept = coatroom_core::Handle::from_bytes([1; 12]);
-    assert!(matches!(Engine::load(&again, kept), coatroom_core::Loaded::Found(_)));
+// spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632, STORE-7 250a
+fn sqlite_passes_the_suite() {
+    let (_folder, engine) = sqlite();
+    everything(&engine);
+}
+
+#[test]
+// spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632, STORE-7 250a
+fn files_pass_the_suite() {
+    let (_folder, engine) = files();
+    everything(&engine);
+}
+
+#[test]
+// spec: IDX-3 763e, CLAIM-8 d0d0
+fn files_keep_principals_and_devices() {
+    let (_folder, engine) = files();
+    people::stories(&Arc::new(engine));
+    let (_folder, engine) = files();
+    people::everything(&Arc::new(engine));
+}
+
+#[test]
+fn records_and_index_are_there_when_a_store_is_opened_again() {
+    fn reopened<E: Engine>(open: impl Fn() -> E) {
+        let driver = Driver::new(rules(), open());
+        let mut session = driver.open_now(b"").unwrap();
+        session.login("alice", &["admin"], 1).unwrap();
+        driver.close_now(session).unwrap();
+        let [handle] = driver.store().sessions("alice").unwrap()[..] else { panic!("one session") };
+        driver.store().bar("alice", Timestamp::from_unix_ms(7)).unwrap();
+        drop(driver);
+
+        let again = open();
+        assert!(matches!(Engine::load(&again, handle), Loaded::Found(_)));
+        assert_eq!(again.sessions("alice"), Ok(vec![handle]));
+        let until = Timestamp::from_unix_ms(u64::MAX);
+        let entry = Entry { principal: "alice".into(), handle, until, now: Timestamp::default(), at_most: None };
+        assert_eq!(again.enter(&entry).unwrap().not_before, Timestamp::from_unix_ms(7));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    reopened(|| Sqlite::new(folder.path().join("sessions.db")).unwrap());
+    reopened(|| Files::new(folder.path().join("sessions")).unwrap());
 }
 
 #[test]
@@ -106,37 +137,170 @@ fn a_folder_or_a_text_is_no_store() {
     let text = folder.path().join("text");
     std::fs::write(&text, "not a database, though long enough to be looked at as one").unwrap();
     assert!(matches!(Sqlite::new(&text), Err(OpenError::Damaged(_))));
+    assert!(matches!(Files::new(folder.path()), Err(file::OpenError::Foreign(_))));
+    assert!(matches!(Files::new(&text), Err(file::OpenError::Unreachable(..))));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was touched");
 }
 
-/// Writers that are killed in the middle of a write loop, while others go on: whatever was acknowledged is there.
 #[test]
-// spec: STORE-3 1632, WRITE-16 ef0b
-fn kill_9_of_a_writer_loses_no_acknowledged_write() {
-    let (folder, engine) = sqlite();
-    let path = folder.path().join("sessions.db");
-    let driver = Driver::new(rules(), engine);
-    let mut session = driver.open_now(b"").unwrap();
-    session.set("n", 0).unwrap();
-    let cookie = driver.close_now(session).unwrap().set_cookies().next().unwrap().split(';').next().unwrap().to_owned();
+fn a_folder_of_a_newer_format_is_refused() {
+    let (folder, engine) = files();
+    drop(engine);
+    let root = folder.path().join("sessions");
+    std::fs::write(root.join("format"), "coatroom sessions 2\n").unwrap();
+    assert!(matches!(Files::new(&root), Err(file::OpenError::Newer(_))));
+    std::fs::write(root.join("format"), "something else\n").unwrap();
+    assert!(matches!(Files::new(&root), Err(file::OpenError::Foreign(_))));
+}
 
-    let start = || -> Child {
-        Command::new(env!("CARGO_BIN_EXE_counter")).arg(&path).arg(&cookie).stdout(Stdio::piped()).spawn().unwrap()
-    };
-    let mut acknowledged = 0;
-    for round in 0..8 {
-        let mut writers = [start(), start()];
-        std::thread::sleep(Duration::from_millis(60 + 17 * round));
-        for writer in &mut writers {
-            writer.kill().unwrap();
-            writer.wait().unwrap();
-            acknowledged += BufReader::new(writer.stdout.take().unwrap()).lines().count();
+#[test]
+fn files_are_for_their_owner_alone_and_name_no_principal() {
+    fn walk(path: &Path, seen: &mut Vec<(PathBuf, u32)>) {
+        for entry in std::fs::read_dir(path).unwrap().map(Result::unwrap) {
+            let permissions = entry.metadata().unwrap().permissions().mode() & 0o777;
+            seen.push((entry.path(), permissions));
+            if entry.path().is_dir() {
+                walk(&entry.path(), seen);
+            }
         }
     }
-    let mut session = driver.open_now(cookie.as_bytes()).unwrap();
-    let Some(Value::Int(counted)) = session.get("n") else { panic!("the count is gone") };
-    let counted = usize::try_from(counted).unwrap();
-    assert!(acknowledged > 0, "the writers did write");
-    assert!(counted >= acknowledged, "{counted} of {acknowledged}");
-    // A write that was done but not yet told is no loss; there is at most one for each killed writer.
-    assert!(counted <= acknowledged + 16, "{counted} of {acknowledged}");
+    let (folder, engine) = files();
+    let driver = Driver::new(rules(), engine);
+    let mut session = driver.open_now(b"").unwrap();
+    session.login("alice/../../bob", &["admin"], 1).unwrap();
+    driver.close_now(session).unwrap();
+    driver.store().bar("alice/../../bob", Timestamp::from_unix_ms(1)).unwrap();
+    let mut seen = Vec::new();
+    walk(folder.path(), &mut seen);
+    assert!(seen.iter().any(|(path, _)| path.ends_with("not-before")));
+    for (path, permissions) in seen {
+        assert_eq!(permissions, if path.is_dir() { 0o700 } else { 0o600 }, "{path:?}");
+        let text = path.display().to_string();
+        assert!(!text.contains("alice") && !text.contains("bob"), "{text}");
+    }
+}
+
+#[test]
+fn many_who_create_the_same_folder_share_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("sessions");
+    std::thread::scope(|scope| {
+        let open = || Files::new(&root).map(drop);
+        let openings: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+        openings.into_iter().for_each(|opening| opening.join().unwrap().unwrap());
+    });
+}
+
+#[test]
+// spec: REC-4 ee90
+fn a_file_that_was_cut_short_reads_as_damaged_and_is_never_written_over() {
+    let (folder, engine) = files();
+    let driver = Driver::new(rules(), engine);
+    let mut session = driver.open_now(b"").unwrap();
+    session.login("alice", &["admin"], 1).unwrap();
+    let cookie = driver.close_now(session).unwrap().set_cookies().next().unwrap().split(';').next().unwrap().to_owned();
+    let [handle] = driver.store().sessions("alice").unwrap()[..] else { panic!("one session") };
+    let name: String = handle.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let file = folder.path().join("sessions/sessions").join(&name[..2]).join(&name);
+    let whole = std::fs::read(&file).unwrap();
+    for length in [0, 3, 8, 20, whole.len() - 1] {
+        std::fs::write(&file, &whole[..length]).unwrap();
+        let mut session = driver.open_now(cookie.as_bytes()).unwrap();
+        assert_eq!(session.principal(), None);
+        session.login("alice", &["admin"], 1).unwrap();
+        driver.close_now(session).unwrap();
+        let create = Swap {
+            handle,
+            expected: None,
+            new: Some(whole[8..].to_vec()),
+            durable: true,
+            garbage_at: Timestamp::from_unix_ms(u64::MAX),
+            listing: Listing::Keep,
+        };
+        let damaged = whole[..length].get(8..).unwrap_or_default().to_vec();
+        let refused = Engine::swap(driver.store(), &create, Wait::Patiently);
+        assert_eq!(refused, Some(Swapped::Conflict(Some(damaged))));
+        assert_eq!(std::fs::read(&file).unwrap(), &whole[..length]);
+    }
+}
+
+#[test]
+fn a_folder_that_was_taken_away_is_unavailable_and_not_empty() {
+    let (folder, engine) = files();
+    std::fs::remove_dir_all(folder.path().join("sessions")).unwrap();
+    assert_eq!(Engine::load(&engine, Handle::from_bytes([7; 12])), Loaded::Unavailable);
+    assert!(engine.sessions("alice").is_err() && engine.scan(None, 1).is_err());
+}
+
+/// The schema of version 1, as it was: without an index of principals.
+const VERSION_1: &str = "
+    CREATE TABLE session (
+        handle BLOB NOT NULL UNIQUE,
+        garbage_at INTEGER NOT NULL,
+        record BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX session_garbage ON session (garbage_at);
+    PRAGMA application_id = 0x436f6174;
+    PRAGMA user_version = 1;
+    PRAGMA journal_mode = WAL;";
+
+#[test]
+fn a_file_of_version_1_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.db");
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.execute_batch(VERSION_1).unwrap();
+    let insert = |handle: Handle, record: &[u8]| {
+        // 17 minutes are one unit of it; this is in the year 2044.
+        let row = rusqlite::params![handle.as_bytes(), 2_240_000, record];
+        raw.execute("INSERT INTO session VALUES (?1, ?2, ?3)", row).unwrap();
+    };
+    // Two logins, one that has ended, a visitor, and a record that nobody can read.
+    let memory = Driver::new(rules(), Memory::default());
+    let cookie = |principal: Option<&str>| {
+        let mut session = memory.open_now(b"").unwrap();
+        session.set("n", 1).unwrap();
+        principal.iter().for_each(|principal| session.login(principal, &["admin"], 1).unwrap());
+        let reply = memory.close_now(session).unwrap();
+        reply.set_cookies().next().unwrap().split(';').next().unwrap().to_owned()
+    };
+    let cookies = [Some("alice"), Some("bob"), Some("alice"), None].map(cookie);
+    let handles = cookies.each_ref().map(|cookie| memory.open_now(cookie.as_bytes()).unwrap().handle().unwrap());
+    let mut ended = memory.open_now(cookies[2].as_bytes()).unwrap();
+    ended.logout();
+    memory.close_now(ended).unwrap();
+    for handle in handles {
+        let Loaded::Found(record) = Engine::load(memory.store(), handle) else { panic!("a record") };
+        insert(handle, &record);
+    }
+    insert(Handle::from_bytes([7; 12]), b"damaged");
+    drop(raw);
+
+    // Several processes may be the first.
+    std::thread::scope(|scope| {
+        let openings: Vec<_> = (0..4).map(|_| scope.spawn(|| Sqlite::new(&path).map(drop))).collect();
+        openings.into_iter().for_each(|opening| opening.join().unwrap().unwrap());
+    });
+    let driver = Driver::new(rules(), Sqlite::new(&path).unwrap());
+    assert_eq!(driver.store().sessions("alice"), Ok(vec![handles[0]]), "who has ended is nobody's");
+    assert_eq!(driver.store().sessions("bob"), Ok(vec![handles[1]]));
+    for (cookie, principal) in [(&cookies[0], Some("alice")), (&cookies[2], None), (&cookies[3], None)] {
+        let mut session = driver.open_now(cookie.as_bytes()).unwrap();
+        assert_eq!(session.principal().map(|principal| principal.name().to_owned()).as_deref(), principal);
+    }
+    assert_eq!(Engine::load(driver.store(), Handle::from_bytes([7; 12])), Loaded::Found(b"damaged".to_vec()));
+    assert_eq!(block_on(driver.revoke_all("alice")).unwrap().ended, 1);
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    assert_eq!(raw.query_row("PRAGMA user_version", [], |row| row.get(0)), Ok(2));
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused() {
+    let (folder, engine) = sqlite();
+    drop(engine);
+    let path = folder.path().join("sessions.db");
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.execute_batch("PRAGMA user_version = 3").unwrap();
+    assert!(matches!(Sqlite::new(&path), Err(OpenError::Newer(_))));
+    assert_eq!(raw.query_row("PRAGMA user_version", [], |row| row.get(0)), Ok(3));
 }

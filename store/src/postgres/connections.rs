@@ -22,7 +22,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::schema;
 use super::settings::{Settings, SettingsError};
-use super::sql::Sql;
+use super::sql::{BEGIN, Sql};
 use crate::runtime;
 
 /// The values for a statement, in order.
@@ -165,19 +165,21 @@ impl Connections {
         // A connection comes back only if its last answer was complete, so there is nothing to clean.
         let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(settings.server.clone(), dialler.clone(), config);
-        let schema = settings.quoted_schema();
+        let (schema, unnamed) = (settings.quoted_schema(), settings.unnamed);
         let pool = Pool::builder(manager)
             .max_size(settings.connections)
             .queue_mode(QueueMode::Lifo)
             .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _| {
                 let schema = schema.clone();
                 Box::pin(async move {
-                    schema::check(client, &schema).await.map_err(|error| HookError::message(error.to_string()))
+                    schema::check(client, &schema).await.map_err(|error| HookError::message(error.to_string()))?;
+                    let begun = if unnamed { Ok(()) } else { client.batch_execute(BEGIN).await };
+                    begun.map_err(HookError::Backend)
                 })
             }))
             .build()
             .map_err(std::io::Error::other)?;
-        Ok(Self { dialler, pool, unnamed: settings.unnamed })
+        Ok(Self { dialler, pool, unnamed })
     }
 
     pub(super) async fn lease(&self) -> Option<Lease<'_>> {

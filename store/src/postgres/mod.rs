@@ -31,8 +31,8 @@
 #![doc = include_str!("schema/2-principals.sql")]
 //! ```
 //!
-//! **Poolers.** PgBouncer in transaction mode needs [`Settings::unnamed_statements`]. No setting of a connection, no
-//! session lock and no LISTEN is used.
+//! **Poolers.** PgBouncer in transaction mode needs [`Settings::unnamed_statements`], whatever its version: then nothing that
+//! belongs to a connection is used. Session locks and LISTEN never are.
 //!
 //! **Runtime.** The futures can be polled from anywhere. Connections live on a thread of the engine's own, or on the
 //! program's runtime ([`Settings::runtime`]). After a fork the child makes its own.
@@ -83,7 +83,7 @@ impl Postgres {
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let settings = settings.checked()?;
         let tls = Tls::new(&settings)?;
-        let statements = Statements::new(&settings.quoted_schema());
+        let statements = Statements::new(&settings.quoted_schema(), settings.unnamed);
         Ok(Self { settings, tls, statements, connections: PerProcess::new() })
     }
 

@@ -1,7 +1,7 @@
 //! Every statement, with the name of the schema in its place.
 //!
 //! A write says in its own last step whether it waits for the disk (`synchronous_commit`, for its own transaction alone), so
-//! that durable and other writes share connections, also behind a pooler that hands a connection on after each transaction.
+//! that durable and other writes share connections.
 
 use tokio_postgres::types::Type;
 
@@ -31,10 +31,20 @@ const LEFT: usize = 6;
 const ENTERED: usize = 7;
 const LIMITED: usize = 9;
 
-/// Not lower than what the server is set to, but at least `on` for a durable write.
-const SYNC: &str = "CASE WHEN NOT $2 THEN set_config('synchronous_commit', 'off', true)
-    WHEN current_setting('synchronous_commit') IN ('off', 'local')
-    THEN set_config('synchronous_commit', 'on', true) END";
+/// What a durable write asks of `synchronous_commit`: not less than what the server is set to, and `on` at least.
+macro_rules! durable {
+    () => {
+        "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
+        ELSE current_setting('synchronous_commit') END"
+    };
+}
+/// Where connections are ours alone they begin like this, so that only durable writes have to say what they are.
+pub(super) const BEGIN: &str =
+    concat!("SELECT set_config('sessions.durable', ", durable!(), ", false); SET synchronous_commit = off");
+const OURS: &str = "CASE WHEN $2 THEN set_config('synchronous_commit', current_setting('sessions.durable'), true) END";
+/// Where a pooler hands connections on, a write can rely on nothing but itself.
+const POOLED: &str =
+    concat!("set_config('synchronous_commit', CASE WHEN $2 THEN ", durable!(), " ELSE 'off' END, true)");
 const RELAXED: &str = "set_config('synchronous_commit', 'off', true)";
 
 const CREATE: &str = "INSERT INTO coatroom.session (handle, garbage_at, record)
@@ -58,10 +68,10 @@ pub(super) struct Change {
 }
 
 impl Change {
-    fn new(schema: &str, change: &str) -> Self {
+    fn new(schema: &str, sync: &str, change: &str) -> Self {
         const { assert!(Stamp::AT == 2, "the statements above say where the stamp is") };
         let with = |room, whole: &dyn Fn(String) -> String, parameters| Sql {
-            text: whole(change.replace("ROOM", room).replace("SYNC", SYNC)).replace("coatroom", schema),
+            text: whole(change.replace("ROOM", room).replace("SYNC", sync)).replace("coatroom", schema),
             types: WRITE.get(..parameters).unwrap_or(&WRITE),
         };
         let enter = |swap| {
@@ -105,20 +115,21 @@ pub(super) struct Statements {
 
 impl Statements {
     /// `schema` is quoted where it has to be.
-    pub(super) fn new(schema: &str) -> Self {
+    pub(super) fn new(schema: &str, pooled: bool) -> Self {
+        let sync = if pooled { POOLED } else { OURS };
         let sql = |text: &str, types| Sql { text: text.replace("coatroom", schema), types };
         let enter = |room| {
             let text = format!(
                 "INSERT INTO coatroom.listed (principal, handle, until) SELECT $6, $1, $7 WHERE true {room}
-                ON CONFLICT (principal, handle) DO UPDATE SET until = excluded.until RETURNING {SYNC}"
+                ON CONFLICT (principal, handle) DO UPDATE SET until = excluded.until RETURNING {sync}"
             );
             sql(&text, &WRITE)
         };
         Self {
             load: sql("SELECT record FROM coatroom.session WHERE handle = $1", &[Type::BYTEA]),
-            create: Change::new(schema, CREATE),
-            replace: Change::new(schema, REPLACE),
-            remove: Change::new(schema, REMOVE),
+            create: Change::new(schema, sync, CREATE),
+            replace: Change::new(schema, sync, REPLACE),
+            remove: Change::new(schema, sync, REMOVE),
             // Whoever shares this number without meaning the same principal merely waits a moment.
             lock: sql("SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))", &[Type::BYTEA]),
             enter: enter(""),
@@ -130,13 +141,13 @@ impl Statements {
             ),
             sessions: sql("SELECT handle FROM coatroom.listed WHERE principal = $1", &[Type::BYTEA]),
             leave: sql(
-                &format!("DELETE FROM coatroom.listed WHERE principal = $6 AND handle = $1 RETURNING {SYNC}"),
+                &format!("DELETE FROM coatroom.listed WHERE principal = $6 AND handle = $1 RETURNING {sync}"),
                 WRITE.get(..LEFT).unwrap_or(&WRITE),
             ),
             bar: sql(
                 &format!(
                     "INSERT INTO coatroom.barred AS b (principal, not_before) VALUES ($6, $7) ON CONFLICT (principal)
-                    DO UPDATE SET not_before = greatest(b.not_before, excluded.not_before) RETURNING {SYNC}"
+                    DO UPDATE SET not_before = greatest(b.not_before, excluded.not_before) RETURNING {sync}"
                 ),
                 WRITE.get(..ENTERED).unwrap_or(&WRITE),
             ),

@@ -19,7 +19,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A server with these lines in its configuration, besides port and folder. It keeps nothing on disk unless told to.
+    /// A server with these lines in its configuration, besides port and folder. It keeps nothing on disk unless told
+    /// to.
     pub fn start(lines: &[&str]) -> Self {
         Self::make(lines, false)
     }

@@ -214,9 +214,9 @@ fn a_statement_that_is_cancelled_was_not_done_and_one_whose_connection_is_ended_
 fn a_database_that_repeats_its_reads_answers_collisions_as_conflicts() {
     let url = format!("{}?schema={}", shared().url(), fresh_schema());
     let options = "&options=-c%20default_transaction_isolation%3Drepeatable%5C%20read";
-    let store = || migrated(open(&format!("{url}{options}")));
-    contract(&store());
-    counting(store(), 4, 50);
+    let store = migrated(open(&format!("{url}{options}")));
+    contract(&store);
+    counting(&store, 4, 50);
 }
 
 #[test]

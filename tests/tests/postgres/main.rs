@@ -9,35 +9,29 @@ mod statements;
 
 use coatroom_store::postgres::Postgres;
 use coatroom_tests::servers::{PgBouncer, Server};
-use coatroom_tests::suite::{contract, counting};
+use coatroom_tests::suite::{contract, everything};
 
 use help::{settings, shared, store};
 
 #[test]
 // spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
-fn postgres_keeps_the_contract() {
-    contract(&store(shared()));
-    counting(store(shared()), 4, 100);
+fn postgres_passes_the_suite() {
+    everything(&store(shared()));
 }
 
 #[test]
-fn postgres_keeps_the_contract_with_unnamed_statements() {
-    let unnamed = || help::migrated(Postgres::new(settings(shared()).unnamed_statements()).unwrap());
-    contract(&unnamed());
-    counting(unnamed(), 4, 50);
+fn postgres_passes_the_suite_with_unnamed_statements() {
+    everything(&help::migrated(Postgres::new(settings(shared()).unnamed_statements()).unwrap()));
 }
 
 #[test]
-fn postgres_keeps_the_contract_behind_pgbouncer_in_transaction_mode() {
+fn postgres_passes_the_suite_behind_pgbouncer_in_transaction_mode() {
     // Two connections for all: statements of different clients take turns on each.
     let bouncer = PgBouncer::over(shared(), &["default_pool_size = 2"]);
-    let pooled = || {
-        let url = format!("{}?pgbouncer=true&schema={}", bouncer.url(), help::fresh_schema());
-        help::migrated(help::open(&url))
-    };
-    contract(&pooled());
-    counting(pooled(), 4, 50);
-    logins::racing(&pooled(), 100);
+    let url = format!("{}?pgbouncer=true&schema={}", bouncer.url(), help::fresh_schema());
+    let pooled = help::migrated(help::open(&url));
+    everything(&pooled);
+    logins::racing(&pooled, 100);
 }
 
 #[test]

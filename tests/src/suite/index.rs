@@ -1,0 +1,260 @@
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use coatroom_core::{Entry, Handle, Listed, Listing, Loaded, Swap, Timestamp};
+use coatroom_store::{NotListed, Store, Swapped, block_on};
+
+use super::{fresh, hours, log_in, now, record, somebody, stamp, swap};
+use crate::linear::{Event, Object, check};
+
+fn entry(principal: &str, handle: Handle) -> Entry {
+    Entry { principal: principal.to_owned(), handle, until: now().plus(hours(12)), now: now(), at_most: None }
+}
+
+fn created(handle: Handle) -> Swap {
+    swap(handle, None, Some(&record(1, 1, b"")), true)
+}
+
+fn sessions<S: Store>(store: &S, principal: &str) -> Vec<Handle> {
+    let mut sessions = block_on(store.sessions(principal)).expect("the store is there");
+    sessions.sort_unstable();
+    sessions
+}
+
+fn sorted<const N: usize>(mut handles: [Handle; N]) -> [Handle; N] {
+    handles.sort_unstable();
+    handles
+}
+
+/// The index of principals, one call after the other.
+pub fn index<S: Store>(store: &S) {
+    logins_enter_and_endings_leave(store);
+    refused_swaps_change_no_index(store);
+    a_limit_counts_others_that_are_not_over(store);
+    not_before_only_rises(store);
+    principals_are_told_apart(store);
+}
+
+fn logins_enter_and_endings_leave<S: Store>(store: &S) {
+    let alice = somebody("alice");
+    assert_eq!(sessions(store, &alice), []);
+    let [one, two] = [fresh(), fresh()];
+    let never = Timestamp::default();
+    assert_eq!(log_in(store, &entry(&alice, one), created(one)), Some(Listed { not_before: never, count: 1 }));
+    assert!(matches!(block_on(store.load(one)), Loaded::Found(_)));
+    assert_eq!(log_in(store, &entry(&alice, two), created(two)), Some(Listed { not_before: never, count: 2 }));
+    assert_eq!(sessions(store, &alice), sorted([one, two]));
+    let twice = block_on(store.enter(&entry(&alice, one)));
+    assert_eq!(twice, Ok(Listed { not_before: never, count: 2 }), "entering twice is entering once");
+
+    // Data leaves the entry alone, an ending takes it away.
+    let data = swap(one, stamp(&record(1, 1, b"")), Some(&record(2, 2, b"n")), false);
+    assert_eq!(block_on(store.swap(&data)), Swapped::Done);
+    assert_eq!(sessions(store, &alice), sorted([one, two]));
+    let ended = swap(one, stamp(&record(2, 2, b"")), Some(&record(3, 3, b"")), true);
+    let ended = Swap { listing: Listing::Leave(alice.clone()), ..ended };
+    assert_eq!(block_on(store.swap(&ended)), Swapped::Done);
+    block_on(store.leave(&alice, one)).unwrap();
+    assert_eq!(sessions(store, &alice), [two]);
+    block_on(store.leave(&alice, one)).unwrap();
+    block_on(store.leave(&somebody("nobody"), two)).unwrap();
+    assert_eq!(sessions(store, &alice), [two]);
+}
+
+fn refused_swaps_change_no_index<S: Store>(store: &S) {
+    let (alice, handle) = (somebody("alice"), fresh());
+    log_in(store, &entry(&alice, handle), created(handle)).unwrap();
+    let bob = somebody("bob");
+    let refused = Swap { listing: Listing::Enter(entry(&bob, handle)), ..created(handle) };
+    assert_eq!(block_on(store.swap(&refused)), Swapped::Conflict(Some(record(1, 1, b""))));
+    assert_eq!(sessions(store, &bob), []);
+    let stale = swap(handle, stamp(&record(9, 9, b"")), None, true);
+    let refused = Swap { listing: Listing::Leave(alice.clone()), ..stale };
+    assert_eq!(block_on(store.swap(&refused)), Swapped::Conflict(Some(record(1, 1, b""))));
+    assert_eq!(sessions(store, &alice), [handle]);
+}
+
+fn a_limit_counts_others_that_are_not_over<S: Store>(store: &S) {
+    let alice = somebody("alice");
+    let [one, two, three] = [fresh(), fresh(), fresh()];
+    let limited = |handle| Entry { at_most: Some(2), ..entry(&alice, handle) };
+    assert!(log_in(store, &limited(one), created(one)).is_some());
+    assert!(log_in(store, &limited(two), created(two)).is_some());
+    assert_eq!(log_in(store, &limited(three), created(three)), None);
+    assert_eq!(block_on(store.enter(&limited(three))), Err(NotListed::Full));
+    assert_eq!(block_on(store.load(three)), Loaded::Absent, "a login that found no room wrote nothing");
+    assert_eq!(sessions(store, &alice), sorted([one, two]));
+    let listed = block_on(store.enter(&limited(two))).map(|listed| listed.count);
+    assert_eq!(listed, Ok(2), "a session does not count against itself");
+
+    // Once the others are over, there is room, whether they were swept or not.
+    let later = now().plus(hours(13));
+    let tomorrow = Entry { now: later, until: later.plus(hours(12)), ..limited(three) };
+    let garbage_at = later.plus(hours(12));
+    let listed = log_in(store, &tomorrow, Swap { garbage_at, ..created(three) });
+    assert_eq!(listed.map(|listed| listed.count), Some(1), "what is over does not count");
+    assert!(sessions(store, &alice).contains(&three));
+}
+
+fn not_before_only_rises<S: Store>(store: &S) {
+    let alice = somebody("alice");
+    let at = |seconds: u64| now().plus(hours(1)).plus(core::time::Duration::from_secs(seconds));
+    let (first, second) = (at(0), at(60));
+    block_on(store.bar(&alice, first)).unwrap();
+    let handle = fresh();
+    assert_eq!(log_in(store, &entry(&alice, handle), created(handle)).unwrap().not_before, first);
+    block_on(store.bar(&alice, second)).unwrap();
+    block_on(store.bar(&alice, first)).unwrap();
+    assert_eq!(block_on(store.enter(&entry(&alice, handle))).unwrap().not_before, second);
+    assert_eq!(sessions(store, &alice), [handle], "a bar removes nothing by itself");
+}
+
+/// Names that a store may take for one another, for part of a command or for a path.
+fn principals_are_told_apart<S: Store>(store: &S) {
+    let tail = fresh();
+    let long = "x".repeat(1000);
+    let names = [
+        "alice",
+        "Alice",
+        "alice ",
+        " alice",
+        "al\u{ed}ce",
+        "ali\u{301}ce",
+        "../alice",
+        "alice/..",
+        "{alice}",
+        "a%c_*",
+    ];
+    let more = ["a\0b", "a\0c", "a\nb", "'; DROP TABLE session; --", "\u{1f9e5}", ".", "..", &long];
+    let names: Vec<String> = names.iter().chain(&more).map(|name| format!("{name}{tail}{name}")).collect();
+    let entered: Vec<(String, Handle)> = names.into_iter().map(|name| (name, fresh())).collect();
+    for (name, handle) in &entered {
+        assert_eq!(
+            log_in(store, &entry(name, *handle), created(*handle)).unwrap().count,
+            1,
+            "{name:?} is somebody else"
+        );
+    }
+    for (name, handle) in &entered {
+        assert_eq!(sessions(store, name), [*handle], "{name:?}");
+    }
+}
+
+/// The index under calls that race: of one principal, put into one order; a limit that many logins meet at once; and
+/// logins against the revocation of all.
+pub fn index_under_races<S: Store>(store: &S, rounds: usize) {
+    index_is_linearizable(store, 5 * rounds);
+    for _ in 0..rounds.div_ceil(8) {
+        racing_logins_keep_a_limit(store);
+    }
+    for _ in 0..rounds {
+        a_login_and_a_revocation_never_miss_each_other(store);
+    }
+}
+
+fn racing_logins_keep_a_limit<S: Store>(store: &S) {
+    const THREADS: usize = 8;
+    let (alice, start) = (somebody("alice"), Barrier::new(THREADS));
+    let log_in = || {
+        let handle = fresh();
+        let entry = Entry { at_most: Some(3), ..entry(&alice, handle) };
+        start.wait();
+        log_in(store, &entry, created(handle)).is_some()
+    };
+    let entered = thread::scope(|scope| {
+        let logins: Vec<_> = (0..THREADS).map(|_| scope.spawn(log_in)).collect();
+        logins.into_iter().map(|login| usize::from(login.join().unwrap())).sum::<usize>()
+    });
+    assert_eq!((entered, sessions(store, &alice).len()), (3, 3), "as many as the limit allows");
+}
+
+fn a_login_and_a_revocation_never_miss_each_other<S: Store>(store: &S) {
+    let (alice, handle, start) = (somebody("alice"), fresh(), Barrier::new(2));
+    let at = now().plus(hours(1));
+    let (listed, seen) = thread::scope(|scope| {
+        let login = scope.spawn(|| {
+            start.wait();
+            log_in(store, &entry(&alice, handle), created(handle)).unwrap()
+        });
+        start.wait();
+        block_on(store.bar(&alice, at)).unwrap();
+        let seen = sessions(store, &alice);
+        (login.join().unwrap(), seen)
+    });
+    let is_told = listed.not_before >= at;
+    assert!(is_told || seen.contains(&handle), "a login that neither was revoked nor knows of the revocation");
+}
+
+/// What is known of one principal: sessions as bits, and when all were revoked last.
+#[derive(Clone, Copy, Debug)]
+enum Principal {}
+
+#[derive(Clone, Debug)]
+enum Call {
+    Enter(u32, Listed),
+    Leave(u32),
+    Sessions(u32),
+    Bar(Timestamp),
+}
+
+impl Object for Principal {
+    type State = (u32, Timestamp);
+    type Call = Call;
+
+    fn after(state: &(u32, Timestamp), call: &Call) -> Option<(u32, Timestamp)> {
+        let (listed, not_before) = *state;
+        match call {
+            Call::Enter(session, answer) => {
+                let after = listed | session;
+                (answer.count == after.count_ones() && answer.not_before == not_before).then_some((after, not_before))
+            }
+            Call::Leave(session) => Some((listed & !session, not_before)),
+            Call::Sessions(found) => (*found == listed).then_some(*state),
+            Call::Bar(at) => Some((listed, not_before.max(*at))),
+        }
+    }
+
+    fn only_looks(call: &Call) -> bool {
+        matches!(call, Call::Sessions(_))
+    }
+}
+
+fn index_is_linearizable<S: Store>(store: &S, calls: usize) {
+    let (alice, clock) = (somebody("alice"), AtomicU64::new(0));
+    let handles: Vec<Handle> = (0..4).map(|_| fresh()).collect();
+    let bit = |handle: &Handle| handles.iter().position(|known| known == handle).map_or(0, |at| 1_u32 << at);
+    let tick = || clock.fetch_add(1, Ordering::SeqCst);
+    let begin = now();
+    // A store may keep entries with the records, and none without.
+    handles.iter().for_each(|handle| assert_eq!(block_on(store.swap(&created(*handle))), Swapped::Done));
+    let work = |seed: u64| {
+        let mut dice = super::history::dice(seed);
+        let mut one = || {
+            let handle = handles[dice(handles.len() as u64) as usize];
+            let began = tick();
+            let call = match dice(6) {
+                0..3 => Call::Enter(bit(&handle), block_on(store.enter(&entry(&alice, handle))).unwrap()),
+                3 => {
+                    block_on(store.leave(&alice, handle)).unwrap();
+                    Call::Leave(bit(&handle))
+                }
+                4 => Call::Sessions(sessions(store, &alice).iter().map(bit).fold(0, |all, one| all | one)),
+                _ => {
+                    let at = begin.plus(hours(dice(20)));
+                    block_on(store.bar(&alice, at)).unwrap();
+                    Call::Bar(at)
+                }
+            };
+            Event { call, began, ended: Some(tick()) }
+        };
+        (0..calls.div_ceil(4)).map(|_| one()).collect::<Vec<_>>()
+    };
+    let history: Vec<_> = thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = (0..4).map(|seed| scope.spawn(move || work(seed))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    check::<Principal>((0, Timestamp::default()), &history)
+        .unwrap_or_else(|complaint| panic!("the index: {complaint}"));
+}
