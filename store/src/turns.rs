@@ -54,11 +54,14 @@ impl<S: Store, H: Host> Driver<S, H> {
                     let loaded = self.store().load(load.handle()).await;
                     load.found(loaded)
                 }
-                Opening::Wait(load) if self.waits(&mut waiting).await => {
-                    let (now, loaded) = (self.host().now(), self.store().load(load.handle()).await);
-                    load.at(now).found(loaded)
+                Opening::Wait(load) => {
+                    if self.waits(&mut waiting).await {
+                        let (now, loaded) = (self.host().now(), self.store().load(load.handle()).await);
+                        load.at(now).found(loaded)
+                    } else {
+                        load.gave_up(Error::Busy)
+                    }
                 }
-                Opening::Wait(load) => load.gave_up(Error::Busy),
                 Opening::Take(take) => {
                     refused = refused.saturating_add(1);
                     if refused > EAGER_CONFLICTS && !self.waits(&mut waiting).await {

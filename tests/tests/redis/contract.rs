@@ -15,7 +15,7 @@ use super::{Store, add, at, cluster_url, driver, entry, handle, is_logged_in, lo
 fn one_server_keeps_the_contract() {
     let server = Redis::start(&[]);
     contract(&store(&server.url()));
-    counting(store(&server.url()), 4, 100);
+    counting(&store(&server.url()), 4, 100);
     index(&store(&server.url()));
     scans(&store(&server.url()));
     revocations(store(&server.url()));
@@ -28,7 +28,7 @@ fn a_cluster_keeps_the_contract() {
     let cluster = Cluster::start(&[]);
     let url = cluster_url(&cluster);
     contract(&store(&url));
-    counting(store(&url), 4, 100);
+    counting(&store(&url), 4, 100);
     index(&store(&url));
     scans(&store(&url));
     revocations(store(&url));

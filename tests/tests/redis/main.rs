@@ -62,7 +62,7 @@ fn entry(principal: &str, number: u8, at_most: Option<u32>) -> Entry {
 fn visitor(driver: &Driver<Store>) -> String {
     let mut session = block_on(driver.open(b"")).unwrap();
     session.set("n", 0).unwrap();
-    cookie(&block_on(driver.close(session)).unwrap().set_cookies().next().unwrap())
+    cookie(block_on(driver.close(session)).unwrap().set_cookies().next().unwrap())
 }
 
 /// A session that is logged in.
