@@ -30,7 +30,11 @@ mod index;
 #[cfg(feature = "queue")]
 mod lanes;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod principals;
+#[cfg(feature = "postgres")]
+mod runtime;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod sweeper;
