@@ -19,10 +19,11 @@ use crate::event::Event;
 use crate::id::{CommitId, Handle, SessionId};
 use crate::journal::Journal;
 use crate::listing::{Entry, Listing};
-use crate::opening::{Base, Presence, React, Reaction};
+use crate::opening::{Base, Exchange, Presence, React, Reaction};
 use crate::plan::{Change, Plan, Privilege, Reads};
 use crate::policy::{Carry, Policy};
 use crate::record::{Cause, Head, Issued, Phase, Principal, Record, Standing};
+use crate::serial::Releasing;
 use crate::time::Timestamp;
 
 /// One write that an exchange has to bring about.
@@ -31,6 +32,7 @@ pub(crate) enum Task {
     End(Ending),
     Commit(Box<Commit>),
     Create(Box<Plan>),
+    Release(Releasing),
     Rename(Renaming),
 }
 
@@ -74,6 +76,8 @@ impl Outcome {
 pub(crate) enum Attempt {
     Swap(Swap, Outcome),
     Nothing(Outcome),
+    /// It is another exchange's turn.
+    Wait(Handle),
     /// Other tasks take this one's place, and the exchange may be refused once they are done.
     Instead(Vec<Task>, Option<Error>),
 }
@@ -108,6 +112,7 @@ impl Task {
             Self::End(task) => task.current = record,
             Self::Rename(task) => task.current = record,
             Self::Commit(task) => task.known = record.map_or(Known::Gone, Known::Met),
+            Self::Release(task) => task.current = record,
             Self::Create(_) => {}
         }
     }
@@ -119,6 +124,7 @@ impl Task {
             Self::End(task) => task.current.as_deref(),
             Self::Rename(task) => task.current.as_deref(),
             Self::Commit(task) => task.current(),
+            Self::Release(task) => task.current.as_deref(),
             Self::Create(_) => None,
         }
         .map(|record| record.head.version)
@@ -130,8 +136,30 @@ impl Task {
             Self::End(task) => task.attempt(closer),
             Self::Commit(task) => task.attempt(closer),
             Self::Create(plan) => create(plan, closer),
+            Self::Release(task) => Ok(task.attempt(closer)),
             Self::Rename(task) => task.attempt(closer),
         }
+    }
+
+    /// What is left to do of a task that comes to nothing: to give back the turn, if the exchange has one.
+    // spec: SER-5 a33a
+    pub(crate) fn release(self, exchange: &Exchange) -> Option<Self> {
+        let token = exchange.token?;
+        let (handle, current) = match self {
+            Self::Commit(task) => match task.known {
+                Known::AsOpened => (task.base.id.handle, task.base.record),
+                Known::Met(record) => (task.base.id.handle, record),
+                Known::Gone => return None,
+            },
+            Self::End(task) => (task.handle, task.current?),
+            Self::Release(_) | Self::React(_) | Self::Create(_) | Self::Rename(_) => return None,
+        };
+        Some(Self::Release(Releasing { handle, token, current: Some(current) }))
+    }
+
+    /// What is left to do when the ending that was asked for is not begun.
+    pub(crate) fn without_ending(self, exchange: &Exchange) -> Option<Self> {
+        if matches!(self, Self::React(_)) { Some(self) } else { self.release(exchange) }
     }
 }
 
@@ -165,8 +193,13 @@ impl Commit {
         if !standing.is_admitted() {
             return Ok(self.refused(standing, now));
         }
-        if self.conflicts(record) {
+        if self.conflicts(record) || self.missed_its_turn(record, closer) {
             return Err(Error::Conflict);
+        }
+        let token = closer.exchange.token;
+        let waits = self.plan.waits_for_turns() && record.head.is_leased_to_another(token, now, closer.policy());
+        if waits && !planted(Bug::LeaseIgnored) {
+            return Ok(Attempt::Wait(self.base.id.handle));
         }
         // The journals, which may run functions, are out of the way while the record is read.
         let (mut before, mut after) = (take(&mut self.plan.before), take(&mut self.plan.after));
@@ -204,10 +237,14 @@ impl Commit {
         }
         let principal = self.raise(record, &mut head, &mut outcome, now, closer)?;
         self.rotate(standing, &mut head, &mut outcome, now, closer);
+        let released = Self::end_turn(&mut head, &outcome, now, closer);
         durable |= outcome.id.is_some() && !planted(Bug::IdsNotDurable);
         if outcome.changes.is_empty() {
-            if closer.touches && head.touch(now, policy.touch(head.idle)) {
+            if closer.keeps_house && head.touch(now, policy.touch(head.idle)) {
                 outcome.note(Change::Touched, None);
+            }
+            if closer.keeps_house && released {
+                outcome.note(Change::Released, None);
             }
         } else {
             head.seen_at = head.seen_at.max(now);
@@ -235,6 +272,28 @@ impl Commit {
             }
             _ => Listing::Keep,
         }
+    }
+
+    /// Serial mode: what the handler read may be out of date once another exchange had its turn, or wrote data after the time
+    /// of this one was over.
+    // spec: SER-3 4b53
+    fn missed_its_turn(&self, record: &Record, closer: &Closer) -> bool {
+        let gone = |token| !record.head.is_leased_by(token);
+        self.plan.writes() && closer.exchange.token.is_some_and(gone) && !planted(Bug::LeaseUnchecked)
+    }
+
+    /// The own turn ends with the commit. Another's whose time is over ends with the first data that is written after it;
+    /// everything else leaves it alone.
+    // spec: SER-3 4b53, SER-4 ef64, SER-5 a33a
+    fn end_turn(head: &mut Head, outcome: &Outcome, now: Timestamp, closer: &Closer) -> bool {
+        let own = closer.exchange.token.is_some_and(|token| head.is_leased_by(token));
+        let over = !own && !head.is_leased_to_another(None, now, closer.policy());
+        let writes = outcome.changes.contains(&Change::Data);
+        let drops = planted(Bug::RotationDropsLease) && outcome.changes.contains(&Change::Rotated);
+        if (own && !planted(Bug::LeaseKept)) || (over && writes && !planted(Bug::SpentLeaseKept)) || drops {
+            head.lease = None;
+        }
+        own && head.lease.is_none()
     }
 
     /// Login and elevation: a fresh secret, and the floor rises to it.
@@ -425,6 +484,7 @@ fn first_head(id: &SessionId, closer: &Closer) -> Head {
         current: Issued { generation: id.generation, digest: id.secret.digest(), issued_at: now, confirmed_at: None },
         previous: None,
         floor: id.generation,
+        lease: None,
         end: None,
     }
 }

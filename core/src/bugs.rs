@@ -154,6 +154,24 @@ bugs! {
     UnsealedAccepted,
     /// The last key of the ring seals.
     LastKeySeals,
+    /// A commit is written although its turn is gone.
+    LeaseUnchecked,
+    /// Data is written during the turn of another.
+    LeaseIgnored,
+    /// A turn is taken over before its time is over.
+    LeaseTakenOver,
+    /// A turn that is done is not given back.
+    LeaseKept,
+    /// The time of a turn is never over.
+    LeaseForever,
+    /// Data written after the time of a turn leaves its holder the turn.
+    SpentLeaseKept,
+    /// An ending waits for the turn of another.
+    EndingWaits,
+    /// A rotation ends the turn of another.
+    RotationDropsLease,
+    /// A login leaves a turn to one whose id it did away with.
+    LoginKeepsLease,
     /// Numbers are read in longer forms than the shortest.
     LooseCbor,
 }

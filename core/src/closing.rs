@@ -22,6 +22,7 @@ use crate::plan::{Change, Privilege};
 use crate::policy::Policy;
 use crate::record::{COMMITS_KEPT, Head, Record, Standing};
 use crate::reply::{Draft, Reply};
+use crate::serial::Queued;
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -32,6 +33,8 @@ pub enum Closing {
     Done(Reply),
     /// A swap.
     Save(Save),
+    /// Serial mode: another exchange has its turn. After a pause, a load.
+    Wait(Queued),
     /// A login was stored: an entry in the index of principals.
     Enter(Enter),
     /// The exchange was refused or could not be written. No cookie is set.
@@ -96,8 +99,8 @@ pub(crate) struct Closer {
     settled: u64,
     /// Counts the handles tried for a create.
     pub(crate) creates: u32,
-    /// Whether a due touch is written.
-    pub(crate) touches: bool,
+    /// Whether a due touch, and the end of a turn that led to nothing, are written.
+    pub(crate) keeps_house: bool,
     tasks: VecDeque<Task>,
     /// The least version that an attempt of unknown outcome was based on.
     uncertain_since: Option<u64>,
@@ -111,11 +114,12 @@ impl Session {
     /// here, at most 40 of them.
     // spec: TIME-6 8cae, WRITE-18 2fed, WRITE-20 620d, ID-8 2cc6
     pub fn close<R: TryCryptoRng + ?Sized>(mut self, now: Timestamp, rng: &mut R) -> Closing {
-        let opened_at = self.exchange.now;
+        let opened_at = self.exchange.waits_since.unwrap_or(self.exchange.now);
         let rotation_due = self.rotation_due();
-        self.exchange.now = if planted(Bug::CommitByOpening) { opened_at } else { opened_at.max(now) };
+        self.exchange.now = if planted(Bug::CommitByOpening) { opened_at } else { self.exchange.now.max(now) };
         let verdict = self.refusal(opened_at);
-        if let Some(error) = verdict.filter(|_| self.exchange.reactions.is_empty() || planted(Bug::ReactionDropped)) {
+        let owes = !self.exchange.reactions.is_empty() || self.has_turn();
+        if let Some(error) = verdict.filter(|_| !owes || planted(Bug::ReactionDropped)) {
             return Closing::Failed(self.exchange.fail(error));
         }
         if self.is_settled() {
@@ -130,15 +134,20 @@ impl Session {
         let mut exchange = self.exchange;
         let reactions = core::mem::take(&mut exchange.reactions);
         let mut tasks: VecDeque<Task> = reactions.into_iter().map(Task::react).collect();
-        // What a dead id calls for is due even when nothing else can be promised.
+        // What a dead id calls for, and the end of a turn, are due even when nothing else can be promised.
+        let of_plan =
+            Task::of_plan(self.base, core::mem::take(&mut exchange.plan), core::mem::take(&mut exchange.reads));
         if verdict.is_none() {
-            tasks.extend(Task::of_plan(
-                self.base,
-                core::mem::take(&mut exchange.plan),
-                core::mem::take(&mut exchange.reads),
-            ));
+            tasks.extend(of_plan);
+        } else {
+            tasks.extend(of_plan.into_iter().find_map(|task| task.release(&exchange)));
         }
         Closer::new(exchange, opened_at, Draws::from_bytes(&bytes), draft, tasks, verdict).begin()
+    }
+
+    /// Whether this exchange took its turn, and has yet to give it back.
+    pub(crate) fn has_turn(&self) -> bool {
+        self.exchange.token.is_some() && self.base.is_some()
     }
 
     /// What cannot be promised whatever the store says.
@@ -167,7 +176,7 @@ impl Session {
     // spec: WRITE-18 2fed
     fn is_settled(&self) -> bool {
         let nothing_due = self.exchange.reactions.is_empty() && !self.exchange.clears_by_mistake();
-        if !self.exchange.plan.is_empty() || !nothing_due {
+        if !self.exchange.plan.is_empty() || !nothing_due || self.has_turn() {
             return false;
         }
         let Some(base) = &self.base else { return true };
@@ -191,7 +200,7 @@ impl Closer {
         tasks: VecDeque<Task>,
         verdict: Option<Error>,
     ) -> Box<Self> {
-        let (attempts, settled, creates, touches, uncertain_since) = (0, 0, 0, true, None);
+        let (attempts, settled, creates, keeps_house, uncertain_since) = (0, 0, 0, true, None);
         Box::new(Self {
             exchange,
             opened_at,
@@ -199,7 +208,7 @@ impl Closer {
             attempts,
             settled,
             creates,
-            touches,
+            keeps_house,
             tasks,
             uncertain_since,
             verdict,
@@ -214,7 +223,9 @@ impl Closer {
             && let Some(mut last) = self.tasks.pop_back()
         {
             if let Err(error) = last.attempt(&self) {
-                self.tasks.retain(|task| matches!(task, Task::React(_)));
+                let tasks = core::mem::take(&mut self.tasks).into_iter();
+                let exchange = &self.exchange;
+                self.tasks = tasks.filter_map(|task| task.without_ending(exchange)).collect();
                 self.verdict = self.verdict.or(Some(error));
             } else {
                 self.tasks.push_back(last);
@@ -242,7 +253,13 @@ impl Closer {
                     self.verdict = self.verdict.or(verdict);
                     tasks.into_iter().rev().for_each(|task| self.tasks.push_front(task));
                 }
-                Err(error) => return self.fail(error),
+                Ok(Attempt::Wait(_)) if self.uncertain_since.is_some() => return self.fail(Error::Unknown),
+                Ok(Attempt::Wait(handle)) => return Closing::Wait(Queued::new(self, task, handle)),
+                Err(error) => {
+                    self.tasks.clear();
+                    self.tasks.extend(task.release(&self.exchange));
+                    self.verdict = Some(error);
+                }
             }
         }
         match self.verdict {
@@ -361,13 +378,15 @@ impl Save {
     }
 
     /// Patience is over, or the store is out of reach. A mere touch is let go, and the exchange goes on as if none had been
-    /// due. Anything else fails: `error` unless an attempt of unknown outcome makes it [`Error::Unknown`].
+    /// due; so is the end of a turn, which then ends by itself. Anything else fails: `error` unless an attempt of unknown outcome makes it [`Error::Unknown`].
     // spec: STORE-11 5b8c
     pub fn gave_up(mut self, error: Error) -> Closing {
-        if *self.work.outcome.changes != [Change::Touched] {
+        let changes = &self.work.outcome.changes;
+        let mere = changes.iter().all(|change| matches!(change, Change::Touched | Change::Released));
+        if changes.is_empty() || !mere {
             return Closing::Failed(self.fail(error));
         }
-        self.closer.touches = false;
+        self.closer.keeps_house = false;
         self.closer.tasks.push_front(self.work.task);
         self.closer.go_on()
     }

@@ -12,8 +12,9 @@
 //! | 70 | 32 | digest of the current secret |
 //! | 102 | 12 | issued, confirmed (0 for not yet): six bytes each |
 //! | 114 | 4 | floor |
-//! | 118 | 1 | previous id: 0 none, 1 pending, 2 in grace |
+//! | 118 | 1 | previous id: 0 none, 1 pending, 2 in grace; 4 more while there is a lease |
 //! | 119 | 48, 38, 0 | its digest, then the nonce (16) or the end of the grace (6) |
+//! | | 14, 0 | the lease: token (8), until (6) |
 //! | | 7 | if ended: when, cause |
 //! | | | a byte 0 or 1, then the principal: level (1), authenticated (6), name, number of roles (2), roles |
 //! | | | client label, client address |
@@ -34,7 +35,7 @@ use crate::bugs::{Bug, planted};
 use crate::data::Data;
 use crate::id::{CommitId, Digest, Handle, Nonce};
 use crate::opening::Rules;
-use crate::record::{Cause, Client, End, Head, Issued, Phase, Previous, Principal, Record};
+use crate::record::{Cause, Client, End, Head, Issued, Lease, Phase, Previous, Principal, Record};
 use crate::seal::{self, Seal};
 use crate::time::{Timestamp, millis};
 
@@ -120,7 +121,7 @@ pub(crate) fn encode(
     put_time(&mut out, head.current.issued_at);
     put_time(&mut out, head.current.confirmed_at.unwrap_or_default());
     out.extend_from_slice(&head.floor.to_be_bytes());
-    put_previous(&mut out, head.previous.as_ref());
+    put_previous(&mut out, head.previous.as_ref(), head.lease.as_ref());
     if let Some(end) = head.end {
         put_time(&mut out, end.at);
         out.push(cause_number(end.cause));
@@ -176,7 +177,7 @@ pub(crate) fn decode_front(bytes: &[u8]) -> Option<Box<Record>> {
 // spec: REC-1 14f3, REC-2 d46f, REC-3 e864
 fn take_front(input: &mut Input<'_>) -> Option<Box<Record>> {
     let [state] = input.take()?;
-    let head = Head {
+    let mut head = Head {
         version: u64::from_be_bytes(input.take()?),
         commits: [input.commit()?, input.commit()?, input.commit()?, input.commit()?],
         created_at: input.time()?,
@@ -190,9 +191,12 @@ fn take_front(input: &mut Input<'_>) -> Option<Box<Record>> {
             confirmed_at: Some(input.time()?).filter(|&time| time > Timestamp::default()),
         },
         floor: u32::from_be_bytes(input.take()?),
-        previous: take_previous(input)?,
-        end: if state == 2 { Some(End { at: input.time()?, cause: take_cause(input)? }) } else { None },
+        previous: None,
+        lease: None,
+        end: None,
     };
+    (head.previous, head.lease) = take_previous(input)?;
+    head.end = if state == 2 { Some(End { at: input.time()?, cause: take_cause(input)? }) } else { None };
     let principal = take_principal(input)?;
     if state > 2 || (state < 2 && (state == 1) != principal.is_some()) {
         return None;
@@ -218,6 +222,7 @@ fn is_consistent(record: &Record) -> bool {
     };
     let bare = || {
         head.previous.is_none()
+            && head.lease.is_none()
             && record.principal.as_ref().is_none_or(|principal| principal.roles().next().is_none())
             && record.client == Client::default()
             && record.data.iter().next().is_none()
@@ -237,35 +242,42 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes().get(..usize::from(length)).unwrap_or_default());
 }
 
-// spec: REC-1 14f3, REC-6 3547
-fn put_previous(out: &mut Vec<u8>, previous: Option<&Previous>) {
-    let Some(previous) = previous else { return out.push(0) };
-    match previous.phase {
-        Phase::Pending(nonce) => {
-            out.push(1);
-            out.extend_from_slice(previous.digest.as_bytes());
-            out.extend_from_slice(&nonce.0);
+/// Set in the kind of the previous id while a lease follows it.
+const LEASED: u8 = 4;
+
+// spec: REC-1 14f3, REC-6 3547, REC-11 47c6
+fn put_previous(out: &mut Vec<u8>, previous: Option<&Previous>, lease: Option<&Lease>) {
+    let kind = match previous.map(|previous| previous.phase) {
+        None => 0,
+        Some(Phase::Pending(_)) => 1,
+        Some(Phase::Grace(_)) => 2,
+    };
+    out.push(kind | if lease.is_some() { LEASED } else { 0 });
+    if let Some(previous) = previous {
+        out.extend_from_slice(previous.digest.as_bytes());
+        match previous.phase {
+            Phase::Pending(nonce) => out.extend_from_slice(&nonce.0),
+            Phase::Grace(until) => put_time(out, until),
         }
-        Phase::Grace(until) => {
-            out.push(2);
-            out.extend_from_slice(previous.digest.as_bytes());
-            put_time(out, until);
-        }
+    }
+    if let Some(lease) = lease {
+        out.extend_from_slice(&lease.token.0);
+        put_time(out, lease.until);
     }
 }
 
-fn take_previous(input: &mut Input<'_>) -> Option<Option<Previous>> {
+// spec: REC-1 14f3, REC-11 47c6
+fn take_previous(input: &mut Input<'_>) -> Option<(Option<Previous>, Option<Lease>)> {
     let [kind] = input.take()?;
-    if kind == 0 {
-        return Some(None);
-    }
-    let digest = Digest::from_bytes(input.take()?);
-    let phase = match kind {
-        1 => Phase::Pending(Nonce(input.take()?)),
-        2 => Phase::Grace(input.time()?),
+    let previous = match kind & !LEASED {
+        0 => None,
+        1 => Some(Previous { digest: Digest::from_bytes(input.take()?), phase: Phase::Pending(Nonce(input.take()?)) }),
+        2 => Some(Previous { digest: Digest::from_bytes(input.take()?), phase: Phase::Grace(input.time()?) }),
         _ => return None,
     };
-    Some(Some(Previous { digest, phase }))
+    let leased = kind & LEASED > 0;
+    let lease = if leased { Some(Lease { token: input.commit()?, until: input.time()? }) } else { None };
+    Some((previous, lease))
 }
 
 // spec: REC-1 14f3

@@ -60,9 +60,15 @@ impl Reacting {
             }
             React::Expire(cause) => end(self.handle, record, now, cause, closer),
             React::EndForReuse => end(self.handle, record, now, Cause::Reuse, closer),
-            React::ForgetPrevious if self.is_past_grace(&record.head, now) && !planted(Bug::PreviousKept) => {
+            React::ForgetPrevious => {
+                let forgets = self.is_past_grace(&record.head, now) && !planted(Bug::PreviousKept);
+                let releases = closer.exchange.token.is_some_and(|token| record.head.is_leased_by(token));
+                if !forgets && !releases {
+                    return Ok(Attempt::Nothing(Outcome::default()));
+                }
                 let mut head = record.head;
-                head.previous = None;
+                head.previous = head.previous.filter(|_| !forgets);
+                head.lease = head.lease.filter(|_| !releases);
                 head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
                 let data = record.data.as_bytes();
                 let new = closer.encode(self.handle, &head, record.principal.as_ref(), &record.client, data)?;
@@ -70,7 +76,6 @@ impl Reacting {
                     swap(self.handle, Some(&record.head), &head, Some(new), true, Listing::Keep, closer.policy());
                 Ok(Attempt::Swap(swap, Outcome::default()))
             }
-            React::ForgetPrevious => Ok(Attempt::Nothing(Outcome::default())),
         }
     }
 
@@ -88,6 +93,10 @@ impl Ending {
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
         };
+        let leased = record.head.is_leased_to_another(closer.exchange.token, closer.exchange.now, closer.policy());
+        if planted(Bug::EndingWaits) && leased {
+            return Ok(Attempt::Wait(self.handle));
+        }
         let holder = record.principal.as_ref().map(Principal::name);
         match &self.holder {
             Holder::Anybody => {}

@@ -30,7 +30,8 @@ pub enum Error {
     /// The exchange is over or in another stage.
     WrongStage,
 
-    /// Strict mode: another exchange changed a key that this one read or set.
+    /// Strict mode: another exchange changed a key that this one read or set. Serial mode: this exchange took longer than
+    /// its turn, and another had one meanwhile.
     Conflict,
     /// The session ended while this exchange was under way. Nothing of the exchange was written.
     Ended,
@@ -49,7 +50,7 @@ pub enum Error {
 
     /// The store did not answer, or holds what this build or this clock cannot judge. Nothing was written.
     Unavailable,
-    /// Others kept changing the session for too long. Nothing was written.
+    /// Others kept changing the session, or had their turn, for too long. Nothing was written.
     Busy,
     /// It is not known whether the write took place.
     Unknown,
@@ -148,7 +149,7 @@ impl fmt::Display for Error {
             Self::NotLoggedIn => "nobody is logged in: call `login` before `elevate`",
             Self::HeadSent => "the response head is already sent: change the session before the response starts",
             Self::WrongStage => "the exchange is over or in another stage: use the session of the present request",
-            Self::Conflict => "another request changed the same key: read the session again and repeat the request",
+            Self::Conflict => "another request changed the session in between: read it again and repeat the request",
             Self::Ended => "the session ended while the request was under way: nothing was written, log in again",
             Self::Superseded => {
                 "the session id was replaced while the request was under way: repeat it with the present cookie"

@@ -31,6 +31,7 @@
 //!             let found = stored.get(&load.handle()).cloned();
 //!             load.found(found.map_or(Loaded::Absent, Loaded::Found))
 //!         }
+//!         Opening::Take(_) | Opening::Wait(_) => unreachable!("this exchange takes no turn: `Rules::open_serial` does"),
 //!         Opening::Unavailable(failure) => return Err(failure.error.into()),
 //!     }
 //! };
@@ -46,6 +47,7 @@
 //!             stored.insert(swap.handle, swap.new.clone().unwrap_or_default());
 //!             save.saved()
 //!         }
+//!         Closing::Wait(_) => unreachable!("nobody else has a turn"),
 //!         Closing::Enter(enter) => enter.entered(Listed::default()), // after a login: the index of who is logged in where
 //!         Closing::Failed(failure) => return Err(failure.error.into()),
 //!     }
@@ -82,6 +84,7 @@ mod policy;
 mod record;
 mod reply;
 mod seal;
+mod serial;
 mod session;
 mod time;
 
@@ -109,7 +112,7 @@ pub use plan::{Change, Denied, Rotation, Trace};
 pub use policy::{Assurance, Beyond, Carry, Concurrency, Danger, Limit, Policy, PolicyError, Reuse, Settings};
 pub use record::{Cause, Client, Principal};
 pub use reply::Reply;
-
+pub use serial::{Queued, Take};
 pub use session::Session;
 pub use time::Timestamp;
 pub use value::Value;

@@ -7,17 +7,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use rand_core::TryCryptoRng;
+
 use crate::bugs::{Bug, planted};
 use crate::codec::{self, Unreadable};
 use crate::cookie::{Kind, Sent};
 use crate::error::Error;
 use crate::event::Event;
-use crate::id::{Handle, SessionId};
+use crate::id::{CommitId, Draws, Handle, SessionId};
 use crate::keys::KeyRing;
 use crate::lifecycle::State;
 use crate::plan::{Plan, Reads};
 use crate::policy::{Concurrency, Policy};
 use crate::record::{Cause, Record, Standing};
+use crate::serial::Take;
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -35,6 +38,10 @@ pub enum Opening {
     Ready(Session),
     /// A record.
     Load(Load),
+    /// Serial mode: a swap that takes the turn.
+    Take(Take),
+    /// Serial mode: another exchange has its turn. After a pause, [`Load::at`] a new reading of the clock.
+    Wait(Load),
     /// The store cannot say. Never treat this as "anonymous": answer 503 and leave the browser its cookie.
     Unavailable(Failure),
 }
@@ -99,6 +106,13 @@ pub(crate) struct Exchange {
     pub(crate) trips: u32,
     pub(crate) plan: Plan,
     pub(crate) reads: Reads,
+    /// By what this exchange takes its turn, if it takes one.
+    pub(crate) token: Option<CommitId>,
+    /// What taking the turn draws from, and how often that was tried.
+    pub(crate) turn: Option<Box<Draws>>,
+    pub(crate) takes: u64,
+    /// When it began to wait for another's turn to end, if it had to.
+    pub(crate) waits_since: Option<Timestamp>,
     /// When this exchange itself revoked all sessions of a principal: that bars others' logins, and not its own.
     pub(crate) revoked_all_at: Option<Timestamp>,
 }
@@ -163,6 +177,29 @@ impl Rules {
         }
     }
 
+    /// As [`Rules::open`], but a live session is the handler's only once this exchange has its turn: until it closes, nobody
+    /// else writes data, so what the handler reads stays true. Draws 40 random bytes if an id was presented.
+    // spec: SER-1 0cb4, SER-2 4336
+    pub fn open_serial<R: TryCryptoRng + ?Sized>(
+        self: &Arc<Self>,
+        cookies: &[u8],
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Opening {
+        let mut load = match self.open(cookies, now) {
+            Opening::Load(load) => load,
+            other => return other,
+        };
+        let mut bytes = zeroize::Zeroizing::new([0; 40]);
+        if rng.try_fill_bytes(&mut *bytes).is_err() {
+            return Opening::Unavailable(load.exchange.fail(Error::NoRandomness));
+        }
+        let draws = Draws::from_bytes(&bytes);
+        load.exchange.token = Some(draws.commit);
+        load.exchange.turn = Some(Box::new(draws));
+        Opening::Load(load)
+    }
+
     // spec: ID-3 a335, COOK-13 1359, ERR-2 7c11
     fn read(&self, kind: Kind, sent: Sent<'_>, events: &mut Vec<Event>) -> Option<SessionId> {
         match sent {
@@ -209,6 +246,10 @@ impl Exchange {
             trips: 0,
             plan: Plan::default(),
             reads: Reads { strict, ..Reads::default() },
+            token: None,
+            turn: None,
+            takes: 0,
+            waits_since: None,
             revoked_all_at: None,
         }
     }
@@ -270,6 +311,25 @@ impl Load {
         self.id.handle
     }
 
+    /// The same record once more, for an exchange that was told what it holds, or that it is another's turn.
+    pub(crate) fn again(exchange: Box<Exchange>, base: Base) -> Self {
+        Self { exchange, kind: base.kind, id: base.id }
+    }
+
+    /// The same by a later reading of the clock, after a wait.
+    #[must_use]
+    // spec: SER-1 0cb4
+    pub fn at(mut self, now: Timestamp) -> Self {
+        self.exchange.waits_since = self.exchange.waits_since.or(Some(self.exchange.now));
+        self.exchange.now = self.exchange.now.max(now);
+        self
+    }
+
+    /// Patience is over.
+    pub fn gave_up(self, error: Error) -> Opening {
+        Opening::Unavailable(self.exchange.fail(error))
+    }
+
     /// Goes on with what the store answered.
     // spec: LIFE-4 4620, STORE-5 5484
     pub fn found(mut self, loaded: Loaded) -> Opening {
@@ -291,9 +351,8 @@ impl Load {
         }
         match standing {
             Standing::Current | Standing::Pending | Standing::Grace => {
-                exchange.now = now;
                 let base = Base { kind: self.kind, id: self.id, record, standing };
-                Opening::Ready(Session::new(self.exchange, Some(base)))
+                Take::begin(self.exchange, base, now)
             }
             Standing::Ended(cause) => self.dead(cause.state()),
             Standing::BelowFloor => self.dead(State::Regenerated),

@@ -99,6 +99,8 @@ pub enum Change {
     Touched,
     /// The session ends.
     Ended,
+    /// A turn is over in which nothing else was written.
+    Released,
     /// The principal gets another name.
     Renamed,
 }
@@ -116,6 +118,7 @@ impl Change {
             Self::Confirmed => "confirmed",
             Self::Touched => "touched",
             Self::Ended => "ended",
+            Self::Released => "released",
             Self::Renamed => "renamed",
         }
     }
@@ -135,6 +138,12 @@ impl Plan {
     // spec: WRITE-17 01cf, WRITE-18 2fed
     pub(crate) fn is_empty(&self) -> bool {
         !self.writes() && self.end.is_none() && !self.rotate && !self.logout
+    }
+
+    /// Whether data or client details are to change, by an exchange that leaves the others' ids as they are.
+    // spec: SER-4 ef64
+    pub(crate) fn waits_for_turns(&self) -> bool {
+        self.writes() && self.privilege.is_none()
     }
 
     /// Whether data, privilege or client details are to change.

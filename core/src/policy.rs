@@ -33,6 +33,8 @@ pub struct Settings {
     pub limit: Option<Limit>,
     /// How exchanges that overlap are brought together.
     pub concurrency: Concurrency,
+    /// How long an exchange of serial mode has its turn: others that write data wait at most so long for one that died.
+    pub lease: Duration,
     /// Bytes that a record may have.
     pub size: usize,
     /// How long an ended record remembers why. Zero removes it at once; safety does not depend on it.
@@ -112,7 +114,7 @@ pub enum Concurrency {
     Merge,
     /// A commit is refused if a key that the exchange read or set was changed by another since it was opened.
     Strict,
-    /// One writing exchange at a time.
+    /// One at a time: an exchange with an unsafe method has its turn before its handler runs.
     Serial,
 }
 
@@ -131,9 +133,10 @@ const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const MAX_SPAN: Duration = Duration::from_hours(24 * 400);
+const MAX_LEASE: Duration = Duration::from_mins(5);
 
 impl Default for Settings {
-    // spec: POL-1 7884
+    // spec: POL-1 7884, POL-7 9ee7
     fn default() -> Self {
         Self {
             idle: Some(Duration::from_mins(30)),
@@ -147,6 +150,7 @@ impl Default for Settings {
             reuse: Reuse::Destroy,
             limit: None,
             concurrency: Concurrency::Merge,
+            lease: Duration::from_secs(10),
             size: 64 * 1024,
             tombstone: HOUR,
             sealed: false,
@@ -210,11 +214,6 @@ pub enum PolicyError {
         /// What it must keep to.
         rule: &'static str,
     },
-    /// This build does not offer the choice yet.
-    NotOffered {
-        /// The field and its value.
-        choice: &'static str,
-    },
     /// The settings go beyond the assurance level that they name.
     Assurance {
         /// The field.
@@ -228,7 +227,6 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Span { field, rule } => write!(f, "`{field}` must be {rule}"),
-            Self::NotOffered { choice } => write!(f, "{choice} is not offered by this version: leave it out"),
             Self::Assurance { field } => write!(f, "`{field}` goes beyond the assurance level chosen: lower it"),
             Self::Cookie(error) => error.fmt(f),
         }
@@ -249,7 +247,6 @@ impl TryFrom<Settings> for Policy {
 
     fn try_from(settings: Settings) -> Result<Self, PolicyError> {
         settings.check_spans()?;
-        settings.check_offered()?;
         settings.check_assurance()?;
         let cookies = Cookies::new(&settings.cookies, settings.danger.plain_http).map_err(PolicyError::Cookie)?;
         Ok(Self { settings, cookies })
@@ -257,7 +254,7 @@ impl TryFrom<Settings> for Policy {
 }
 
 impl Settings {
-    // spec: POL-2 2d84
+    // spec: POL-2 2d84, POL-7 9ee7
     fn check_spans(&self) -> Result<(), PolicyError> {
         let span = |field, span: Option<Duration>| match span {
             Some(span) if span < Duration::from_millis(1) || span > MAX_SPAN => {
@@ -272,6 +269,9 @@ impl Settings {
         span("grace", Some(self.grace))?;
         if self.tombstone > MAX_SPAN {
             return Err(PolicyError::Span { field: "tombstone", rule: "at most 400 days" });
+        }
+        if self.lease < Duration::from_millis(1) || self.lease > MAX_LEASE {
+            return Err(PolicyError::Span { field: "lease", rule: "between one millisecond and five minutes" });
         }
         if self.tombstone.is_zero() && self.reuse == Reuse::RevokeAll {
             return Err(PolicyError::Span { field: "tombstone", rule: "more than nothing when `reuse` revokes all" });
@@ -291,15 +291,6 @@ impl Settings {
             return Err(PolicyError::Span { field: "size", rule: "between 512 bytes and 16 MiB" });
         }
         Ok(())
-    }
-
-    // spec: POL-5 c121
-    fn check_offered(&self) -> Result<(), PolicyError> {
-        let refused = [(self.concurrency == Concurrency::Serial, "`concurrency` = serial")];
-        match refused.into_iter().find(|(chosen, _)| *chosen) {
-            Some((_, choice)) => Err(PolicyError::NotOffered { choice }),
-            None => Ok(()),
-        }
     }
 
     // spec: POL-3 bf55
@@ -341,6 +332,13 @@ impl Policy {
         self.settings.activation
     }
 
+    /// Whether an exchange for this HTTP method takes its turn before the handler runs: serial mode, and the method is not
+    /// one of those that RFC 9110 section 9.2.1 calls safe.
+    // spec: SER-1 0cb4
+    pub fn takes_turns(&self, method: &str) -> bool {
+        self.settings.concurrency == Concurrency::Serial && !SAFE_METHODS.contains(&method)
+    }
+
     /// How old the last recorded use of a session with this idle limit may be before it is written again.
     // spec: POL-1 7884, POL-6 c7ec
     pub(crate) fn touch(&self, idle: Option<Duration>) -> Duration {
@@ -360,6 +358,8 @@ impl Policy {
         !self.settings.danger.refuse_reuse_only
     }
 }
+
+const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
 fn part(span: Duration, parts: u32) -> Duration {
     span.checked_div(parts).unwrap_or_default()
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    // spec: POL-2 2d84
+    // spec: POL-2 2d84, POL-7 9ee7
     fn spans_outside_their_bounds_are_refused() {
         let field = |error| match error {
             Some(PolicyError::Span { field, .. }) => field,
@@ -397,20 +397,12 @@ mod tests {
         assert_eq!(field(refused(|s| s.touch = s.idle)), "touch");
         assert_eq!(field(refused(|s| s.size = 100)), "size");
         assert_eq!(field(refused(|s| s.tombstone = MAX_SPAN + MINUTE)), "tombstone");
+        assert_eq!(field(refused(|s| s.lease = Duration::ZERO)), "lease");
+        assert_eq!(field(refused(|s| s.lease = MAX_LEASE + MAX_LEASE / 1000)), "lease");
         let revoking = |s: &mut Settings| (s.tombstone, s.reuse) = (Duration::ZERO, Reuse::RevokeAll);
         assert_eq!(field(refused(revoking)), "tombstone");
         let none = Limit { sessions: 0, beyond: Beyond::Refuse };
         assert_eq!(field(refused(|s| s.limit = Some(none))), "limit");
-    }
-
-    #[test]
-    // spec: POL-5 c121
-    fn what_this_version_does_not_offer_is_refused_and_named() {
-        let choice = |error| match error {
-            Some(PolicyError::NotOffered { choice }) => choice,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(choice(refused(|s| s.concurrency = Concurrency::Serial)), "`concurrency` = serial");
     }
 
     #[test]

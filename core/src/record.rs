@@ -4,7 +4,7 @@
 //! - `[floor]` the floor is at most the current generation;
 //! - `[previous]` a previous id is exactly one generation older than the current one, and not below the floor;
 //! - `[pending]` while the current id is not confirmed, a previous id keeps its nonce; once confirmed, never;
-//! - `[ended]` an ended record has no previous id, no roles, no client details and no data.
+//! - `[ended]` an ended record has no previous id, no lease, no roles, no client details and no data.
 
 use alloc::string::String;
 use core::time::Duration;
@@ -42,6 +42,7 @@ pub(crate) struct Head {
     pub(crate) current: Issued,
     pub(crate) previous: Option<Previous>,
     pub(crate) floor: u32,
+    pub(crate) lease: Option<Lease>,
     pub(crate) end: Option<End>,
 }
 
@@ -59,6 +60,14 @@ pub(crate) struct Issued {
 pub(crate) struct Previous {
     pub(crate) digest: Digest,
     pub(crate) phase: Phase,
+}
+
+/// Whose turn it is to write data.
+#[derive(Clone, Copy)]
+pub(crate) struct Lease {
+    /// The commit id of the write that took it.
+    pub(crate) token: CommitId,
+    pub(crate) until: Timestamp,
 }
 
 /// How far a rotation has come.
@@ -236,6 +245,7 @@ impl Record {
     pub(crate) fn end(&mut self, at: Timestamp, cause: Cause) {
         self.head.end = Some(End { at, cause });
         self.head.previous = None;
+        self.head.lease = None;
         if let Some(principal) = &mut self.principal {
             principal.names = principal.names.without_roles();
         }
@@ -268,6 +278,20 @@ impl Head {
                 (now >= self.current.issued_at.plus(limit)).then_some(Cause::NotActivated)
             }
         }
+    }
+
+    /// Whether the exchange with this token has its turn.
+    // spec: SER-3 4b53
+    pub(crate) fn is_leased_by(&self, token: CommitId) -> bool {
+        self.lease.is_some_and(|lease| lease.token == token)
+    }
+
+    /// Whether another exchange has its turn. By whichever clock, a lease lasts at least as long as its holder was told.
+    // spec: SER-1 0cb4, SER-4 ef64
+    pub(crate) fn is_leased_to_another(&self, token: Option<CommitId>, now: Timestamp, policy: &Policy) -> bool {
+        self.lease
+            .filter(|lease| Some(lease.token) != token)
+            .is_some_and(|lease| now < lease.until.plus(policy.settings().skew) || planted(Bug::LeaseForever))
     }
 
     /// The latest point in time that the record claims has already been.
@@ -313,11 +337,12 @@ impl Head {
         due
     }
 
-    /// Replaces the id for a change of privilege: every older id is dead at once.
-    // spec: LOGIN-1 3794, CLAIM-1 2a35
+    /// Replaces the id for a change of privilege: every older id is dead at once, and no turn outlives its holder's id.
+    // spec: LOGIN-1 3794, CLAIM-1 2a35, SER-4 ef64
     pub(crate) fn raise_floor(&mut self, generation: u32, digest: Digest, now: Timestamp) {
         self.current = Issued { generation, digest, issued_at: now, confirmed_at: None };
         self.previous = None;
+        self.lease = self.lease.filter(|_| planted(Bug::LoginKeepsLease));
         self.floor = generation;
         self.seen_at = self.seen_at.max(now);
     }

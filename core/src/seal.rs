@@ -14,8 +14,9 @@ use crate::closing::Closer;
 use crate::codec;
 use crate::data::Data;
 use crate::error::Error;
-use crate::id::Handle;
+use crate::id::{Draws, Handle};
 use crate::keys::KeyRing;
+use crate::opening::Rules;
 use crate::record::{Client, Head, Principal};
 
 /// Bytes of a nonce: enough to draw each at random.
@@ -35,7 +36,6 @@ pub(crate) struct Seal<'a> {
 
 impl Closer {
     /// The bytes of a record, sealed if the policy wants it.
-    // spec: SEAL-3 7efc, SEAL-5 da17
     pub(crate) fn encode(
         &self,
         handle: Handle,
@@ -44,15 +44,28 @@ impl Closer {
         client: &Client,
         data: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let empty = planted(Bug::EmptyUnsealed) && data == Data::empty().as_bytes();
-        let seal = if self.policy().settings().sealed && !empty {
-            let (number, key) = self.exchange.rules.keys().sealer().ok_or(Error::Unavailable)?;
-            Some(Seal { number, key, nonce: self.draws.seal_nonce(), handle })
-        } else {
-            None
-        };
-        codec::encode(head, principal, client, data, seal.as_ref()).ok_or(Error::Unavailable)
+        encode((&self.exchange.rules, &self.draws), handle, head, principal, client, data).ok_or(Error::Unavailable)
     }
+}
+
+/// The bytes of a record, sealed if the policy wants it. Nothing if there is more of it than can be sealed.
+// spec: SEAL-3 7efc, SEAL-5 da17
+pub(crate) fn encode(
+    (rules, draws): (&Rules, &Draws),
+    handle: Handle,
+    head: &Head,
+    principal: Option<&Principal>,
+    client: &Client,
+    data: &[u8],
+) -> Option<Vec<u8>> {
+    let empty = planted(Bug::EmptyUnsealed) && data == Data::empty().as_bytes();
+    let seal = if rules.policy().settings().sealed && !empty {
+        let (number, key) = rules.keys().sealer()?;
+        Some(Seal { number, key, nonce: draws.seal_nonce(), handle })
+    } else {
+        None
+    };
+    codec::encode(head, principal, client, data, seal.as_ref())
 }
 
 impl Seal<'_> {

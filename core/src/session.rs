@@ -326,6 +326,7 @@ impl Session {
             note(plan.privilege.is_none() && (plan.rotate || self.rotation_due()), Change::Rotated);
             note(head.clone().touch(self.exchange.now, touch), Change::Touched);
         }
+        changes.extend((changes.is_empty() && self.has_turn()).then_some(Change::Released));
         changes
     }
 

@@ -14,6 +14,7 @@ use crate::id::Handle;
 use crate::listing::{Entry, Listed};
 use crate::opening::{Failure, Load, Loaded, Opening};
 use crate::reply::Reply;
+use crate::serial::{Queued, Take};
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -22,6 +23,10 @@ pub struct Staged(Stage);
 
 enum Stage {
     Loading(Load),
+    Taking(Take),
+    /// Another exchange has its turn.
+    Held(Load),
+    Queued(Queued),
     Open(Session),
     Saving(Save),
     Entering(Enter),
@@ -40,6 +45,8 @@ pub enum Waiting {
     Handler,
     /// For the answer to [`Staged::swap`].
     Swap,
+    /// For the turn of another exchange to end: after a pause, for [`Staged::found_after`].
+    Turn(Handle),
     /// For the answer to [`Staged::entry`].
     Entry,
     /// For nothing: [`Staged::reply`].
@@ -55,6 +62,8 @@ impl From<Opening> for Staged {
         Self(match opening {
             Opening::Ready(session) => Stage::Open(session),
             Opening::Load(load) => Stage::Loading(load),
+            Opening::Take(take) => Stage::Taking(take),
+            Opening::Wait(load) => Stage::Held(load),
             Opening::Unavailable(failure) => Stage::Failed(failure),
         })
     }
@@ -65,6 +74,7 @@ impl From<Closing> for Staged {
         Self(match closing {
             Closing::Done(reply) => Stage::Done(reply),
             Closing::Save(save) => Stage::Saving(save),
+            Closing::Wait(queued) => Stage::Queued(queued),
             Closing::Enter(enter) => Stage::Entering(enter),
             Closing::Failed(failure) => Stage::Failed(failure),
         })
@@ -77,7 +87,9 @@ impl Staged {
         match &self.0 {
             Stage::Loading(load) => Waiting::Load(load.handle()),
             Stage::Open(_) => Waiting::Handler,
-            Stage::Saving(_) => Waiting::Swap,
+            Stage::Taking(_) | Stage::Saving(_) => Waiting::Swap,
+            Stage::Held(load) => Waiting::Turn(load.handle()),
+            Stage::Queued(queued) => Waiting::Turn(queued.handle()),
             Stage::Entering(_) => Waiting::Entry,
             Stage::Done(_) => Waiting::Done,
             Stage::Failed(_) => Waiting::Failed,
@@ -89,6 +101,15 @@ impl Staged {
     pub fn found(&mut self, loaded: Loaded) -> Result<(), Error> {
         self.step(|stage| match stage {
             Stage::Loading(load) => Ok(load.found(loaded).into()),
+            other => Err(other),
+        })
+    }
+
+    /// What the record is after a pause, by another reading of the clock.
+    pub fn found_after(&mut self, loaded: Loaded, now: Timestamp) -> Result<(), Error> {
+        self.step(|stage| match stage {
+            Stage::Held(load) => Ok(load.at(now).found(loaded).into()),
+            Stage::Queued(queued) => Ok(queued.found(loaded, now).into()),
             other => Err(other),
         })
     }
@@ -113,6 +134,7 @@ impl Staged {
     /// The swap to send, at most once.
     pub const fn swap(&self) -> Result<&Swap, Error> {
         match &self.0 {
+            Stage::Taking(take) => Ok(take.swap()),
             Stage::Saving(save) => Ok(save.swap()),
             _ => Err(Error::WrongStage),
         }
@@ -121,6 +143,7 @@ impl Staged {
     /// The store acknowledged the swap.
     pub fn saved(&mut self) -> Result<(), Error> {
         self.step(|stage| match stage {
+            Stage::Taking(take) => Ok(take.saved().into()),
             Stage::Saving(save) => Ok(save.saved().into()),
             other => Err(other),
         })
@@ -154,6 +177,7 @@ impl Staged {
     /// The store refused the swap and holds this instead.
     pub fn conflicted(&mut self, current: Option<Vec<u8>>) -> Result<(), Error> {
         self.step(|stage| match stage {
+            Stage::Taking(take) => Ok(take.conflicted(current).into()),
             Stage::Saving(save) => Ok(save.conflicted(current).into()),
             other => Err(other),
         })
@@ -162,6 +186,7 @@ impl Staged {
     /// The outcome of the swap is unknown, and a load of the same handle gave this.
     pub fn reloaded(&mut self, loaded: Loaded) -> Result<(), Error> {
         self.step(|stage| match stage {
+            Stage::Taking(take) => Ok(take.reloaded(loaded).into()),
             Stage::Saving(save) => Ok(save.reloaded(loaded).into()),
             other => Err(other),
         })
@@ -170,7 +195,10 @@ impl Staged {
     /// Patience is over: a mere touch is let go; else `error`, or [`Error::Unknown`] if an attempt was.
     pub fn gave_up(&mut self, error: Error) -> Result<(), Error> {
         self.step(|stage| match stage {
+            Stage::Taking(take) => Ok(take.gave_up(error).into()),
+            Stage::Held(load) => Ok(load.gave_up(error).into()),
             Stage::Saving(save) => Ok(save.gave_up(error).into()),
+            Stage::Queued(queued) => Ok(queued.gave_up(error).into()),
             Stage::Entering(enter) => Ok(enter.gave_up().into()),
             other => Err(other),
         })
@@ -203,11 +231,25 @@ impl Staged {
         }
     }
 
-    /// Takes the pending save or entry out, for a driver that works on values.
+    /// Takes an opening out that is under way, for a driver that works on values.
+    pub fn take_opening(&mut self) -> Result<Opening, Error> {
+        match core::mem::replace(&mut self.0, Stage::Away) {
+            Stage::Loading(load) => Ok(Opening::Load(load)),
+            Stage::Taking(take) => Ok(Opening::Take(take)),
+            Stage::Held(load) => Ok(Opening::Wait(load)),
+            other => {
+                self.0 = other;
+                Err(Error::WrongStage)
+            }
+        }
+    }
+
+    /// Takes a closing out that is under way, for a driver that works on values.
     pub fn take_closing(&mut self) -> Result<Closing, Error> {
         match core::mem::replace(&mut self.0, Stage::Away) {
             Stage::Saving(save) => Ok(Closing::Save(save)),
             Stage::Entering(enter) => Ok(Closing::Enter(enter)),
+            Stage::Queued(queued) => Ok(Closing::Wait(queued)),
             other => {
                 self.0 = other;
                 Err(Error::WrongStage)

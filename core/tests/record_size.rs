@@ -90,6 +90,7 @@ impl World {
                 Opening::Ready(session) => break session,
                 Opening::Load(load) => load.found(self.record.clone().map_or(Loaded::Absent, Loaded::Found)),
                 Opening::Unavailable(failure) => return Err(failure.error.into()),
+                Opening::Take(_) | Opening::Wait(_) => return Err("it takes no turn".into()),
             }
         };
         handler(&mut session);
@@ -103,6 +104,7 @@ impl World {
                 }
                 Closing::Enter(enter) => enter.entered(Listed::default()),
                 Closing::Failed(failure) => return Err(failure.error.into()),
+                Closing::Wait(_) => return Err("nobody has a turn".into()),
             }
         };
         if let Some(line) = reply.set_cookies().next() {

@@ -5,9 +5,11 @@
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use coatroom_core::staged::Staged;
+use coatroom_core::staged::{Staged, Waiting};
 use coatroom_core::{Change, Client, Closing, Denied, Error, Event, Opening, Reply, Rotation, Session, Trace};
+use coatroom_store::Host;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -23,6 +25,8 @@ use crate::sessions::AnyDriver;
 pub(crate) struct Exchange {
     driver: Arc<AnyDriver>,
     staged: Mutex<Staged>,
+    /// Since when it waits for the turn of another, by the ticks of the host.
+    waits_since: Mutex<Option<Duration>>,
 }
 
 type TraceParts = (
@@ -37,8 +41,30 @@ type TraceParts = (
 );
 
 impl Exchange {
-    pub(crate) fn new(driver: Arc<AnyDriver>, session: Session) -> Self {
-        Self { driver, staged: Mutex::new(Opening::Ready(session).into()) }
+    pub(crate) fn new(driver: Arc<AnyDriver>, opening: Opening) -> Self {
+        Self { driver, staged: Mutex::new(opening.into()), waits_since: Mutex::default() }
+    }
+
+    /// What is left to wait for: "turn" for the turn of another, "store" for the store; nothing once open or over.
+    fn waits(&self) -> Option<&'static str> {
+        self.locked(|staged| match staged.waiting() {
+            Waiting::Turn(_) => Some("turn"),
+            Waiting::Load(_) | Waiting::Swap | Waiting::Entry => Some("store"),
+            Waiting::Handler | Waiting::Done | Waiting::Failed | Waiting::Away => None,
+        })
+    }
+
+    fn waits_since(&self) -> Duration {
+        let mut since = self.waits_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since.get_or_insert_with(|| self.driver.host().ticks())
+    }
+
+    /// As [`Exchange::waits`]; raises if the opening failed.
+    fn opening(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
+        match self.locked(|staged| staged.failure().ok().map(|failure| failure.error)) {
+            Some(error) => Err(from_core(py, error)),
+            None => Ok(self.waits()),
+        }
     }
 
     fn with<T>(&self, py: Python<'_>, work: impl FnOnce(&mut Session) -> Result<T, Error>) -> PyResult<T> {
@@ -259,6 +285,40 @@ impl Exchange {
         })
     }
 
+    /// What the opening waits for: "turn" for the turn of another, to be looked at again after a pause; "store", to be taken on
+    /// another thread; None once it is open. Raises if it failed.
+    fn opens(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
+        self.opening(py)
+    }
+
+    /// Looks again, after a pause, whether the turn of another is over. As `opens`.
+    fn look(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
+        let opening = self.locked(Staged::take_opening).map_err(|error| from_core(py, error))?;
+        let since = self.waits_since();
+        self.advance(py, |driver| driver.look_for_turn(opening, since).into());
+        self.opening(py)
+    }
+
+    /// Takes the turn on this thread, which may wait for the store. As `opens`.
+    fn take(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
+        let opening = self.locked(Staged::take_opening).map_err(|error| from_core(py, error))?;
+        self.advance(py, |driver| driver.take_now(opening).into());
+        self.opening(py)
+    }
+
+    /// Whether the closing waits for the turn of another.
+    fn waits_for_turn(&self) -> bool {
+        self.waits() == Some("turn")
+    }
+
+    /// Looks again, after a pause, whether the turn of another is over. As `close_without_waiting`.
+    fn look_again(&self, py: Python<'_>) -> PyResult<Option<bool>> {
+        let closing = self.locked(Staged::take_closing).map_err(|error| from_core(py, error))?;
+        let since = self.waits_since();
+        self.advance(py, |driver| driver.look_again(closing, since).into());
+        self.outcome(py)
+    }
+
     /// Closes the exchange on this thread, which may wait. Whether the response depends on the session. Raises when it was
     /// refused.
     fn close(&self, py: Python<'_>) -> PyResult<Option<bool>> {
@@ -270,6 +330,7 @@ impl Exchange {
     /// As `close`, as far as that takes no waiting; None when `finish` has to follow on another thread.
     fn close_without_waiting(&self, py: Python<'_>) -> PyResult<Option<bool>> {
         let session = self.take_session(py)?;
+        *self.waits_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.advance(py, |driver| driver.finish_without_waiting(driver.start_closing(session)).into());
         self.outcome(py)
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::thread;
 
 use coatroom_core::{
-    Beyond, Carry, Concurrency, CookieSettings, Entry, Handle, KeyRing, Kind, Limit, Listed, Loaded, Policy, Reuse,
-    Rules, SameSite, Settings, Swap, Timestamp,
+    Beyond, Carry, Concurrency, CookieSettings, Entry, Handle, KeyRing, Kind, Limit, Listed, Loaded, Opening, Policy,
+    Reuse, Rules, SameSite, Settings, Swap, Timestamp,
 };
 use coatroom_store::memory::Memory;
 use coatroom_store::sqlite::Sqlite;
@@ -152,19 +152,27 @@ impl Sessions {
         Ok(Self { driver: Arc::new(Driver::with_host(Rules::new(policy, keys), engine, host)) })
     }
 
-    /// Opens an exchange on the Cookie header. Raises when the store cannot say.
-    fn open(&self, py: Python<'_>, cookies: &Bound<'_, PyAny>) -> PyResult<Exchange> {
+    /// Opens an exchange on the Cookie header, in turn if asked for. Raises when the store cannot say.
+    #[pyo3(signature = (cookies, serial = false))]
+    fn open(&self, py: Python<'_>, cookies: &Bound<'_, PyAny>, serial: bool) -> PyResult<Exchange> {
         let driver = &self.driver;
-        let opened = if let Ok(bytes) = cookies.cast::<PyBytes>() {
-            let bytes = bytes.as_bytes();
-            if bytes.is_empty() { driver.open_now(bytes) } else { py.detach(|| driver.open_now(bytes)) }
-        } else {
-            let text = cookies.cast::<PyString>()?.to_string_lossy();
-            let bytes = text.as_bytes();
-            if bytes.is_empty() { driver.open_now(bytes) } else { py.detach(|| driver.open_now(bytes)) }
-        };
+        let open = |bytes: &[u8]| if serial { driver.open_serial_now(bytes) } else { driver.open_now(bytes) };
+        let opened =
+            with_bytes(cookies, |bytes| if bytes.is_empty() { open(bytes) } else { py.detach(|| open(bytes)) })?;
         let session = opened.map_err(|refused| from_refused(py, &refused))?;
-        Ok(Exchange::new(Arc::clone(driver), session))
+        Ok(Exchange::new(Arc::clone(driver), Opening::Ready(session)))
+    }
+
+    /// As `open` in turn, as far as that takes no waiting: `opens` of the exchange says how to go on.
+    fn open_without_waiting(&self, py: Python<'_>, cookies: &Bound<'_, PyAny>) -> PyResult<Exchange> {
+        let driver = &self.driver;
+        let opening = with_bytes(cookies, |bytes| py.detach(|| driver.open_serial_without_waiting(bytes)))?;
+        Ok(Exchange::new(Arc::clone(driver), opening))
+    }
+
+    /// Whether an exchange for this method takes its turn.
+    fn takes_turns(&self, method: &str) -> bool {
+        self.driver.rules().policy().takes_turns(method)
     }
 
     /// The names of the login and the visitor cookie.
@@ -233,6 +241,15 @@ pub(crate) fn keygen(py: Python<'_>) -> PyResult<Bound<'_, PyBytes>> {
     Ok(PyBytes::new(py, &bytes))
 }
 
+/// The Cookie header as bytes.
+fn with_bytes<T>(cookies: &Bound<'_, PyAny>, work: impl FnOnce(&[u8]) -> T) -> PyResult<T> {
+    if let Ok(bytes) = cookies.cast::<PyBytes>() {
+        return Ok(work(bytes.as_bytes()));
+    }
+    let text = cookies.cast::<PyString>()?.to_string_lossy();
+    Ok(work(text.as_bytes()))
+}
+
 fn open_engine(py: Python<'_>, store: &str) -> PyResult<AnyEngine> {
     if store == "memory" {
         return Ok(AnyEngine::Memory(Memory::default()));
@@ -261,6 +278,7 @@ fn read_settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
             "absolute" => settings.absolute = span()?,
             "activation" => settings.activation = maybe()?,
             "skew" => settings.skew = span()?,
+            "lease" => settings.lease = span()?,
             "rotate_every" => settings.rotate_every = maybe()?,
             "grace" => settings.grace = span()?,
             "tombstone" => settings.tombstone = span()?,
@@ -336,7 +354,7 @@ fn to_concurrency(py: Python<'_>, word: &str) -> PyResult<Concurrency> {
         "merge" => Ok(Concurrency::Merge),
         "strict" => Ok(Concurrency::Strict),
         "serial" => Ok(Concurrency::Serial),
-        _ => Err(config(py, &"`concurrency` must be `merge` or `strict`")),
+        _ => Err(config(py, &"`concurrency` must be `merge`, `strict` or `serial`")),
     }
 }
 

@@ -70,7 +70,7 @@ def test_keys_come_from_the_argument_the_environment_or_a_file(tmp_path: Path, m
         ({"unknown": 1}, "`unknown`"),
     ],
 )
-# spec: POL-2 2d84, POL-5 c121
+# spec: POL-2 2d84
 def test_settings_that_contradict_themselves_are_refused_and_named(settings: dict[str, object], words: str) -> None:
     with pytest.raises(coatroom.ConfigError, match=words):
         coatroom.Sessions("memory", TEST_KEYS, **settings)  # type: ignore[arg-type]

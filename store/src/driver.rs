@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an ending is tried: a logout that fails leaves somebody logged in.
 const PATIENCE_FOR_ENDINGS: Duration = Duration::from_secs(10);
 /// Conflicts that are met at once, before pauses begin.
-const EAGER_CONFLICTS: u32 = 3;
+pub(crate) const EAGER_CONFLICTS: u32 = 3;
 const LONGEST_PAUSE_EXPONENT: u32 = 15;
 /// An engine is swept a little after every so many writes.
 const WRITES_PER_SWEEP: u32 = 64;
@@ -106,7 +106,7 @@ impl<S, H: Host> Driver<S, H> {
     }
 
     /// A random part of a span that doubles with each attempt, from 1 to 32 ms.
-    fn jitter(&self, attempt: u32) -> Duration {
+    pub(crate) fn jitter(&self, attempt: u32) -> Duration {
         let exponent = attempt.saturating_sub(EAGER_CONFLICTS).saturating_add(9).min(LONGEST_PAUSE_EXPONENT);
         let mut bytes = [0; 2];
         // Without randomness the pauses are merely in step.
@@ -158,17 +158,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// Opens an exchange on the bytes of the Cookie header.
     // spec: STORE-5 5484
     pub async fn open(&self, cookies: &[u8]) -> Result<Session, Refused> {
-        let mut opening = self.rules.open(cookies, self.host.now());
-        loop {
-            opening = match opening {
-                Opening::Ready(session) => return Ok(session),
-                Opening::Load(load) => {
-                    let loaded = self.store.load(load.handle()).await;
-                    load.found(loaded)
-                }
-                Opening::Unavailable(failure) => return Err(failure.into()),
-            }
-        }
+        self.finish_opening(self.rules.open(cookies, self.host.now())).await
     }
 
     /// Closes an exchange: when this returns a reply, every write is acknowledged.
@@ -201,7 +191,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// principal's share of sessions.
     // spec: STORE-4 194b, END-4 71db
     pub(crate) async fn drive(&self, mut closing: Closing, entered: &mut Option<Entry>) -> Result<Reply, Refused> {
-        let mut trial: Option<Trial> = None;
+        let (mut trial, mut waiting) = (None::<Trial>, None);
         let mut place = Place::default();
         loop {
             let save = match closing {
@@ -209,6 +199,12 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Closing::Failed(failure) => return Err(failure.into()),
                 Closing::Enter(enter) => {
                     closing = self.enter(enter, entered).await;
+                    continue;
+                }
+                Closing::Wait(queued) => {
+                    // Whoever has the turn may be behind this one in the queue.
+                    place = Place::default();
+                    closing = self.queue(queued, &mut waiting).await;
                     continue;
                 }
                 Closing::Save(save) => match self.queue_up(save, &mut place, &mut trial).await {
@@ -422,6 +418,7 @@ impl<E: Engine, H: Host> Driver<E, H> {
                     load.found(loaded)
                 }
                 Opening::Unavailable(failure) => return Err(failure.into()),
+                waits => return self.finish_opening_now(waits),
             }
         }
     }

@@ -39,6 +39,7 @@ mod runtime;
 pub mod sqlite;
 mod sweeper;
 mod sync;
+mod turns;
 
 pub use driver::{Driver, Refused};
 pub use host::{Host, System, block_on};

@@ -40,6 +40,8 @@ class Options:
     absolute_seconds: float | None
     grace_seconds: float | None
     rotate_seconds: float | None
+    lease_seconds: float | None
+    skew_seconds: float | None
 
     def sessions(self) -> coatroom.Sessions | None:
         """The session layer, or None for the baseline without one."""
@@ -64,6 +66,10 @@ class Options:
         if self.grace_seconds is not None:
             limits["grace"] = self.grace_seconds
             limits["skew"] = min(5.0, self.grace_seconds / 4)
+        if self.lease_seconds is not None:
+            limits["lease"] = self.lease_seconds
+        if self.skew_seconds is not None:
+            limits["skew"] = self.skew_seconds
         return limits
 
 
@@ -73,7 +79,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--store", default="memory", help="memory | sqlite:PATH | none (no session layer)")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     parser.add_argument("--concurrency", choices=("merge", "strict", "serial"), default="merge")
-    for limit in ("idle", "absolute", "grace", "rotate"):
+    for limit in ("idle", "absolute", "grace", "rotate", "lease", "skew"):
         parser.add_argument(f"--{limit}-seconds", type=float, help="fractions allowed")
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -83,6 +84,41 @@ def test_in_strict_mode_one_of_two_concurrent_increments_is_refused(serve: Serve
     assert browser.me() == {"user": "ada", "views": 1, "keys": {}}
     together(20, lambda _: browser.must("/add", ms=5))
     assert browser.me()["views"] == 21
+
+
+@pytest.mark.parametrize("is_logged_in", [False, True])
+def test_in_serial_mode_200_concurrent_increments_count_200(serve: Serve, database: Path, is_logged_in: bool) -> None:
+    server = serve("--store", f"sqlite:{database}", "--workers", "2", "--concurrency", "serial")
+    browser = server.browser()
+    browser.must("/set", k="start", v="1")
+    if is_logged_in:
+        browser.login("ada")
+    replies = together(200, lambda _: browser.post("/incr", ms=5))
+    assert [reply.status for reply in replies] == [200] * 200
+    assert browser.me()["views"] == 200
+
+
+def test_in_serial_mode_the_turn_of_a_killed_worker_runs_out(serve: Serve, database: Path) -> None:
+    flags = ("--store", f"sqlite:{database}", "--workers", "2", "--concurrency", "serial")
+    server = serve(*flags, "--lease-seconds", "1", "--skew-seconds", "0.1")
+    browser = server.browser().login("ada")
+    with background(lambda: together(2, lambda _: dies(browser))) as wait:
+        time.sleep(0.4)
+        workers = set(server.workers())
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        wait()
+    assert until(10.0, lambda: len(set(server.workers()) - workers) == 2)
+    started = time.monotonic()
+    browser.must("/incr")
+    assert time.monotonic() - started < 5
+    assert browser.me()["views"] == 1
+
+
+def dies(browser: Browser) -> None:
+    """A request whose worker is killed in its turn."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        browser.post("/incr", ms=20_000)
 
 
 def test_rotation_under_20_parallel_requests_logs_nobody_out(serve: Serve, database: Path) -> None:

@@ -15,6 +15,7 @@ use crate::generate::{BROWSERS, Fault, History, How, Step, core_policy};
 use crate::model::exchange::{Call, Cookie, Exchange, Gives, Sent, Stage};
 use crate::model::{self, Data, Datum, Kept, LOGIN, Model, Ms, Name, Secret, VISITOR};
 use crate::rng::Fixed;
+use crate::scenarios::enter;
 use crate::store::{Store, StoreBug};
 use crate::world::{RING, START};
 
@@ -279,6 +280,7 @@ impl Duel<'_> {
                 pair.in_doubt = false;
                 let handle = pair.staged.swap().unwrap().handle;
                 pair.staged.reloaded(self.store.load(handle)).unwrap();
+                enter(&mut pair.staged);
                 pair.model.met(&self.model, true);
             }
             Stage::Saving => {

@@ -36,6 +36,8 @@ pub struct Script {
     pub repeats: Option<usize>,
     /// Asked only once that exchange is over for the browser.
     pub after: Option<usize>,
+    /// It takes its turn.
+    pub serial: bool,
 }
 
 /// All that ever came into an exchange from outside.
@@ -44,10 +46,25 @@ pub struct Inputs {
     pub header: Arc<str>,
     /// Which of its rings the node had at opening.
     pub ring: usize,
+    pub asked_at: u64,
+    /// By its last reading of the clock before the handler ran.
     pub opened_at: u64,
+    /// What each record was when the handler ran, as far as it knew.
     pub loads: Vec<Option<Bytes>>,
+    /// By its last reading of the clock.
     pub closed_at: u64,
+    /// What it was told after the handler had run.
     pub said: Vec<Said>,
+    /// All that came in after the request, in order.
+    heard: Vec<Heard>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Heard {
+    Loaded(Option<Bytes>),
+    Looked(Option<Bytes>, u64),
+    Closed(u64),
+    Said(Said),
 }
 
 /// What the store said to a swap.
@@ -61,8 +78,15 @@ pub enum Said {
 /// One thing that comes in.
 #[derive(Clone, Debug, Hash)]
 pub enum Input {
-    Request { header: Arc<str>, sent_at: u64, ring: usize, at: u64 },
+    Request {
+        header: Arc<str>,
+        sent_at: u64,
+        ring: usize,
+        at: u64,
+    },
     Loaded(Option<Bytes>),
+    /// Looked at again, at that time, while another has its turn.
+    Looked(Option<Bytes>, u64),
     Closed(u64),
     Said(Said),
 }
@@ -72,7 +96,13 @@ pub enum Phase {
     Idle,
     Sent,
     Loading,
+    /// A swap is to take its turn.
+    Taking,
+    /// Waits for the turn of another, before the handler runs.
+    Held,
     Open,
+    /// Waits for the turn of another, at its end.
+    Queued,
     Saving,
     /// A swap is out, and no answer came.
     Uncertain,
@@ -140,6 +170,8 @@ pub struct Exchange {
     pub history: u128,
     /// Fingerprint of the cookies told.
     pub told: u128,
+    /// The token of its turn.
+    pub token: Option<u64>,
     /// Whether the swap that it wants holds a secret that was presented to it.
     pub leaks: bool,
 }
@@ -170,6 +202,7 @@ impl Exchange {
             wish,
             history,
             told: 0,
+            token: None,
             leaks: false,
         }
     }
@@ -198,10 +231,18 @@ impl Exchange {
             Input::Request { header, sent_at, ring, at } => {
                 next.sent = ("".into(), sent_at);
                 (next.inputs.header, next.inputs.ring, next.inputs.opened_at) = (header, ring, at);
+                next.inputs.asked_at = at;
             }
-            Input::Loaded(record) => next.inputs.loads.push(record),
-            Input::Closed(at) => next.inputs.closed_at = at,
-            Input::Said(said) => next.inputs.said.push(said),
+            Input::Loaded(record) => {
+                next.inputs.loads.push(record.clone());
+                next.inputs.heard.push(Heard::Loaded(record));
+            }
+            Input::Looked(record, at) => next.inputs.look(record, at),
+            Input::Closed(at) => {
+                next.inputs.closed_at = at;
+                next.inputs.heard.push(Heard::Closed(at));
+            }
+            Input::Said(said) => next.inputs.hear(said),
         }
         let outcome = next.outcome(ring);
         if outcome != next.outcome(ring) {
@@ -210,12 +251,21 @@ impl Exchange {
         next.phase = match outcome.waiting {
             Waiting::Load(_) => Phase::Loading,
             Waiting::Handler => Phase::Open,
+            Waiting::Swap if next.inputs.closed_at == 0 => Phase::Taking,
+            Waiting::Turn(_) if next.inputs.closed_at == 0 => Phase::Held,
+            Waiting::Turn(_) => Phase::Queued,
             Waiting::Swap | Waiting::Entry => Phase::Saving,
             Waiting::Done | Waiting::Failed | Waiting::Away => Phase::Answered,
         };
-        next.load = if let Waiting::Load(handle) = outcome.waiting { Some(handle) } else { None };
+        next.load = match outcome.waiting {
+            Waiting::Load(handle) | Waiting::Turn(handle) => Some(handle),
+            _ => None,
+        };
         next.swap = outcome.swap.map(Arc::new);
         let new = next.swap.as_ref().and_then(|swap| swap.new.as_deref()).unwrap_or_default();
+        if next.phase == Phase::Taking {
+            next.token = Front::read(new).and_then(|front| front.lease).map(|lease| lease.0);
+        }
         let mut presented = NAMES.iter().filter_map(|(_, kind)| Id::in_header(&next.inputs.header, *kind));
         next.leaks = presented.any(|id| id.is_in(new));
         next.opened = outcome.opened.map(Arc::new).or(next.opened);
@@ -242,26 +292,29 @@ impl Exchange {
     /// Makes the exchange anew from its inputs.
     pub fn rebuild(&self, ring: &Ring) -> Staged {
         let inputs = &self.inputs;
-        let at = Timestamp::from_unix_ms(inputs.opened_at);
-        let mut staged = Staged::from(ring.rules.open(inputs.header.as_bytes(), at));
-        for load in &inputs.loads {
-            staged.found(loaded(load.as_ref())).unwrap();
-        }
-        if inputs.closed_at > 0 {
-            let session = staged.session().unwrap();
-            self.script.ops.iter().for_each(|op| op.apply(session, self.number));
-            let mut rng = Fixed::new(1 + self.number as u64);
-            staged.close(Timestamp::from_unix_ms(inputs.closed_at), &mut rng).unwrap();
-            for said in &inputs.said {
-                match said {
-                    Said::Saved => staged.entered(Listed::default()),
-                    Said::Conflicted(record) => staged.conflicted(record.as_deref().map(<[u8]>::to_vec)),
-                    Said::Reloaded(record) => staged.reloaded(loaded(record.as_ref())),
+        let (header, at) = (inputs.header.as_bytes(), Timestamp::from_unix_ms(inputs.asked_at));
+        let seed = 1 + self.number as u64;
+        let mut staged = Staged::from(if self.script.serial {
+            ring.rules.open_serial(header, at, &mut Fixed::new(seed << 32))
+        } else {
+            ring.rules.open(header, at)
+        });
+        for heard in &inputs.heard {
+            match heard {
+                Heard::Loaded(record) => staged.found(loaded(record.as_ref())),
+                Heard::Looked(record, at) => staged.found_after(loaded(record.as_ref()), Timestamp::from_unix_ms(*at)),
+                Heard::Closed(at) => {
+                    let session = staged.session().unwrap();
+                    self.script.ops.iter().for_each(|op| op.apply(session, self.number));
+                    staged.close(Timestamp::from_unix_ms(*at), &mut Fixed::new(seed))
                 }
-                .unwrap();
-                if staged.waiting() == Waiting::Entry {
-                    staged.entered(Listed::default()).unwrap();
-                }
+                Heard::Said(Said::Saved) => staged.saved(),
+                Heard::Said(Said::Conflicted(record)) => staged.conflicted(record.as_deref().map(<[u8]>::to_vec)),
+                Heard::Said(Said::Reloaded(record)) => staged.reloaded(loaded(record.as_ref())),
+            }
+            .unwrap();
+            if staged.waiting() == Waiting::Entry {
+                staged.entered(Listed::default()).unwrap();
             }
         }
         staged
@@ -325,14 +378,52 @@ impl Exchange {
             let logout = after_last(|op| *op == Op::Logout);
             from = if logout > 0 { logout } else { from.max(after_last(|op| matches!(op, Op::Login(_)))) };
         }
-        let writes =
-            ops[from..].iter().any(|op| matches!(op, Op::Add | Op::Update | Op::Set(_))) && self.opened.is_some();
+        let writes = ops[from..].iter().any(|op| matches!(op, Op::Add | Op::ReadAdd | Op::Update | Op::Set(_)))
+            && self.opened.is_some();
         let done = answer.filter(|answer| answer.error.is_none() && writes);
         Wish {
             from,
             acknowledged_at: done.and_then(|answer| answer.handle),
             is_refused: answer.is_some_and(|answer| answer.error.is_some_and(|error| error != Error::Unknown)),
         }
+    }
+}
+
+impl Inputs {
+    fn look(&mut self, record: Option<Bytes>, at: u64) {
+        self.heard.push(Heard::Looked(record.clone(), at));
+        if self.closed_at > 0 {
+            self.closed_at = self.closed_at.max(at);
+        } else {
+            self.opened_at = self.opened_at.max(at);
+            self.know(record);
+        }
+    }
+
+    fn hear(&mut self, said: Said) {
+        self.heard.push(Heard::Said(said.clone()));
+        match said {
+            said if self.closed_at > 0 => self.said.push(said),
+            Said::Conflicted(record) | Said::Reloaded(record) => self.know(record),
+            Said::Saved => {}
+        }
+    }
+
+    /// The record that it looked up last is something else by now.
+    fn know(&mut self, record: Option<Bytes>) {
+        if let Some(last) = self.loads.last_mut() {
+            *last = record;
+        }
+    }
+
+    /// What it found when it looked last, and when that was.
+    pub fn last_look(&self) -> (Option<&Bytes>, u64) {
+        let last = self.heard.iter().rev().find_map(|heard| match heard {
+            Heard::Loaded(record) | Heard::Looked(record, _) => Some(record.as_ref()),
+            Heard::Said(Said::Conflicted(record) | Said::Reloaded(record)) => Some(record.as_ref()),
+            Heard::Said(Said::Saved) | Heard::Closed(_) => None,
+        });
+        (last.flatten(), self.opened_at.max(self.closed_at))
     }
 }
 

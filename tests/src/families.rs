@@ -43,6 +43,7 @@ pub fn families(width: Width) -> Vec<Family> {
         repeats(if wide { &FEW } else { &FEWEST }),
         timely(wide),
         triples(wide),
+        serial(wide),
     ]
 }
 
@@ -219,4 +220,46 @@ fn triples(wide: bool) -> Family {
     let trouble = Trouble { faults: 1, crashes: 1, ..Trouble::default() };
     let specs = overlaps(&BEFORES, &FEW, &[0, 1, 2], Bounds { trouble, ..Bounds::default() });
     Family { name: "triples", specs: with(specs, |spec| spec.clocks = [0, AHEAD, AHEAD / 2]) }
+}
+
+/// Two exchanges on two nodes, of which the first takes its turn, and the second takes one too or does something else; a
+/// swap or its answer may be lost, and each may stop halfway, its turn in hand. And three in turn on nodes of three clocks.
+/// Bounded by two exchanges, in some scenarios three, two ticks that each outlast every turn, and a budget for each trouble.
+fn serial(wide: bool) -> Family {
+    const TURNS: [&[Op]; 4] =
+        [&[Op::ReadAdd], &[Op::ReadAdd, Op::Discard], &[Op::ReadAdd, Op::Login("alice")], &[Op::Logout, Op::ReadAdd]];
+    const BESIDE: [&[Op]; 8] = [
+        &[],
+        &[Op::Add],
+        &[Op::Strict, Op::Set("b")],
+        &[Op::Rotate, Op::Update],
+        &[Op::Login("alice"), Op::Add],
+        &[Op::Elevate],
+        &[Op::Login("bob"), Op::Set("b")],
+        &[Op::Logout],
+    ];
+    let few = [Before::Visitor, Before::LoggedIn];
+    let more = u8::from(wide);
+    let trouble = Trouble { faults: 1, crashes: 1, delays: more, ..Trouble::default() };
+    let in_turn = |before, turns: &[&[Op]], beside: Option<&[Op]>, ahead| {
+        let spec = Spec::new(before, Bounds { trouble, nodes: 2, ..Bounds::default() });
+        let nodes = turns.iter().zip(0..);
+        let mut spec = nodes.fold(spec, |spec, (ops, node)| spec.ask(VICTIM, ops, node));
+        spec.scripts.iter_mut().for_each(|script| script.serial = true);
+        let spec = beside.into_iter().fold(spec, |spec, ops| spec.ask(VICTIM, ops, 1));
+        Spec { clocks: [0, ahead, AHEAD / 2], ticks: 2, ..spec }
+    };
+    let mut specs = Vec::new();
+    for &before in if wide { &BEFORES[..] } else { &few } {
+        for &ahead in if wide { &[AHEAD, -AHEAD][..] } else { &[AHEAD] } {
+            for turn in TURNS {
+                specs.extend(BESIDE.map(|beside| in_turn(before, &[turn], Some(beside), ahead)));
+                specs.extend(TURNS.map(|other| in_turn(before, &[turn, other], None, ahead)));
+            }
+        }
+    }
+    if wide {
+        specs.push(in_turn(Before::LoggedIn, &[TURNS[0]; 3], None, AHEAD));
+    }
+    Family { name: "serial", specs }
 }

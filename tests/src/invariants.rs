@@ -12,6 +12,7 @@ use crate::browser::{Id, read_line};
 use crate::ops::{Op, mark, times};
 use crate::record::{Front, Previous, data};
 use crate::scenarios::SKEW;
+use crate::turns;
 use crate::world::{ATTACKER, Exchange, NODES, Phase, Said, Seen, Setup, THIEF, VICTIM, World};
 
 /// A broken claim.
@@ -32,12 +33,16 @@ impl std::error::Error for Violation {}
 type Claim = fn(&World, &Seen<'_>) -> Result<(), String>;
 
 /// All claims that a step can break.
-pub const CLAIMS: [(&str, Claim); 13] = [
+pub const CLAIMS: [(&str, Claim); 17] = [
     ("a planted id never logs in", a_planted_id_never_logs_in),
     ("dead ids stay dead", dead_ids_stay_dead),
     ("an end is final", an_end_is_final),
     ("acknowledged writes are there, each once", acknowledged_writes_are_there),
     ("a strict write sees no other", a_strict_write_sees_no_other),
+    ("a serial write sees no other", turns::a_serial_write_sees_no_other),
+    ("a turn is respected", turns::a_turn_is_respected),
+    ("a turn ends", turns::a_turn_ends),
+    ("nobody waits for nothing", turns::nobody_waits_for_nothing),
     ("a rotation logs nobody out", a_rotation_logs_nobody_out),
     ("a login stays", a_login_stays),
     ("a copy is noticed", a_copy_is_noticed),
@@ -52,7 +57,7 @@ pub fn check(world: &World, seen: &Seen<'_>) -> Result<(), Violation> {
     CLAIMS.iter().try_for_each(|(claim, holds)| holds(world, seen).map_err(|what| Violation { claim, what }))
 }
 
-fn require(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+pub fn require(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what()) }
 }
 
@@ -186,9 +191,9 @@ pub fn acknowledged_writes_are_there(world: &World, seen: &Seen<'_>) -> Result<(
             let acknowledged = exchange.wish.acknowledged_at == Some(*handle) && !world.undone.contains(&by);
             let is_refused = exchange.wish.is_refused;
             let what = |what: &str| format!("{what} of {by} in {handle}, version {}", front.version);
-            for (sum, op) in [(numbers.n, Op::Add), (numbers.u, Op::Update)] {
+            for (sum, ops) in [(numbers.n, [Op::Add, Op::ReadAdd]), (numbers.u, [Op::Update; 2])] {
                 let found = times(sum.unwrap_or(0), by);
-                let wished = exchange.wished().iter().filter(|wished| **wished == op).count() as i64;
+                let wished = exchange.wished().iter().filter(|wished| ops.contains(wished)).count() as i64;
                 require(found <= wished, || what("too many additions"))?;
                 require(found == 0 || !is_refused, || what("refused addition"))?;
                 require(found == wished || any_erased || !acknowledged, || what("lost addition"))?;
@@ -369,10 +374,11 @@ pub fn limits_hold(world: &World, seen: &Seen<'_>) -> Result<(), String> {
             let exchange = &world.exchanges[by];
             let closed_at = exchange.inputs.closed_at;
             let before = before.and_then(Front::read);
-            // To forget a previous id gives nobody access.
+            // To forget a previous id, or to give back a turn, gives nobody access.
             let forgets = |front: &Front| {
                 let Front { version, data_at, .. } = after;
-                Front { previous: Previous::None, version, data_at, ..front.clone() } == after
+                let without = |previous| Front { previous, lease: None, version, data_at, ..front.clone() };
+                after == without(Previous::None) || after == without(front.previous)
             };
             let late = before.as_ref().is_some_and(|front| front.is_over_limit(closed_at) && !forgets(front));
             require(!late, || format!("{by} wrote past a limit"))?;

@@ -29,6 +29,7 @@ pub mod store;
 pub mod suite;
 pub mod targets;
 pub mod traces;
+pub mod turns;
 pub mod values;
 pub mod walk;
 pub mod world;

@@ -12,6 +12,8 @@ pub enum Op {
     Set(&'static str),
     /// Adds the share of this exchange to `n`.
     Add,
+    /// Reads `n`, adds the share of this exchange, and sets it: right for an exchange that has its turn.
+    ReadAdd,
     /// Adds the share of this exchange to `u` through a function.
     Update,
     Remove(&'static str),
@@ -52,6 +54,13 @@ impl Op {
             Self::Get(key) => drop(session.get(key)),
             Self::Set(key) => drop(session.set(key, mark(exchange))),
             Self::Add => drop(session.add("n", share(exchange))),
+            Self::ReadAdd => {
+                let present = match session.get("n") {
+                    Some(Value::Int(present)) => present,
+                    _ => 0,
+                };
+                let _refusal = session.set("n", present + share(exchange));
+            }
             Self::Update => drop(session.update("u", adder(share(exchange)))),
             Self::Remove(key) => session.remove(key),
             Self::Clear => session.clear(),

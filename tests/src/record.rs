@@ -19,6 +19,8 @@ pub struct Front {
     pub confirmed: u64,
     pub floor: u32,
     pub previous: Previous,
+    /// Token and end.
+    pub lease: Option<(u64, u64)>,
     pub ended: u64,
     pub cause: Option<u8>,
     pub principal: Option<String>,
@@ -51,10 +53,15 @@ impl Input<'_> {
 
 impl std::fmt::Display for Front {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { version, seen, deadline, generation, confirmed, floor, previous, cause, principal, .. } = self;
+        let Self { version, seen, deadline, generation, confirmed, floor, previous, lease, cause, principal, .. } =
+            self;
         let since = |time: &u64| time.saturating_sub(crate::world::START);
         write!(f, "version {version}, seen {}, until {}, id {generation}", since(seen), since(deadline))?;
-        write!(f, " confirmed {}, floor {floor}, {previous:?}, {cause:?}, {principal:?}", since(confirmed))
+        write!(f, " confirmed {}, floor {floor}, {previous:?}, {cause:?}, {principal:?}", since(confirmed))?;
+        match lease {
+            Some((token, until)) => write!(f, ", leased to {token:x} until {}", since(until)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -75,6 +82,7 @@ impl Front {
         let confirmed = input.number(6)?;
         let floor = input.number(4)? as u32;
         let kind = input.number(1)?;
+        let (kind, leased) = (kind & 3, kind > 3);
         let previous = if kind == 0 {
             Previous::None
         } else {
@@ -86,6 +94,7 @@ impl Front {
                 Previous::Until(input.number(6)?)
             }
         };
+        let lease = if leased { Some((input.number(8)?, input.number(6)?)) } else { None };
         let (ended, cause) = if state == 2 { (input.number(6)?, Some(input.number(1)? as u8)) } else { (0, None) };
         let principal = if input.number(1)? == 1 {
             input.1 += 7;
@@ -114,6 +123,7 @@ impl Front {
             confirmed,
             floor,
             previous,
+            lease,
             ended,
             cause,
             principal,

@@ -78,7 +78,8 @@ impl World {
     fn accidents_of(&self, number: usize, steps: &mut Vec<Step>) {
         let exchange = &self.exchanges[number];
         let left_something = match exchange.phase {
-            Phase::Saving => exchange.inputs.said.contains(&Said::Saved),
+            Phase::Open | Phase::Queued => exchange.token.is_some(),
+            Phase::Saving => exchange.inputs.said.contains(&Said::Saved) || exchange.token.is_some(),
             phase => matches!(phase, Phase::Uncertain | Phase::Answered),
         };
         if self.trouble.crashes > 0 && left_something {
@@ -134,7 +135,7 @@ impl World {
 
     /// Whether anything will read the clock yet.
     pub fn reads_the_clock_yet(&self, from: usize) -> bool {
-        let last = if self.setup.timely { Phase::Answered } else { Phase::Open };
+        let last = if self.setup.timely { Phase::Answered } else { Phase::Queued };
         self.exchanges[from..].iter().any(|exchange| exchange.phase <= last)
     }
 
@@ -163,7 +164,13 @@ impl World {
         match exchange.phase {
             Phase::Idle => {}
             Phase::Sent => exchange.sent.hash(fold),
-            Phase::Loading | Phase::Open | Phase::Saving | Phase::Uncertain => fold.write_u128(exchange.history),
+            Phase::Loading
+            | Phase::Taking
+            | Phase::Held
+            | Phase::Open
+            | Phase::Queued
+            | Phase::Saving
+            | Phase::Uncertain => fold.write_u128(exchange.history),
             Phase::Answered | Phase::Delivered | Phase::Crashed => {
                 self.fingerprint_of_wish(exchange, fold);
                 if exchange.phase == Phase::Answered || self.can_double(exchange.number) {
@@ -182,7 +189,8 @@ impl World {
     }
 
     fn fingerprint_of_wish(&self, exchange: &Exchange, fold: &mut Fold) {
-        let writes = |op: &Op| matches!(op, Op::Set(_) | Op::Add | Op::Update | Op::Clear | Op::Remove(_));
+        let writes =
+            |op: &Op| matches!(op, Op::Set(_) | Op::Add | Op::ReadAdd | Op::Update | Op::Clear | Op::Remove(_));
         if !exchange.script.ops.iter().any(writes) {
             return;
         }

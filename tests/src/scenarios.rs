@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coatroom_core::staged::Staged;
-use coatroom_core::{Closing, Save, Settings};
+use coatroom_core::staged::{Staged, Waiting};
+use coatroom_core::{Closing, Listed, Save, Settings};
 
 use crate::browser::Browser;
 use crate::invariants::Violation;
@@ -17,6 +17,7 @@ pub const SECOND: u64 = 1000;
 pub const SKEW: u64 = 2 * SECOND;
 pub const GRACE: u64 = 10 * SECOND;
 pub const IDLE: u64 = 100 * SECOND;
+pub const LEASE: u64 = 4 * SECOND;
 
 /// Small round limits, so that a few ticks cross each of them.
 pub fn settings() -> Settings {
@@ -27,6 +28,7 @@ pub fn settings() -> Settings {
         skew: Duration::from_millis(SKEW),
         rotate_every: None,
         grace: Duration::from_millis(GRACE),
+        lease: Duration::from_millis(LEASE),
         ..Settings::default()
     }
 }
@@ -261,13 +263,17 @@ impl Spec {
         let moments = if self.timely {
             // Two moments within a grace and more than one, up to a second rotation.
             (1..=self.ticks).map(|sixth| world.now + sixth * 6 * SECOND).collect()
+        } else if self.scripts.iter().any(|script| script.serial) {
+            // By then the time of every turn is over, by all clocks, and once more.
+            (1..=self.ticks).map(|wait| world.now + wait * (LEASE + 2 * SKEW)).collect()
         } else {
             self.before.moments().iter().map(|after| world.now + after).collect()
         };
         let asked = self.scripts.iter().map(|script| {
-            let Script { browser, ops, node, repeats, after } = script;
+            let Script { browser, ops, node, repeats, after, serial } = script;
             let number = |number: &Option<usize>| number.map_or(String::new(), |number| number.to_string());
-            format!("{browser}@{node}{ops:?}r{}a{}", number(repeats), number(after))
+            let turn = if *serial { "in turn" } else { "" };
+            format!("{browser}@{node}{ops:?}r{}a{}{turn}", number(repeats), number(after))
         });
         let asked = asked.collect::<Vec<_>>().join(" ");
         let Self { before, clocks, keys, timely, ticks, bug, bounds, .. } = self;
@@ -311,5 +317,12 @@ pub fn take_save(staged: &mut Staged) -> Save {
     match staged.take_closing() {
         Ok(Closing::Save(save)) => save,
         other => panic!("nothing to save: {other:?}"),
+    }
+}
+
+/// Makes the entry that a login waits for, if it does: with an index that never fails.
+pub fn enter(staged: &mut Staged) {
+    if staged.waiting() == Waiting::Entry {
+        staged.entered(Listed::default()).unwrap();
     }
 }

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use crate::invariants::Violation;
 use crate::ops::{Op, handler};
 use crate::reductions::Pauses;
-use crate::world::{Step, Trouble, VICTIM, World};
+use crate::world::{Script, Step, Trouble, VICTIM, World};
 
 /// One move of a walk.
 #[derive(Clone, Debug)]
 pub enum Move {
-    /// A browser sends another request.
+    /// A browser sends another request, which takes its turn if it reads, adds and sets.
     Ask(usize, Vec<Op>),
     /// One of the steps that are possible then, the faults included if the walk has any.
     Any(usize),
@@ -55,7 +55,8 @@ impl World {
                 Move::Ask(browser, ops) if self.exchanges.len() < MOST => {
                     let own = |op: &Op| if let Op::Login(_) = op { Op::Login("mallory") } else { *op };
                     let ops: Vec<Op> = if *browser == VICTIM { ops.clone() } else { ops.iter().map(own).collect() };
-                    self.add(*browser, &ops);
+                    let serial = ops.contains(&Op::ReadAdd);
+                    self.add_script(Script { browser: *browser, ops, serial, ..Script::default() });
                 }
                 Move::Ask(..) => {}
                 Move::Any(index) => {

@@ -134,6 +134,8 @@ pub enum Step {
     Arrive(usize),
     /// A record is loaded.
     Load(usize),
+    /// While another has its turn, the record is loaded again, and the clock read.
+    Look(usize),
     /// The handler has run and the exchange closes.
     Close(usize),
     /// The swap reaches the store and the answer comes back.
@@ -214,6 +216,8 @@ pub enum Seen<'a> {
     Opened(usize),
     /// A swap was applied.
     Swapped { by: usize, swap: &'a Swap, before: Option<&'a [u8]> },
+    /// An exchange waits for the turn of another.
+    Waits(usize),
     /// An exchange is over.
     Answered(usize),
     /// A response arrived.
@@ -295,12 +299,20 @@ impl World {
             }
             Phase::Sent => Some(Step::Arrive(number)),
             Phase::Loading => Some(Step::Load(number)),
+            Phase::Held | Phase::Queued => self.may_look(number).then_some(Step::Look(number)),
             Phase::Open => Some(Step::Close(number)),
-            Phase::Saving => Some(Step::Swap(number)),
+            Phase::Taking | Phase::Saving => Some(Step::Swap(number)),
             Phase::Uncertain => Some(Step::Reload(number)),
             Phase::Answered => Some(Step::Deliver(number)),
             Phase::Delivered | Phase::Crashed => None,
         }
+    }
+
+    /// Whether another look would show anything new.
+    fn may_look(&self, number: usize) -> bool {
+        let exchange = &self.exchanges[number];
+        let (record, at) = exchange.inputs.last_look();
+        self.clock(exchange.script.node) > at || self.store.records.get(&exchange.load.unwrap()) != record
     }
 
     /// Every browser asks again, twice, one after the other, of one node after the other.
@@ -392,6 +404,11 @@ impl World {
                 let handle = self.exchanges[number].load.unwrap();
                 self.advance(number, Input::Loaded(self.fetch(handle)))
             }
+            Step::Look(number) => {
+                let exchange = &self.exchanges[number];
+                let at = self.clock(exchange.script.node);
+                self.advance(number, Input::Looked(self.fetch(exchange.load.unwrap()), at))
+            }
             Step::Close(number) => {
                 let at = self.clock(self.exchanges[number].script.node);
                 self.advance(number, Input::Closed(at))
@@ -479,6 +496,7 @@ impl World {
         match phase {
             Phase::Open if was != Phase::Open => self.check(&Seen::Opened(number)),
             Phase::Answered => self.answered(number),
+            Phase::Held | Phase::Queued => self.check(&Seen::Waits(number)),
             _ => Ok(()),
         }
     }

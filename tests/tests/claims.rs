@@ -123,6 +123,26 @@ proptest! {
     }
 
     #[test]
+    // spec: CLAIM-3 4985, SER-1 0cb4, SER-3 4b53, SER-4 ef64, SER-5 a33a
+    fn what_is_read_added_and_set_in_turn_is_there_once_and_nobody_waits_longer_than_a_turn_lasts(
+        before in any_before(),
+        moves in walk_of(victim(), cloned(|| prop_oneof![
+            5 => Just(Op::ReadAdd),
+            1 => Just(Op::Add),
+            1 => key().prop_map(Op::Set),
+            1 => name().prop_map(Op::Login),
+            1 => Just(Op::Elevate),
+            1 => Just(Op::Rotate),
+            1 => Just(Op::Logout),
+            1 => Just(Op::Discard),
+            1 => Just(Op::HeadSent),
+        ]), prop_oneof![4 => 0..2_500_u64, 1 => 3_900..10_000_u64, 1 => 20_000..21_000_u64]),
+        faults: bool,
+    ) {
+        walk(before, &moves, faults, |_| ())?;
+    }
+
+    #[test]
     // spec: CLAIM-11 f3a7
     fn same_inputs_lead_to_same_bytes(before in any_before(), moves in walk_of(anybody(), cloned(any_op), waits())) {
         let ends: Vec<_> = (0..2)
@@ -158,6 +178,7 @@ fn live_on(rules: &Arc<Rules>, header: &[u8], record: &Loaded) -> (Vec<Handle>, 
                 load.found(record.clone())
             }
             Opening::Unavailable(failure) => return (loads, swaps, failure.events),
+            Opening::Take(_) | Opening::Wait(_) => panic!("an exchange that takes no turn"),
         }
     };
     session.keys();
@@ -173,6 +194,7 @@ fn live_on(rules: &Arc<Rules>, header: &[u8], record: &Loaded) -> (Vec<Handle>, 
             Closing::Done(reply) => return (loads, swaps, reply.trace().events.clone()),
             Closing::Enter(enter) => enter.entered(Listed::default()),
             Closing::Failed(failure) => return (loads, swaps, failure.events),
+            Closing::Wait(_) => return (loads, swaps, Vec::new()),
         }
     }
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -60,7 +61,10 @@ class CoatroomMiddleware:
             return
         cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
         try:
-            session = self.sessions.open(cookies)
+            if kind == "http" and self.sessions._native.takes_turns(scope["method"]):
+                session = await _open_in_turn(self.sessions, cookies)
+            else:
+                session = self.sessions.open(cookies)
         except CoatroomError as error:
             await _Exchange.refuse(error, self.on_error, kind, send)
             return
@@ -68,6 +72,34 @@ class CoatroomMiddleware:
         if kind == "websocket":
             session._exchange.head_sent()
         await _Exchange(session, self.on_error, kind, send).run(self.app, scope, receive)
+
+
+# spec: SER-1 0cb4
+async def _open_in_turn(sessions: Sessions, cookies: bytes) -> Session:
+    """Waits for the requests before this one, and holds up neither the loop nor a thread: they may need one."""
+    exchange = sessions._native.open_without_waiting(cookies)
+    waits = exchange.opens()
+    while waits is not None:
+        if waits == "turn":
+            await _pause()
+            waits = exchange.look()
+        else:
+            waits = await asyncio.get_running_loop().run_in_executor(None, exchange.take)
+    return Session(exchange)
+
+
+class _Queue:
+    """How many requests of this process wait for a turn: the more, the less often each of them looks."""
+
+    waiting = 0
+
+
+async def _pause() -> None:
+    _Queue.waiting += 1
+    try:
+        await asyncio.sleep(random.uniform(0.001, 0.01 + 0.001 * _Queue.waiting))
+    finally:
+        _Queue.waiting -= 1
 
 
 class _Exchange:
@@ -130,9 +162,15 @@ class _Exchange:
     async def commit(self, status: int) -> bool:
         self.committed = True
         touched = self.session._commit_without_waiting(status)
-        if touched is None:
-            # What waits for a disk or for another process waits on a thread of its own.
-            touched = await asyncio.get_running_loop().run_in_executor(None, self.session._exchange.finish)
+        exchange = self.session._exchange
+        while touched is None:
+            if exchange.waits_for_turn():
+                await _pause()
+                touched = exchange.look_again()
+            else:
+                # What waits for a disk or for another process waits on a thread of its own.
+                touched = await asyncio.get_running_loop().run_in_executor(None, exchange.finish)
+                break
         return bool(touched)
 
     async def abandon(self) -> None:

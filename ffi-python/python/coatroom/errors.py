@@ -58,7 +58,8 @@ class Refused(CoatroomError):
 
 
 class Conflict(Refused):
-    """Strict mode: another request changed a key that this one read or set."""
+    """Strict mode: another request changed a key that this one read or set. Serial mode: this one took longer than its
+    turn, and another had one meanwhile."""
 
     code = "conflict"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from coatroom._native import Exchange
     from coatroom.sessions import Settings
 
-__all__ = ["Answer", "Coatroom", "FlaskSession", "skip"]
+__all__ = ["Answer", "Coatroom", "FlaskSession", "in_turn", "out_of_turn", "skip"]
 
 View = TypeVar("View", bound=Callable[..., Any])
 log = logging.getLogger("coatroom")
@@ -32,12 +32,25 @@ def skip(view: View) -> View:
     return view
 
 
+def in_turn(view: View) -> View:
+    """Marks a view whose requests have the session one after the other, whatever ``concurrency`` says."""
+    view.coatroom_turn = True  # type: ignore[attr-defined]
+    return view
+
+
+def out_of_turn(view: View) -> View:
+    """Marks a view that waits for nobody although ``concurrency`` is ``serial``, such as one that logs out."""
+    view.coatroom_turn = False  # type: ignore[attr-defined]
+    return view
+
+
 class FlaskSession(Session, SessionMixin):
     """The session of one request, opened before the view runs."""
 
-    def __init__(self, open_: Callable[[str], Exchange], cookies: str) -> None:
+    def __init__(self, open_: Callable[[str, bool], Exchange], cookies: str, serial: bool) -> None:
         self._open = open_
         self._cookies = cookies
+        self._serial = serial
         self._opened: Exchange | None = None
         self._handed_out = {}
 
@@ -45,10 +58,10 @@ class FlaskSession(Session, SessionMixin):
     def _exchange(self) -> Exchange:  # type: ignore[override]
         if self._opened is None:
             try:
-                self._opened = self._open(self._cookies)
+                self._opened = self._open(self._cookies, self._serial)
             except CoatroomError:
                 # The answer is an error; what looks at the session on its way out finds nobody and writes nothing.
-                self._opened = self._open("")
+                self._opened = self._open("", False)
                 raise
         return self._opened
 
@@ -93,7 +106,8 @@ class Coatroom(SessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
         cookies = request.environ.get("HTTP_COOKIE", "")
-        return FlaskSession(self.sessions._native.open, cookies)
+        native = self.sessions._native
+        return FlaskSession(native.open, cookies, native.takes_turns(request.method))
 
     # spec: HTTP-2 2616, HTTP-3 779a, WRITE-16 ef0b
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -118,8 +132,10 @@ class Coatroom(SessionInterface):
         endpoint = request.endpoint or ""
         view = current_app.view_functions.get(endpoint)
         is_static = endpoint.rpartition(".")[2] == "static"
+        current = cast(FlaskSession, session)
+        current._serial = getattr(view, "coatroom_turn", current._serial)
         if not is_static and not getattr(view, "coatroom_skip", False):
-            cast(FlaskSession, session)._exchange  # noqa: B018
+            current._exchange  # noqa: B018
 
     def _handle(self, error: CoatroomError) -> Response:
         """An error that the view let through: nothing that it asked for is written."""

@@ -52,7 +52,12 @@ class Settings(TypedDict, total=False):
     limit: tuple[Literal["refuse", "evict-oldest", "evict-idlest"], int] | None
     """How many sessions a principal may have, and what gives way beyond it. Default any number."""
     concurrency: Literal["merge", "strict", "serial"]
-    """How requests that overlap are brought together. Default merge."""
+    """How requests that overlap are brought together. ``merge``: changes of different keys all survive, ``add`` sums,
+    the last write of a key wins. ``strict``: a request is refused (409) if a key that it read or set was changed
+    meanwhile. ``serial``: requests with unsafe methods have the session one after the other. Default merge."""
+    lease: Span
+    """How long a request of serial mode has the session to itself; one that takes longer is refused (409) if others
+    wrote meanwhile. Default 10 seconds."""
     size: int
     """Bytes that the record of a session may have. Default 65,536."""
     tombstone: Span
@@ -109,12 +114,16 @@ class Sessions:
         """A fresh entry for a key ring."""
         return f"{number}:{base64.urlsafe_b64encode(_native.keygen()).decode().rstrip('=')}"
 
-    def open(self, cookies: bytes | str) -> Session:
+    def open(self, cookies: bytes | str, *, method: str = "GET", serial: bool | None = None) -> Session:
         """Opens the exchange of one request on its Cookie header; several headers are joined by ``; ``.
+
+        In turn, that is one after the other, if ``serial`` says so, or if it is None, ``concurrency`` is ``serial`` and
+        ``method`` is not a safe one: then this waits for others, and raises :class:`coatroom.Busy` when they take too
+        long.
 
         Raises :class:`coatroom.StoreUnavailable` when the store cannot say whether there is a session.
         """
-        return Session(self._native.open(cookies))
+        return Session(self._native.open(cookies, self._native.takes_turns(method) if serial is None else serial))
 
     def devices(self, principal: str) -> list[Device]:
         """The live sessions of a principal, the one used last first."""

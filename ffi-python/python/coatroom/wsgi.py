@@ -48,7 +48,7 @@ class CoatroomMiddleware:
         if self.skip and environ.get("PATH_INFO", "").startswith(self.skip):
             return self.app(environ, start_response)
         try:
-            session = self.sessions.open(environ.get("HTTP_COOKIE", ""))
+            session = self.sessions.open(environ.get("HTTP_COOKIE", ""), method=environ["REQUEST_METHOD"])
         except CoatroomError as error:
             return _Exchange.refuse(error, self.on_error, start_response)
         environ["coatroom.session"] = session

@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn wrong_settings_are_refused_and_not_repeated() {
-        let error = |url| Settings::parse(url).and_then(Settings::checked).err();
+        let error = |url: &str| Settings::parse(url).and_then(Settings::checked).err();
         assert_eq!(error("postgres://db/shop?colour=red"), Some(SettingsError::Url));
         assert_eq!(error("postgres://db/shop?schema"), Some(SettingsError::Url));
         assert_eq!(error("redis://db"), Some(SettingsError::Url));

@@ -71,7 +71,7 @@ fn open(rules: &Arc<Rules>, store: &Slot, cookies: &[u8]) -> Result<Session, Ste
                 let found = store.load(load.handle());
                 load.found(found)
             }
-            Opening::Unavailable(_) => return Err(Step::Open),
+            Opening::Unavailable(_) | Opening::Take(_) | Opening::Wait(_) => return Err(Step::Open),
         }
     }
 }
@@ -87,7 +87,7 @@ fn close(session: Session, store: &mut Slot, rng: &mut Counter) -> Result<Option
                 save.entered(Listed::default())
             }
             Closing::Enter(enter) => enter.entered(Listed::default()),
-            Closing::Failed(_) => return Err(Step::Close),
+            Closing::Failed(_) | Closing::Wait(_) => return Err(Step::Close),
         }
     };
     Ok(reply.set_cookies().next().and_then(|line| line.split(';').next()).map(Into::into))

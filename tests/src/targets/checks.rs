@@ -15,6 +15,8 @@ pub struct Asked {
     /// Keys may change.
     pub data: bool,
     pub client: bool,
+    /// The swap may take the turn of its exchange, or give it back.
+    pub turn: bool,
 }
 
 impl Asked {
@@ -57,6 +59,9 @@ pub fn swap(swap: &Swap, shown: Option<&[u8]>, asked: Asked) -> Option<Whole> {
     assert!(asked.privilege() || (new.who == old.who && new.floor == old.floor), "who is logged in changed by itself");
     assert!(asked.data || asked.login || new.data == old.data, "data changed by itself");
     assert!(asked.client || new.client == old.client, "client details changed by themselves");
+    let wrote = new.data != old.data || new.client != old.client;
+    let ended = new.lease.is_none() && (wrote || new.floor > old.floor);
+    assert!(new.lease == old.lease || ended || asked.turn, "the turn of another ended by itself");
     if asked.privilege() && new.floor > old.floor {
         assert!(new.floor == new.generation && new.previous.is_none() && swap.durable, "an old id outlives a login");
     } else if new.generation > old.generation {

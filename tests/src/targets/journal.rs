@@ -90,6 +90,7 @@ pub fn run(bytes: &[u8]) {
                 assert!(matches!(failure.error, Error::NotAddable | Error::UpdateRefused), "{:?}", failure.error);
                 return assert!(expected.is_err(), "refused, but {expected:?}");
             }
+            Closing::Wait(_) => panic!("nobody has a turn"),
             Closing::Done(_) => return assert_eq!(Ok(view_of(&record)), expected, "nothing written for {calls:?}"),
             Closing::Enter(_) => panic!("entered with its swap"),
             Closing::Save(save) => {

@@ -9,6 +9,7 @@ use coatroom_core::{Error, Handle, Kind, Listed, Loaded, Rules};
 use crate::browser::NAMES;
 use crate::ops::Op;
 use crate::rng::Fixed;
+use crate::scenarios::enter;
 use crate::store::Store;
 use crate::targets::checks::{self, Asked};
 use crate::targets::choices::Choices;
@@ -67,6 +68,7 @@ struct Exchange {
     staged: Staged,
     presented: Vec<(Kind, Claim)>,
     ops: Vec<Op>,
+    serial: bool,
     opened_at: u64,
     /// Records that were acknowledged or shown, in this order.
     heard: Vec<(Handle, Vec<u8>)>,
@@ -94,9 +96,16 @@ impl Scene {
             }
         }
         let ops = (0..choices.below(4)).map(|_| op(choices)).collect();
-        let staged = Staged::from(RULES.open(header.as_bytes(), at(self.now)));
-        let (heard, wanted) = (Vec::new(), Vec::new());
-        self.exchanges.push(Exchange { staged, presented, ops, opened_at: self.now, heard, wanted, over: false });
+        // Every third one takes its turn.
+        let (number, now) = (self.exchanges.len(), at(self.now));
+        let serial = number % 3 == 2;
+        let staged = Staged::from(if serial {
+            RULES.open_serial(header.as_bytes(), now, &mut Fixed::new((number as u64 + 1) << 32))
+        } else {
+            RULES.open(header.as_bytes(), now)
+        });
+        let (heard, wanted, opened_at) = (Vec::new(), Vec::new(), self.now);
+        self.exchanges.push(Exchange { staged, presented, ops, serial, opened_at, heard, wanted, over: false });
     }
 
     /// One step of an exchange; whether there was one.
@@ -107,6 +116,20 @@ impl Scene {
                 let exchange = &mut self.exchanges[number];
                 exchange.hears(handle, &answer);
                 exchange.staged.found(answer).unwrap();
+                exchange.is_admitted();
+            }
+            Waiting::Turn(_) if choices.one_in(8) => {
+                self.exchanges[number].staged.gave_up(Error::Busy).unwrap();
+            }
+            Waiting::Turn(handle) => {
+                // In the end every turn runs out.
+                self.now += if choices.is_empty() { 9_000 } else { 0 };
+                let answer = self.answer(handle, choices);
+                let now = self.now;
+                let exchange = &mut self.exchanges[number];
+                exchange.hears(handle, &answer);
+                exchange.opened_at = now;
+                exchange.staged.found_after(answer, at(now)).unwrap();
                 exchange.is_admitted();
             }
             Waiting::Handler => {
@@ -152,6 +175,7 @@ impl Scene {
                 let present = self.answer(swap.handle, choices);
                 self.exchanges[number].hears(swap.handle, &present);
                 self.exchanges[number].staged.reloaded(present).unwrap();
+                enter(&mut self.exchanges[number].staged);
             }
             7 => self.exchanges[number].staged.gave_up(Error::Busy).unwrap(),
             _ => match self.store(&swap) {
@@ -240,7 +264,10 @@ impl Exchange {
 
     fn saved(&mut self, swap: &coatroom_core::Swap) {
         self.heard.extend(swap.new.clone().map(|new| (swap.handle, new)));
-        self.staged.entered(Listed::default()).unwrap();
+        // A turn that is taken enters nothing.
+        if self.staged.entered(Listed::default()).is_err() {
+            self.staged.saved().unwrap();
+        }
     }
 
     /// A session is open only to an id that the record shown for it admits, in the cookie of its kind.
@@ -268,6 +295,7 @@ impl Exchange {
             logout: has(|op| *op == Op::Logout),
             data: has(|op| matches!(op, Op::Set(_) | Op::Add | Op::Update | Op::Remove(_) | Op::Clear)),
             client: false,
+            turn: self.serial,
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use coatroom_core::{Closing, Error, Event, Handle, Listed, Loaded, Opening, Rules, Session, State, Value};
+use rand_core::TryRng;
+
+use coatroom_core::{Closing, Error, Event, Handle, Listed, Loaded, Opening, Rules, Session, State, Timestamp, Value};
 
 use crate::rng::Fixed;
+use crate::scenarios::LEASE;
 use crate::targets::checks::{self, Asked};
 use crate::targets::choices::Choices;
 use crate::targets::mint::{self, Claim, at};
@@ -38,6 +41,15 @@ static HEADERS: LazyLock<Vec<(Claim, [String; 2])>> = LazyLock::new(|| {
     IDS.into_iter().map(header).collect()
 });
 
+/// Where an exchange draws the token of its turn from.
+fn turns() -> Fixed {
+    Fixed::new(2)
+}
+
+fn token() -> [u8; 8] {
+    turns().try_next_u64().unwrap().to_le_bytes()
+}
+
 /// What the handler does with the session it gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Does {
@@ -63,6 +75,7 @@ pub fn run(bytes: &[u8]) {
     let how = choices.byte();
     let (visitor, does) = (how & 1 == 1, DOES[usize::from(how >> 1 & 7)]);
     let activation = (how & 16 != 0).then_some(ACTIVATION);
+    let serial = how & 32 != 0;
     let opened = choices.of(&[0, 1_000, 15_000, 100_000, 1_000_000]);
     let closed = opened + choices.of(&[0, 500, 11_000, 100_000]);
     let record = choices.rest();
@@ -73,7 +86,10 @@ pub fn run(bytes: &[u8]) {
     let handle = Handle::from_bytes(HANDLE);
 
     let rules = &RULES[usize::from(activation.is_some())];
-    let Opening::Load(load) = rules.open(headers[usize::from(visitor)].as_bytes(), at(opened)) else { panic!() };
+    let header = headers[usize::from(visitor)].as_bytes();
+    let opening =
+        if serial { rules.open_serial(header, at(opened), &mut turns()) } else { rules.open(header, at(opened)) };
+    let Opening::Load(load) = opening else { panic!() };
     let opening = load.found(Loaded::Found(record.to_vec()));
     let ahead = |whole: &Whole| whole.latest() > START + opened + SKEW;
     let unavailable = match &reading {
@@ -81,18 +97,40 @@ pub fn run(bytes: &[u8]) {
         Reading::Whole(whole) if ahead(whole) => Some(Event::ClockBehind(handle)),
         _ => None,
     };
+    let whole = if let Reading::Whole(whole) = &reading { Some(&**whole) } else { None };
+    let now = whole.map_or(0, |whole| whole.seen).max(START + opened);
+    let verdict = whole.map(|whole| (whole, whole.judge(claim, now, activation)));
+    let mut stored = plain.unwrap_or_else(|| record.to_vec());
     let session = match (opening, unavailable) {
+        (Opening::Wait(_), None) => {
+            let (whole, verdict) = verdict.unwrap();
+            return assert!(serial && verdict.is_live() && whole.is_leased(None, now, SKEW), "waits for nothing");
+        }
+        (Opening::Take(take), None) => {
+            let (whole, verdict) = verdict.unwrap();
+            assert!(serial && verdict.is_live() && !whole.is_leased(None, now, SKEW), "takes another's turn");
+            let new = checks::swap(take.swap(), Some(&stored), Asked { turn: true, ..Asked::default() }).unwrap();
+            let lease = Some((token(), (now + LEASE).min(Timestamp::MAX.as_unix_ms())));
+            assert!(new.lease == lease && new.data == whole.data && new.confirmed == whole.confirmed);
+            stored = take.swap().new.clone().unwrap();
+            let Opening::Ready(session) = take.saved() else { panic!("a turn that has not begun") };
+            session
+        }
+        (Opening::Unavailable(failure), None) => {
+            let (whole, verdict) = verdict.unwrap();
+            assert!(serial && verdict.is_live() && whole.version == u64::MAX, "{:?}", failure.error);
+            return assert_eq!(failure.error, Error::Unavailable);
+        }
         (Opening::Unavailable(failure), Some(event)) => {
             return assert_eq!((failure.error, failure.events), (Error::Unavailable, vec![event]));
         }
         (Opening::Ready(session), None) => session,
         (opening, expected) => panic!("{opening:?}, expected {expected:?}"),
     };
-    let whole = if let Reading::Whole(whole) = &reading { Some(&**whole) } else { None };
-    let now = whole.map_or(0, |whole| whole.seen).max(START + opened);
-    let verdict = whole.map(|whole| (whole, whole.judge(claim, now, activation)));
     opens(&session, verdict, visitor, handle, absent(handle));
-    acts(session, does, plain.as_deref().unwrap_or(record), whole, (opened, closed), handle);
+    let reading = Reading::of(&stored);
+    let whole = if let Reading::Whole(whole) = &reading { Some(&**whole) } else { None };
+    acts(session, does, stored, whole, (opened, closed), handle);
 }
 
 /// State, events and liveness are those of the verdict.
@@ -133,7 +171,7 @@ fn opens(session: &Session, verdict: Option<(&Whole, Verdict)>, visitor: bool, h
 fn acts(
     mut session: Session,
     does: Does,
-    record: &[u8],
+    mut stored: Vec<u8>,
     whole: Option<&Whole>,
     (opened, closed): (u64, u64),
     handle: Handle,
@@ -152,7 +190,8 @@ fn acts(
     );
     let mut data = seen.clone();
     let one = Value::Int(1).encode().unwrap().as_bytes().to_vec();
-    let mut asked = Asked::default();
+    let turn = whole.and_then(|whole| whole.lease).filter(|lease| lease.0 == token()).map(|lease| lease.0);
+    let mut asked = Asked { turn: turn.is_some(), ..Asked::default() };
     match does {
         Does::Nothing => {}
         Does::Set => {
@@ -184,7 +223,8 @@ fn acts(
         Does::Logout => session.logout(),
     }
     asked.elevate = does == Does::Elevate;
-    let mut stored = record.to_vec();
+    let now = whole.map_or(0, |whole| whole.seen).max(START + closed);
+    let queues = live && asked.data && whole.is_some_and(|whole| whole.is_leased(turn, now, SKEW));
     let mut closing = session.close(at(closed), &mut Fixed::new(1));
     for _ in 0..4 {
         closing = match closing {
@@ -196,6 +236,7 @@ fn acts(
                 assert!(expected || ended || logout, "{:?}", failure.error);
                 return;
             }
+            Closing::Wait(_) => return assert!(queues, "waits for nothing"),
             Closing::Done(reply) => {
                 let ids = checks::cookies(&reply);
                 assert!(
@@ -212,6 +253,7 @@ fn acts(
                 if let Some(new) = new.filter(|new| new.end.is_none()) {
                     // A login starts afresh after somebody else's, or when the id is over by now, and inherits nothing.
                     let afresh = live && does == Does::Login && save.swap().handle != handle;
+                    assert!(!queues || new.data == seen, "data is written in the turn of another");
                     // A write that is refused past its grace leaves the data as it was, and the previous id behind.
                     let refused = |old: &Whole| old.previous.is_some() && old.generation == new.generation;
                     let forgets = whole.is_some_and(refused) && new.previous.is_none();

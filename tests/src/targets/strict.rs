@@ -26,6 +26,8 @@ pub struct Whole {
     pub confirmed: u64,
     pub floor: u32,
     pub previous: Option<([u8; 32], Phase)>,
+    /// Token and end.
+    pub lease: Option<([u8; 8], u64)>,
     pub end: Option<(u64, u8)>,
     pub who: Option<Who>,
     pub client: [String; 2],
@@ -139,10 +141,16 @@ impl Whole {
             floor: input.generation()?,
             ..Self::default()
         };
-        whole.previous = match input.number(1)? {
+        let kind = input.number(1)?;
+        whole.previous = match kind % 4 {
             0 => None,
             1 => Some((input.array()?, Phase::Pending(input.array()?))),
             2 => Some((input.array()?, Phase::Until(input.number(6)?))),
+            _ => return None,
+        };
+        whole.lease = match kind / 4 {
+            0 => None,
+            1 => Some((input.array()?, input.number(6)?)),
             _ => return None,
         };
         if state == 2 {
@@ -172,7 +180,8 @@ impl Whole {
             Some((_, Phase::Until(_))) => self.confirmed > 0 && self.floor < self.generation,
         };
         let ended = self.end.is_none_or(|_| {
-            let bare = self.previous.is_none() && self.client == [const { String::new() }; 2] && self.data.is_empty();
+            let bare = self.previous.is_none() && self.lease.is_none();
+            let bare = bare && self.client == [const { String::new() }; 2] && self.data.is_empty();
             bare && self.who.as_ref().is_none_or(|who| who.roles.is_empty())
         });
         self.floor <= self.generation && previous && ended
@@ -192,13 +201,20 @@ impl Whole {
         out.extend_from_slice(&self.digest);
         [self.issued, self.confirmed].into_iter().for_each(|ms| time(&mut out, ms));
         out.extend_from_slice(&self.floor.to_be_bytes());
+        let kind = if self.lease.is_some() { 4 } else { 0 };
         match self.previous {
-            None => out.push(0),
-            Some((digest, Phase::Pending(nonce))) => out.extend_from_slice(&[&[1], &digest[..], &nonce].concat()),
+            None => out.push(kind),
+            Some((digest, Phase::Pending(nonce))) => {
+                out.extend_from_slice(&[&[kind + 1], &digest[..], &nonce].concat())
+            }
             Some((digest, Phase::Until(until))) => {
-                out.extend_from_slice(&[&[2], &digest[..]].concat());
+                out.extend_from_slice(&[&[kind + 2], &digest[..]].concat());
                 time(&mut out, until);
             }
+        }
+        if let Some((token, until)) = self.lease {
+            out.extend_from_slice(&token);
+            time(&mut out, until);
         }
         if let Some((at, cause)) = self.end {
             time(&mut out, at);
@@ -229,6 +245,12 @@ impl Whole {
             .into_iter()
             .max()
             .unwrap()
+    }
+
+    /// Whether another than the holder of this token has its turn, on a node whose clock may be off by so much.
+    pub fn is_leased(&self, token: Option<[u8; 8]>, now: u64, skew: u64) -> bool {
+        const END_OF_TIME: u64 = (1 << 48) - 1;
+        self.lease.is_some_and(|(holder, until)| Some(holder) != token && now < (until + skew).min(END_OF_TIME))
     }
 
     pub fn over(&self, now: u64, activation: Option<u64>) -> Option<u8> {

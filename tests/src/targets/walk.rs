@@ -17,6 +17,8 @@ enum Promise {
     Timely,
     /// One login: nothing anonymous undoes it.
     OneLogin,
+    /// Some take turns.
+    Turns,
 }
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
@@ -42,9 +44,9 @@ pub fn run(bytes: &[u8]) {
 }
 
 fn beginning(choices: &mut Choices<'_>) -> (usize, Promise, bool) {
-    let promise = choices.of(&[Promise::None, Promise::None, Promise::Timely, Promise::OneLogin]);
+    let promise = choices.of(&[Promise::None, Promise::Turns, Promise::Timely, Promise::OneLogin]);
     let befores: &[Before] = match promise {
-        Promise::None => &BEFORES,
+        Promise::None | Promise::Turns => &BEFORES,
         Promise::Timely => &[Before::LoggedIn, Before::JustLoggedIn, Before::Pending],
         Promise::OneLogin => &[Before::Nobody, Before::Visitor, Before::Planted],
     };
@@ -56,7 +58,7 @@ fn world(place: usize, promise: Promise) -> World {
     let mut worlds = WORLDS.lock().unwrap_or_else(PoisonError::into_inner);
     let make = || {
         let made = BEFORES[place].world(|setup| match promise {
-            Promise::None => {}
+            Promise::None | Promise::Turns => {}
             Promise::Timely => (setup.quiet, setup.timely) = (true, true),
             Promise::OneLogin => setup.one_login = true,
         });
@@ -108,6 +110,7 @@ fn op(choices: &mut Choices<'_>, promise: Promise) -> Op {
     ];
     match promise {
         Promise::None => choices.of(&all),
+        Promise::Turns => choices.of(&all.map(|op| if let Op::Get(_) | Op::HeadSent = op { Op::ReadAdd } else { op })),
         Promise::Timely => choices.of(&[all[0], all[1], all[2], all[4], all[5]]),
         Promise::OneLogin => choices.of(&all[..4]),
     }
@@ -119,5 +122,6 @@ fn wait(choices: &mut Choices<'_>, promise: Promise) -> u64 {
     if promise == Promise::Timely {
         return choices.of(&[0, 20_000]) + fine * 20;
     }
-    choices.of(&[0, 0, 9_872, 20_000, 99_872]) + fine * choices.of(&[1, 20, 40])
+    let border = if promise == Promise::Turns { 3_872 } else { 9_872 };
+    choices.of(&[0, 0, border, 20_000, 99_872]) + fine * choices.of(&[1, 20, 40])
 }

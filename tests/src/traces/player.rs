@@ -11,6 +11,7 @@ use crate::browser::{Browser, Id, read_line};
 use crate::ops::{Op, mark, times};
 use crate::record::{Front, Previous, data};
 use crate::rng::Fixed;
+use crate::scenarios::enter;
 use crate::world::START;
 
 struct Exchange {
@@ -178,7 +179,9 @@ impl Player {
             Step::Reload(it) => {
                 let handle = self.exchanges[it].swap.as_ref().unwrap().handle;
                 let loaded = self.load(handle).map_or(Loaded::Absent, |record| Loaded::Found(record.clone()));
-                self.exchanges[it].staged.as_mut().unwrap().reloaded(loaded).unwrap();
+                let staged = self.exchanges[it].staged.as_mut().unwrap();
+                staged.reloaded(loaded).unwrap();
+                enter(staged);
                 Some(self.go_on(it))
             }
             Step::Deliver(it) => {

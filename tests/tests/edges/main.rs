@@ -9,5 +9,6 @@ mod losses;
 mod names;
 mod records;
 mod sealing;
+mod serial;
 mod stages;
 mod wire;

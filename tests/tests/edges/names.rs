@@ -58,7 +58,6 @@ fn refusals_at_start_say_what_is_wrong_and_where() {
         CookieError::InsecureSameSiteNone.to_string(),
         CookieError::MaxAge.to_string(),
         PolicyError::Span { field: "idle", rule: "less than `absolute`" }.to_string(),
-        PolicyError::NotOffered { choice: "`sealed`" }.to_string(),
         PolicyError::Assurance { field: "idle" }.to_string(),
         ValueError::NotFinite.to_string(),
         ValueError::TooDeep.to_string(),
@@ -73,7 +72,6 @@ fn refusals_at_start_say_what_is_wrong_and_where() {
     }
     assert!(CookieError::Prefix { expected: "__Host-" }.to_string().contains("`__Host-`"));
     assert_eq!(PolicyError::Span { field: "idle", rule: "short" }.to_string(), "`idle` must be short");
-    assert!(PolicyError::NotOffered { choice: "`sealed`" }.to_string().starts_with("`sealed` "));
     assert!(PolicyError::Assurance { field: "idle" }.to_string().starts_with("`idle` "));
     assert_eq!(PolicyError::Cookie(CookieError::MaxAge).to_string(), CookieError::MaxAge.to_string());
 }

@@ -1,14 +1,17 @@
 //! Calls out of turn: refused, and nothing changes.
 
+use std::sync::Arc;
+
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Error, Listed, Loaded, Timestamp};
+use coatroom_core::{Error, Listed, Loaded, Rules, Timestamp};
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::scenarios::{settings, take_save};
 
 use super::forge::{NOW, Sheet, close, handle, id, open, rules};
 
-const CALLS: [&str; 14] = [
+const CALLS: [&str; 15] = [
     "found",
+    "found_after",
     "session",
     "close",
     "swap",
@@ -28,6 +31,7 @@ const CALLS: [&str; 14] = [
 fn call(staged: &mut Staged, name: &str) -> Result<(), Error> {
     match name {
         "found" => staged.found(Loaded::Absent),
+        "found_after" => staged.found_after(Loaded::Absent, Timestamp::from_unix_ms(NOW)),
         "session" => staged.session().map(drop),
         "close" => staged.close(Timestamp::from_unix_ms(NOW), &mut Fixed::new(5)),
         "swap" => staged.swap().map(drop),
@@ -40,8 +44,8 @@ fn call(staged: &mut Staged, name: &str) -> Result<(), Error> {
         "gave_up" => staged.gave_up(Error::Busy),
         "reply" => staged.reply().map(drop),
         "failure" => staged.failure().map(drop),
-        _ => match (staged.take_session(), staged.take_closing()) {
-            (Err(error), Err(same)) if error == same => Err(error),
+        _ => match (staged.take_session(), staged.take_closing(), staged.take_opening()) {
+            (Err(error), Err(same), Err(third)) if error == same && error == third => Err(error),
             _ => Ok(()),
         },
     }
@@ -59,6 +63,15 @@ fn stages() -> Vec<(Staged, Waiting, &'static [&'static str])> {
         close(&mut staged, NOW);
         staged
     };
+    let taking = || open_serial(&rules, &record, 6);
+    let taken = taking().swap().unwrap().new.clone().unwrap();
+    let held = open_serial(&rules, &taken, 7);
+    let queued = || {
+        let mut staged = open(&rules, &id(5), &taken, NOW);
+        staged.session().unwrap().set("a", 2).unwrap();
+        close(&mut staged, NOW);
+        staged
+    };
     let (mut done, mut failed, mut away) = (saving(), saving(), saving());
     done.entered(Listed::default()).unwrap();
     failed.gave_up(Error::Busy).unwrap();
@@ -69,13 +82,24 @@ fn stages() -> Vec<(Staged, Waiting, &'static [&'static str])> {
     entering.saved().unwrap();
     vec![
         (entering, Waiting::Entry, &["entry", "entered", "gave_up", "take"]),
-        (loading.into(), Waiting::Load(handle()), &["found"]),
+        (loading.into(), Waiting::Load(handle()), &["found", "take"]),
         (opened(), Waiting::Handler, &["session", "close", "take"]),
         (saving(), Waiting::Swap, &["swap", "saved", "entered", "full", "conflicted", "reloaded", "gave_up", "take"]),
+        (taking(), Waiting::Swap, &["swap", "saved", "conflicted", "reloaded", "gave_up", "take"]),
+        (held, Waiting::Turn(handle()), &["found_after", "gave_up", "take"]),
+        (queued(), Waiting::Turn(handle()), &["found_after", "gave_up", "take"]),
         (done, Waiting::Done, &["reply"]),
         (failed, Waiting::Failed, &["failure"]),
         (away, Waiting::Away, &[]),
     ]
+}
+
+/// An exchange that is to take its turn.
+fn open_serial(rules: &Arc<Rules>, record: &[u8], seed: u64) -> Staged {
+    let (header, now) = (format!("__Host-id={}", id(5)), Timestamp::from_unix_ms(NOW));
+    let mut staged = Staged::from(rules.open_serial(header.as_bytes(), now, &mut Fixed::new(seed)));
+    staged.found(Loaded::Found(record.to_vec())).unwrap();
+    staged
 }
 
 #[test]

@@ -22,9 +22,8 @@ fn postgres_keeps_the_contract() {
 #[test]
 fn postgres_keeps_the_contract_with_unnamed_statements() {
     let unnamed = || help::migrated(Postgres::new(settings(shared()).unnamed_statements()).unwrap());
-    let store = unnamed();
-    contract(&store);
-    counting(&store, 4, 50);
+    contract(&unnamed());
+    counting(&unnamed(), 4, 50);
 }
 
 #[test]
@@ -35,9 +34,8 @@ fn postgres_keeps_the_contract_behind_pgbouncer_in_transaction_mode() {
         let url = format!("{}?pgbouncer=true&schema={}", bouncer.url(), help::fresh_schema());
         help::migrated(help::open(&url))
     };
-    let store = pooled();
-    contract(&store);
-    counting(&store, 4, 50);
+    contract(&pooled());
+    counting(&pooled(), 4, 50);
     logins::racing(&pooled(), 100);
 }
 
