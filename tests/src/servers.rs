@@ -14,6 +14,7 @@
 //! redis.start_again();
 //! ```
 
+mod folder;
 mod port;
 mod postgres;
 mod process;

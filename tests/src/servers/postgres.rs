@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::folder::temporary;
 use super::process::{Process, User, find, run};
 use super::{Certificates, Port, Server, wait_until};
 
@@ -22,7 +23,7 @@ impl Postgres {
     /// A server with these lines in its configuration, besides port and folder. It offers TLS, and does not ask for it.
     pub fn start(lines: &[&str]) -> Self {
         let user = User::unless_root("postgres");
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = temporary();
         if let Some(User { uid, gid }) = user {
             std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid)).expect("root");
         }
@@ -127,7 +128,7 @@ pub struct PgBouncer {
 impl PgBouncer {
     pub fn over(server: &Postgres, lines: &[&str]) -> Self {
         let user = User::unless_root("postgres");
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = temporary();
         let port = Port::free();
         let file = folder.path().join("pgbouncer.ini");
         let mut text = format!("[databases]\npostgres = host=127.0.0.1 port={} user=coatroom\n", server.port());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::folder::temporary;
 use super::process::{Process, find};
 use super::{Certificates, Port, Reply, Resp, Server, wait_until};
 
@@ -40,7 +41,7 @@ impl Redis {
     }
 
     fn make(lines: &[&str], with_tls: bool) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = temporary();
         let port = Port::free();
         let tls = with_tls.then(|| (Port::free(), Certificates::make(folder.path(), None)));
         let mut settings = vec![format!("port {}", port.number)];
@@ -145,7 +146,7 @@ impl Sentinel {
     pub const NAME: &str = "coatroom";
 
     pub fn over(primary: &Redis) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = temporary();
         let port = Port::free();
         let name = Self::NAME;
         let settings = [

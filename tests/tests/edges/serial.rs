@@ -310,7 +310,8 @@ fn an_ending_waits_for_nobody() {
 #[test]
 // spec: SER-5 a33a
 fn a_turn_in_which_nothing_is_written_ends_all_the_same() {
-    let handlers: [(fn(&mut Session), Option<Error>); 6] = [
+    type Handler = fn(&mut Session);
+    let handlers: [(Handler, Option<Error>); 6] = [
         (|session| drop(session.get("n")), None),
         (|session| [set(session, "n", 1), session.discard()].into_iter().collect(), None),
         (|session| [set(session, "n", 1), session.head_sent()].into_iter().collect(), Some(Error::HeadSent)),
