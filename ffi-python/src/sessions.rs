@@ -358,7 +358,6 @@ fn to_concurrency(py: Python<'_>, word: &str) -> PyResult<Concurrency> {
     }
 }
 
-// spec: POL-5 c121
 fn set_cookie(py: Python<'_>, cookies: &mut CookieSettings, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
     match name {
         "login_cookie" => cookies.login = value.extract()?,
