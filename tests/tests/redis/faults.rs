@@ -101,7 +101,8 @@ fn a_reply_that_is_cut_or_lost_leaves_every_addition_counted_once() {
 fn a_connection_that_was_lost_unnoticed_costs_a_load_nothing() {
     let server = Redis::start(&[]);
     let proxy = Proxy::to(&server.address());
-    let store = store(&proxy.url(&server.url()));
+    let url = proxy.url(&server.url());
+    let store = Store::connect(super::settings(&url).time_limit(Duration::from_secs(5))).unwrap();
     for _ in 0..20 {
         assert_eq!(block_on(store.load(handle(1))), Loaded::Absent);
         proxy.cut();
