@@ -2,6 +2,7 @@
 //! in `coatroom-core` alone.
 
 mod convert;
+mod engine;
 mod error;
 mod exchange;
 mod people;

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::thread;
 
 use coatroom_core::{
-    Beyond, Carry, Concurrency, CookieSettings, Entry, Handle, KeyRing, Kind, Limit, Listed, Loaded, Opening, Policy,
-    Reuse, Rules, SameSite, Settings, Swap, Timestamp,
+    Beyond, Carry, Concurrency, CookieSettings, KeyRing, Kind, Limit, Opening, Policy, Reuse, Rules, SameSite,
+    Settings, Timestamp,
 };
-use coatroom_store::memory::Memory;
-use coatroom_store::sqlite::Sqlite;
-use coatroom_store::{Cursor, Driver, Engine, Host, NotListed, Swapped, System, Unavailable, Wait, block_on};
+use coatroom_store::{Driver, Engine, Host, System, block_on};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use rand_core::{TryCryptoRng, TryRng};
 
+use crate::engine::AnyEngine;
 use crate::error::{config, from_refused, raise};
 use crate::exchange::Exchange;
 use crate::people::{self, DeviceParts};
@@ -73,59 +72,6 @@ impl Host for PythonHost {
     }
 }
 
-pub(crate) enum AnyEngine {
-    Memory(Memory),
-    Sqlite(Box<Sqlite>),
-}
-
-/// The same call on whichever engine it is.
-macro_rules! on {
-    ($self:ident, $method:ident($($argument:expr),*)) => {
-        match $self {
-            AnyEngine::Memory(engine) => Engine::$method(engine, $($argument),*),
-            AnyEngine::Sqlite(engine) => Engine::$method(&**engine, $($argument),*),
-        }
-    };
-}
-
-impl Engine for AnyEngine {
-    fn load(&self, handle: Handle) -> Loaded {
-        on!(self, load(handle))
-    }
-
-    fn swap(&self, swap: &Swap, wait: Wait) -> Option<Swapped> {
-        on!(self, swap(swap, wait))
-    }
-
-    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
-        on!(self, enter(entry))
-    }
-
-    fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Unavailable> {
-        on!(self, sessions(principal))
-    }
-
-    fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable> {
-        on!(self, leave(principal, handle))
-    }
-
-    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        on!(self, bar(principal, at))
-    }
-
-    fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
-        on!(self, scan(from, max))
-    }
-
-    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
-        on!(self, sweep(now, max))
-    }
-
-    fn sweeps_at_once(&self) -> bool {
-        on!(self, sweeps_at_once())
-    }
-}
-
 pub(crate) type AnyDriver = Driver<AnyEngine, PythonHost>;
 
 /// Rules, an engine and a clock.
@@ -147,7 +93,7 @@ impl Sessions {
     ) -> PyResult<Self> {
         let keys = KeyRing::parse(keys).map_err(|error| config(py, &error))?;
         let policy = Policy::try_from(read_settings(settings)?).map_err(|error| config(py, &error))?;
-        let engine = open_engine(py, store)?;
+        let engine = AnyEngine::open(py, store)?;
         let host = PythonHost { system: System::default(), clock: clock.map(|clock| Arc::clone(&clock.get().ms)) };
         Ok(Self { driver: Arc::new(Driver::with_host(Rules::new(policy, keys), engine, host)) })
     }
@@ -179,6 +125,21 @@ impl Sessions {
     fn cookie_names(&self) -> (&str, &str) {
         let policy = self.driver.rules().policy();
         (policy.cookie_name(Kind::Login), policy.cookie_name(Kind::Visitor))
+    }
+
+    /// Whether opening and closing an exchange may wait for a network.
+    fn waits(&self) -> bool {
+        !Engine::is_here(self.driver.store())
+    }
+
+    /// What an operator ought to know of the store as it is set up.
+    fn warnings(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        py.detach(|| self.driver.store().warnings()).map_err(|error| raise(py, "unavailable", &error.to_string(), 503))
+    }
+
+    /// Makes or brings up to date what the store keeps records in.
+    fn migrate(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.driver.store().migrate()).map_err(|error| raise(py, "unavailable", &error, 503))
     }
 
     /// Lets in whoever `release` holds back.
@@ -225,7 +186,7 @@ impl Sessions {
     /// Removes at most about `max` records that are garbage by now.
     fn sweep(&self, py: Python<'_>, max: usize) -> PyResult<usize> {
         let driver = &self.driver;
-        py.detach(|| driver.store().sweep(driver.host().now(), max))
+        py.detach(|| Engine::sweep(driver.store(), driver.host().now(), max))
             .map_err(|error| raise(py, "unavailable", &error.to_string(), 503))
     }
 }
@@ -248,19 +209,6 @@ fn with_bytes<T>(cookies: &Bound<'_, PyAny>, work: impl FnOnce(&[u8]) -> T) -> P
     }
     let text = cookies.cast::<PyString>()?.to_string_lossy();
     Ok(work(text.as_bytes()))
-}
-
-fn open_engine(py: Python<'_>, store: &str) -> PyResult<AnyEngine> {
-    if store == "memory" {
-        return Ok(AnyEngine::Memory(Memory::default()));
-    }
-    match store.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => py
-            .detach(|| Sqlite::new(path))
-            .map(|engine| AnyEngine::Sqlite(Box::new(engine)))
-            .map_err(|error| config(py, &error)),
-        _ => Err(config(py, &"`store` must be `memory` or `sqlite:PATH`")),
-    }
 }
 
 /// Settings by name. Spans come as seconds; an absent name keeps its default.

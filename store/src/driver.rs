@@ -258,11 +258,13 @@ impl<S: Store, H: Host> Driver<S, H> {
         if creates || self.store.is_here() || place.0.as_ref().is_some_and(|turn| turn.handle() == handle) {
             return Queued::Next(save);
         }
-        place.0 = None;
-        let trial = trial.get_or_insert_with(|| self.trial());
-        place.0 = self.lanes.turn(handle).await;
-        if self.is_over(&save, trial) {
-            return Queued::Overtaken(save.gave_up(Error::Busy));
+        place.0 = self.lanes.free_turn(handle);
+        if place.0.is_none() {
+            let trial = trial.get_or_insert_with(|| self.trial());
+            place.0 = self.lanes.turn(handle).await;
+            if self.is_over(&save, trial) {
+                return Queued::Overtaken(save.gave_up(Error::Busy));
+            }
         }
         let left = place.0.as_mut().and_then(crate::lanes::Turn::take_left);
         match left.filter(|left| Stamp::of(left) != save.swap().expected) {

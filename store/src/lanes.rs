@@ -34,11 +34,20 @@ impl Default for Lanes {
 }
 
 impl Lanes {
+    /// The turn, if nobody came first.
+    pub(crate) fn free_turn(&self, handle: Handle) -> Option<Turn<'_>> {
+        let left = Some(self.lane(handle)?.try_lock_owned().ok()?);
+        Some(Turn { lanes: self, handle, left })
+    }
+
     /// Waits for the exchanges of this process that came first, in their order.
     pub(crate) async fn turn(&self, handle: Handle) -> Option<Turn<'_>> {
-        let lane = Arc::clone(self.shard(handle)?.entry(handle).or_default());
-        let left = Some(lane.lock_owned().await);
+        let left = Some(self.lane(handle)?.lock_owned().await);
         Some(Turn { lanes: self, handle, left })
+    }
+
+    fn lane(&self, handle: Handle) -> Option<Arc<Lane<Left>>> {
+        Some(Arc::clone(self.shard(handle)?.entry(handle).or_default()))
     }
 
     fn shard(&self, handle: Handle) -> Option<MutexGuard<'_, Shard>> {

@@ -162,6 +162,16 @@ pub trait Engine: Send + Sync {
     /// As [`Store::sweep`].
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable>;
 
+    /// As [`Store::enters_with_swap`].
+    fn enters_with_swap(&self) -> bool {
+        true
+    }
+
+    /// As [`Store::is_here`].
+    fn is_here(&self) -> bool {
+        true
+    }
+
     /// Whether a sweep of a little takes less than a millisecond, so that an event loop may do it.
     fn sweeps_at_once(&self) -> bool {
         false
@@ -209,8 +219,12 @@ impl From<Unavailable> for NotListed {
 pub struct Cursor(pub Vec<u8>);
 
 impl<E: Engine> Store for E {
+    fn enters_with_swap(&self) -> bool {
+        E::enters_with_swap(self)
+    }
+
     fn is_here(&self) -> bool {
-        true
+        E::is_here(self)
     }
 
     fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {

@@ -89,7 +89,7 @@ fn everything_works_once_the_network_does() {
 const DEFECTS: [(Defect, u64); 7] = [
     (Defect::LostSwap, 0),
     (Defect::UpsertAfterRemoval, 0),
-    (Defect::VersionAlone, 0),
+    (Defect::VersionAlone, 80),
     (Defect::AcknowledgedBeforeDurable, 0),
     (Defect::TimeoutMeansRefused, 0),
     (Defect::TimeoutMeansDone, 0),

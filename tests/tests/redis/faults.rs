@@ -70,7 +70,7 @@ fn a_server_that_halts_is_waited_for_no_longer_than_the_limit() {
 }
 
 #[test]
-// spec: WRITE-10 195a, WRITE-11 5aef
+// spec: WRITE-10 a015, WRITE-11 c612
 fn a_reply_that_is_cut_or_lost_leaves_every_addition_counted_once() {
     let server = Redis::start(&[]);
     let proxy = Proxy::to(&server.address());

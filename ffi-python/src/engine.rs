@@ -1,0 +1,144 @@
+//! The stores that a wheel brings, behind one type.
+//!
+//! Redis and PostgreSQL are asked from the thread that calls, which waits without the interpreter: an event loop leaves them
+//! to a thread of its executor.
+
+use coatroom_core::{Entry, Handle, Listed, Loaded, Swap, Timestamp};
+use coatroom_store::file::Files;
+use coatroom_store::memory::Memory;
+use coatroom_store::postgres::{self, Postgres};
+use coatroom_store::redis::{self, Redis};
+use coatroom_store::sqlite::Sqlite;
+use coatroom_store::{Cursor, Engine, NotListed, Store, Swapped, Unavailable, Wait, block_on};
+use pyo3::prelude::*;
+
+use crate::error::config;
+
+pub(crate) enum AnyEngine {
+    Memory(Memory),
+    Sqlite(Box<Sqlite>),
+    Files(Files),
+    Redis(Box<Redis>),
+    Postgres(Box<Postgres>),
+}
+
+/// The same call on whichever engine it is.
+macro_rules! on {
+    ($self:ident, $method:ident($($argument:expr),*)) => {
+        match $self {
+            AnyEngine::Memory(engine) => Engine::$method(engine, $($argument),*),
+            AnyEngine::Sqlite(engine) => Engine::$method(&**engine, $($argument),*),
+            AnyEngine::Files(engine) => Engine::$method(engine, $($argument),*),
+            AnyEngine::Redis(store) => block_on(Store::$method(&**store, $($argument),*)),
+            AnyEngine::Postgres(store) => block_on(Store::$method(&**store, $($argument),*)),
+        }
+    };
+}
+
+impl AnyEngine {
+    /// By what the application wrote: `memory`, `sqlite:PATH`, `file:PATH`, or an address.
+    pub(crate) fn open(py: Python<'_>, store: &str) -> PyResult<Self> {
+        if store == "memory" {
+            return Ok(Self::Memory(Memory::default()));
+        }
+        let open = || match store.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => {
+                Some(Sqlite::new(path).map(|engine| Self::Sqlite(Box::new(engine))).map_err(|error| error.to_string()))
+            }
+            Some(("file", path)) if !path.is_empty() => {
+                Some(Files::new(path).map(Self::Files).map_err(|error| error.to_string()))
+            }
+            Some((
+                "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel" | "rediss+sentinel",
+                _,
+            )) => {
+                let opened = redis::Settings::parse(store).and_then(Redis::connect);
+                Some(opened.map(|store| Self::Redis(Box::new(store))).map_err(|error| error.to_string()))
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                let opened = postgres::Settings::parse(store).and_then(Postgres::new);
+                Some(opened.map(|store| Self::Postgres(Box::new(store))).map_err(|error| error.to_string()))
+            }
+            _ => None,
+        };
+        match py.detach(open) {
+            Some(opened) => opened.map_err(|error| config(py, &error)),
+            None => Err(config(
+                py,
+                &"`store` must be `memory`, `sqlite:PATH`, `file:PATH`, `redis://...` or `postgres://...`",
+            )),
+        }
+    }
+
+    /// What an operator ought to know of the store as it is set up.
+    pub(crate) fn warnings(&self) -> Result<Vec<String>, Unavailable> {
+        match self {
+            Self::Redis(store) => block_on(store.warnings()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Makes or brings up to date what the store keeps records in, where that is not done by itself.
+    pub(crate) fn migrate(&self) -> Result<(), String> {
+        match self {
+            Self::Postgres(store) => block_on(store.migrate()).map_err(|error| error.to_string()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Engine for AnyEngine {
+    fn load(&self, handle: Handle) -> Loaded {
+        on!(self, load(handle))
+    }
+
+    fn swap(&self, swap: &Swap, wait: Wait) -> Option<Swapped> {
+        match self {
+            Self::Memory(engine) => Engine::swap(engine, swap, wait),
+            Self::Sqlite(engine) => Engine::swap(&**engine, swap, wait),
+            Self::Files(engine) => Engine::swap(engine, swap, wait),
+            Self::Redis(_) | Self::Postgres(_) if wait == Wait::Never => None,
+            Self::Redis(store) => Some(block_on(Store::swap(&**store, swap))),
+            Self::Postgres(store) => Some(block_on(Store::swap(&**store, swap))),
+        }
+    }
+
+    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+        on!(self, enter(entry))
+    }
+
+    fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Unavailable> {
+        on!(self, sessions(principal))
+    }
+
+    fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable> {
+        on!(self, leave(principal, handle))
+    }
+
+    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
+        on!(self, bar(principal, at))
+    }
+
+    fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
+        on!(self, scan(from, max))
+    }
+
+    fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
+        on!(self, sweep(now, max))
+    }
+
+    fn sweeps_at_once(&self) -> bool {
+        matches!(self, Self::Memory(_))
+    }
+
+    fn enters_with_swap(&self) -> bool {
+        match self {
+            Self::Redis(store) => Store::enters_with_swap(&**store),
+            _ => true,
+        }
+    }
+
+    fn is_here(&self) -> bool {
+        !matches!(self, Self::Redis(_) | Self::Postgres(_))
+    }
+}
