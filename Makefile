@@ -58,6 +58,7 @@ test-python: venv
 	$(BIN)/pytest -q ffi-python/tests
 
 test-apps: venv
+	scripts/need servers
 	$(BIN)/pytest -q tests/apps
 
 venv: $(VENV)/ready ## The Python environment with the wheel built from this tree

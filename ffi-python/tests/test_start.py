@@ -77,7 +77,7 @@ def test_settings_that_contradict_themselves_are_refused_and_named(settings: dic
 
 
 def test_a_store_that_is_not_known_is_refused() -> None:
-    for store in ("", "sqlite:", "sqlite", "redis://x", "Memory"):
+    for store in ("", "sqlite:", "sqlite", "file:", "mysql://x", "Memory"):
         with pytest.raises(coatroom.ConfigError, match="`store`"):
             coatroom.Sessions(store, TEST_KEYS)
 

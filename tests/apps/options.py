@@ -76,7 +76,11 @@ class Options:
 def _parser(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"run {name}", description=f"Conformance app on {name}, on 127.0.0.1 only.")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--store", default="memory", help="memory | sqlite:PATH | none (no session layer)")
+    parser.add_argument(
+        "--store",
+        default="memory",
+        help="memory | sqlite:PATH | file:PATH | redis://... | postgres://... | none (no session layer)",
+    )
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     parser.add_argument("--concurrency", choices=("merge", "strict", "serial"), default="merge")
     for limit in ("idle", "absolute", "grace", "rotate", "lease", "skew"):
@@ -99,7 +103,9 @@ def start(name: str) -> Options:
     """Reads the command line, refuses a wrong policy before any worker starts, and hands the flags to the workers."""
     options = parse(name, sys.argv[1:])
     try:
-        options.sessions()
+        sessions = options.sessions()
+        if sessions is not None:
+            sessions.migrate()
     except coatroom.ConfigError as error:
         sys.exit(f"run {name}: {error}")
     os.environ[FLAGS] = shlex.join(sys.argv[1:])

@@ -13,6 +13,9 @@ fn every_promise_names_a_test_that_is_there() {
             continue;
         };
         let path = rest.split(')').next().unwrap();
+        if path.starts_with("https://") {
+            continue;
+        }
         let source = std::fs::read_to_string(docs.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
         let is_there = [format!("fn {name}("), format!("def {name}(")].iter().any(|test| source.contains(test));
         assert!(is_there, "`{name}` is not in {path}");

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from coatroom._answer import Answer, OnError, answer, report
 from coatroom.errors import CoatroomError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "CoatroomMiddleware"]
 
+T = TypeVar("T")
 Message: TypeAlias = "MutableMapping[str, Any]"
 Scope: TypeAlias = "MutableMapping[str, Any]"
 Receive: TypeAlias = "Callable[[], Awaitable[Message]]"
@@ -63,6 +64,9 @@ class CoatroomMiddleware:
         try:
             if kind == "http" and self.sessions._native.takes_turns(scope["method"]):
                 session = await _open_in_turn(self.sessions, cookies)
+            elif self.sessions._native.waits():
+                # The store is behind a network, and the loop has others to serve.
+                session = await _in_thread(self.sessions.open, cookies)
             else:
                 session = self.sessions.open(cookies)
         except CoatroomError as error:
@@ -77,15 +81,21 @@ class CoatroomMiddleware:
 # spec: SER-1 0cb4
 async def _open_in_turn(sessions: Sessions, cookies: bytes) -> Session:
     """Waits for the requests before this one, and holds up neither the loop nor a thread: they may need one."""
-    exchange = sessions._native.open_without_waiting(cookies)
+    native = sessions._native
+    far = native.waits()
+    exchange = await _in_thread(native.open_without_waiting, cookies) if far else native.open_without_waiting(cookies)
     waits = exchange.opens()
     while waits is not None:
         if waits == "turn":
             await _pause()
-            waits = exchange.look()
+            waits = await _in_thread(exchange.look) if far else exchange.look()
         else:
-            waits = await asyncio.get_running_loop().run_in_executor(None, exchange.take)
+            waits = await _in_thread(exchange.take)
     return Session(exchange)
+
+
+async def _in_thread(work: Callable[..., T], *arguments: object) -> T:
+    return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
 
 
 class _Queue:
@@ -169,7 +179,7 @@ class _Exchange:
                 touched = exchange.look_again()
             else:
                 # What waits for a disk or for another process waits on a thread of its own.
-                touched = await asyncio.get_running_loop().run_in_executor(None, exchange.finish)
+                touched = await _in_thread(exchange.finish)
                 break
         return bool(touched)
 

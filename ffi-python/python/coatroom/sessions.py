@@ -79,7 +79,10 @@ class Settings(TypedDict, total=False):
 class Sessions:
     """The sessions of one application: a store, a key ring and a policy. Share one between all requests and threads.
 
-    ``store`` is ``sqlite:PATH``, a file that all worker processes of the host share, or ``memory``, for one process.
+    ``store`` is ``sqlite:PATH``, a file that all worker processes of the host share; ``redis://HOST:PORT`` (also
+    ``rediss``, ``redis+cluster``, ``redis+sentinel``) or ``postgres://USER@HOST/DATABASE``, for several hosts;
+    ``file:PATH``, a folder to look into; or ``memory``, for one process. What each survives is in ``docs/stores.md``.
+    A PostgreSQL database has to be prepared by :meth:`migrate` once per release.
     ``keys`` is a list ``number:base64url,...`` whose first entry signs; without it ``COATROOM_KEYS`` or the file that
     ``COATROOM_KEYS_FILE`` names (one entry per line) is read. Make an entry with ``Sessions.new_key(1)``.
 
@@ -149,6 +152,15 @@ class Sessions:
     def rename_principal(self, old: str, new: str) -> int:
         """Gives a principal another name in all its sessions; returns in how many. Change it elsewhere first."""
         return self._native.rename_principal(old, new)
+
+    def migrate(self) -> None:
+        """Makes the tables of a PostgreSQL store, or brings them up to date; the other stores do so by themselves.
+        Tables of a newer version are left alone and raise :class:`coatroom.StoreUnavailable`."""
+        self._native.migrate()
+
+    def warnings(self) -> list[str]:
+        """What an operator ought to know of the store as it is set up, such as a Redis server that evicts sessions."""
+        return self._native.warnings()
 
     def sweep(self, most: int = 1000) -> int:
         """Removes at most about ``most`` records that are over for good; returns how many. Only space depends on it."""

@@ -1,0 +1,54 @@
+"""The contract in short over each store that several workers can share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import servers
+from harness import Server, together
+
+
+@pytest.fixture(scope="module", params=["file", "redis", "postgres"])
+def server(request: pytest.FixtureRequest, app: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two workers of an app over the store."""
+    folder: Path = tmp_path_factory.mktemp(f"{app}-{request.param}")
+    if request.param == "file":
+        with Server(app, "--store", f"file:{folder / 'sessions'}", "--workers", "2") as running:
+            yield running
+        return
+    start = servers.redis if request.param == "redis" else servers.postgres
+    with start(folder) as store, Server(app, "--store", store, "--workers", "2") as running:
+        yield running
+
+
+def test_a_life_of_a_session(server: Server) -> None:
+    browser = server.browser()
+    browser.must("/set", k="colour", v="blue")
+    browser.must("/login", user="ada")
+    planted = dict(browser.cookies)
+    assert browser.me() == {"user": "ada", "views": 0, "keys": {"colour": "blue"}}
+    browser.must("/logout")
+    browser.cookies.update(planted)
+    assert browser.me() == {"user": None, "views": 0, "keys": {}}
+
+
+def test_no_addition_is_lost_between_two_workers(server: Server) -> None:
+    browser = server.browser()
+    browser.must("/login", user="counter")
+    for _ in range(10):
+        assert [reply.status for reply in together(20, lambda _: browser.post("/add", ms=5))] == [200] * 20
+    assert browser.me()["views"] == 200
+
+
+def test_all_sessions_of_a_user_end_everywhere(server: Server) -> None:
+    browsers = [server.browser() for _ in range(4)]
+    for browser in browsers:
+        browser.must("/login", user="everywhere")
+    assert len(browsers[0].get("/sessions").json()["sessions"]) == 4
+    assert browsers[0].must("/logout-others") == {"ended": 3}
+    assert [browser.me()["user"] for browser in browsers] == ["everywhere", None, None, None]
+    assert browsers[0].must("/logout-all") == {"ended": 1}
+    assert browsers[0].me()["user"] is None
