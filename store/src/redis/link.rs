@@ -89,7 +89,7 @@ impl Link {
     }
 
     /// Whether the connection with this number was the present one.
-    fn lost(self: &Arc<Self>, number: u64) -> bool {
+    pub(super) fn lost(self: &Arc<Self>, number: u64) -> bool {
         let was_present = self.state.send_if_modified(|state| {
             let is_present = matches!(state, State::Up(wire) if wire.number == number);
             if is_present {

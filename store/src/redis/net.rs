@@ -241,6 +241,8 @@ impl Net {
             }
             Ok(value) => Outcome::Answer(value),
             Err(error) => {
+                // Whoever asks again asks on another connection, also if the end of this one is still to be noticed.
+                link.lost(wire.number);
                 self.note(error.to_string());
                 Outcome::Unknown
             }
