@@ -5,7 +5,7 @@ use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 #[cfg(feature = "queue")]
 use coatroom_core::Stamp;
@@ -15,7 +15,7 @@ use coatroom_core::{
 };
 use rand_core::TryRng;
 
-use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::{Engine, Host, NotListed, Store, Swapped, System, Unavailable, Wait, block_on};
 
 /// How long a commit is tried before the answer is [`Error::Busy`] or [`Error::Unavailable`].
@@ -37,7 +37,7 @@ pub struct Driver<S, H = System> {
     host: H,
     writes: AtomicU32,
     /// A thread of its own sweeps, and requests do not.
-    swept_elsewhere: AtomicBool,
+    swept_elsewhere: OnceLock<()>,
     #[cfg(feature = "queue")]
     lanes: crate::lanes::Lanes,
 }
@@ -75,7 +75,7 @@ impl<S, H: Host> Driver<S, H> {
             store,
             host,
             writes: AtomicU32::new(0),
-            swept_elsewhere: AtomicBool::new(false),
+            swept_elsewhere: OnceLock::new(),
             #[cfg(feature = "queue")]
             lanes: crate::lanes::Lanes::default(),
         }
@@ -97,7 +97,7 @@ impl<S, H: Host> Driver<S, H> {
     }
 
     pub(crate) fn is_swept_elsewhere(&self) {
-        self.swept_elsewhere.store(true, Ordering::Relaxed);
+        self.swept_elsewhere.get_or_init(|| ());
     }
 
     /// Closes an exchange as far as it goes without the store.
@@ -493,8 +493,7 @@ impl<E: Engine, H: Host> Driver<E, H> {
     /// Keeps an engine from growing without bound, a little at a time, after writes that are acknowledged.
     // spec: STORE-9 0682
     fn sweep_if_due(&self) {
-        let swept_elsewhere = self.swept_elsewhere.load(Ordering::Relaxed);
-        if self.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_PER_SWEEP && !swept_elsewhere {
+        if self.swept_elsewhere.get().is_none() && self.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_PER_SWEEP {
             self.writes.store(0, Ordering::Relaxed);
             // Sweeping is only a matter of space: the next one will do.
             let _harmless = Engine::sweep(&self.store, self.host.now(), SWEPT_AT_ONCE);
