@@ -8,14 +8,16 @@ RULES := --config ffi-python/pyproject.toml
 SCRIPTS := fuzz/run tests/bugs/run scripts/assure/ledger scripts/assure/mutants spec/traces spec/model/check spec/proof
 SHOP_DB ?= $(VENV)/shop.db
 PORT ?= 8000
+STORE ?= sqlite
 
 WHEEL_SOURCES := Cargo.toml Cargo.lock $(shell find core store ffi-python -path '*/target' -prune -o \
 	\( -name '*.rs' -o -name '*.toml' -o -path '*/python/coatroom/*.py*' -o -name py.typed \) -type f -print)
 
 .PHONY: demo test assure test-rust test-bugs test-proof test-fuzz test-no-std test-python test-apps venv spec bench bench-python hammer fmt
 
-demo: venv ## The shop on http://127.0.0.1:8000, with SQLite
-	$(BIN)/python ffi-python/examples/shop --port $(PORT) --db $(SHOP_DB)
+demo: venv ## The shop on http://127.0.0.1:8000, with SQLite; STORE=redis starts a Redis server for it
+	if [ $(STORE) = redis ]; then scripts/need servers; fi
+	$(BIN)/python ffi-python/examples/shop --port $(PORT) --db $(SHOP_DB) --store $(STORE)
 
 test: test-rust test-bugs test-proof test-fuzz test-no-std test-python test-apps ## Everything
 	@echo "all tests passed"

@@ -46,12 +46,11 @@ pages = Blueprint("pages", __name__)
 
 
 def create_app() -> Flask:
-    """The shop with its sessions in the SQLite file that SHOP_DB names."""
+    """The shop with its sessions in the store that SHOP_STORE names, or else in the SQLite file SHOP_DB."""
     database = Path(os.environ["SHOP_DB"])
+    store = os.environ.get("SHOP_STORE") or f"sqlite:{database}"
     app = Flask(__name__)
-    sessions = coatroom.Sessions(
-        store=f"sqlite:{database}", dev=True, grace=GRACE_SECONDS, skew=GRACE_SECONDS / 4, rotate_every=120.0
-    )
+    sessions = coatroom.Sessions(store, dev=True, grace=GRACE_SECONDS, skew=GRACE_SECONDS / 4, rotate_every=120.0)
     Coatroom(app, sessions=sessions)
     app.extensions["notebook"] = Notebook(database.with_name(database.stem + "-notes.db"))
     app.view_functions["static"] = skip(app.view_functions["static"])
@@ -116,6 +115,7 @@ def login() -> AnyResponse:
     if not 0 < len(name) <= LONGEST_NAME:
         note(f"A name has 1 to {LONGEST_NAME} characters.")
         return back_to("pages.login_form")
+    mine().set_client(browser(request.user_agent.string), request.remote_addr or "")
     mine().login(name, roles=["admin"] if request.form.get("admin") else [])
     note(f"Welcome, {name}. Your cart came along, and every id from before is dead.")
     return back_to("pages.profile")
@@ -144,6 +144,30 @@ def profile() -> Response:
     return page("profile.html", visits=mine().get("visits", 0))
 
 
+@pages.get("/devices")
+def devices() -> Response:
+    """Where the user is logged in."""
+    return page("devices.html", devices=mine().devices())
+
+
+@pages.post("/devices/<handle>/end")
+def end_device(handle: str) -> AnyResponse:
+    """Ends one session of the user."""
+    try:
+        ended = mine().revoke(handle)
+    except coatroom.Refused:
+        abort(404)
+    note("That session is over." if ended else "That session was over already.")
+    return back_to("pages.devices")
+
+
+@pages.post("/devices/end-others")
+def end_other_devices() -> AnyResponse:
+    """Ends all other sessions of the user."""
+    note(f"Other sessions ended: {mine().revoke_others()}.")
+    return back_to("pages.devices")
+
+
 @pages.get("/admin")
 def admin() -> Response:
     """Only for the role admin."""
@@ -154,6 +178,15 @@ def admin() -> Response:
 def refusal(status: int) -> Response:
     """The page for a request that is refused."""
     return page("refusal.html", status)
+
+
+def browser(agent: str) -> str:
+    """What people call the browser that names itself so."""
+    names = {"Firefox/": "Firefox", "Edg/": "Edge", "Chrome/": "Chrome", "Safari/": "Safari", "curl/": "curl"}
+    systems = {"Android": "Android", "iPhone": "iPhone", "Mac OS X": "macOS", "Windows": "Windows", "Linux": "Linux"}
+    name = next((name for mark, name in names.items() if mark in agent), "A browser")
+    system = next((system for mark, system in systems.items() if mark in agent), "")
+    return f"{name} on {system}" if system else name
 
 
 def cart_counts() -> dict[str, int]:
