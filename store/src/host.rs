@@ -1,7 +1,7 @@
 //! What the driver needs from its surroundings, in one place: time, randomness, waiting.
 
 use core::cell::Cell;
-use core::future::{Future, ready};
+use core::future::Future;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
@@ -28,7 +28,8 @@ pub trait Host: Send + Sync {
     fn pause(&self, span: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// The clocks and randomness of the operating system. Waits by putting the thread to sleep.
+/// The clocks and randomness of the operating system. Waits by putting the thread to sleep, but for a thread of a tokio
+/// runtime, which others need meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub struct System {
     started: Instant,
@@ -54,9 +55,20 @@ impl Host for System {
         getrandom::SysRng
     }
 
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    async fn pause(&self, span: Duration) {
+        let on_a_runtime = tokio::runtime::Handle::try_current().is_ok() && !is_blocking();
+        match crate::runtime::handle() {
+            // The thread belongs to others too, and the caller's runtime need not have a timer.
+            Ok(helper) if on_a_runtime => drop(helper.spawn(tokio::time::sleep(span)).await),
+            _ => thread::sleep(span),
+        }
+    }
+
+    #[cfg(not(any(feature = "postgres", feature = "redis")))]
     fn pause(&self, span: Duration) -> impl Future<Output = ()> + Send {
         thread::sleep(span);
-        ready(())
+        core::future::ready(())
     }
 }
 
@@ -65,7 +77,7 @@ std::thread_local! {
 }
 
 /// Whether [`block_on`] holds this thread, so that a runtime on it stands still.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) fn is_blocking() -> bool {
     IS_BLOCKING.get()
 }

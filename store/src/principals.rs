@@ -74,20 +74,23 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// Ends every login there is, in batches, and says how many: after an incident. Visitors stay. Logins that are under
     /// way are not refused: withdraw the keys for that, or call it again.
     pub async fn revoke_everything(&self) -> Result<usize, Refused> {
-        let (mut from, mut ended) = (None, 0_usize);
+        let (mut from, mut ended, mut failed) = (None, 0_usize, None);
         loop {
             let batch = self.persist(|| self.store().scan(from.clone(), BATCH)).await;
             let (handles, next) = batch.map_err(unavailable)?;
             for handle in handles {
-                if let Loaded::Found(record) = self.store().load(handle).await
+                if let Loaded::Found(record) = self.load(handle).await.map_err(unavailable)?
                     && let Held::Login(_) | Held::Unreadable = self.rules().describe(handle, record, self.host().now())
                 {
-                    let reply = self.end(handle, None, Cause::Revoked).await?;
-                    ended = ended.saturating_add(usize::from(has_ended(&reply)));
+                    match self.end(handle, None, Cause::Revoked).await {
+                        Ok(reply) => ended = ended.saturating_add(usize::from(has_ended(&reply))),
+                        // One that this build or this clock cannot judge saves no other.
+                        Err(refused) => failed = Some(refused),
+                    }
                 }
             }
             match next {
-                None => return Ok(ended),
+                None => return failed.map_or(Ok(ended), Err),
                 from_here => from = from_here,
             }
         }
@@ -164,7 +167,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// What the record of an entry is. One that is over leaves the index.
     // spec: IDX-2 2659
     async fn look(&self, principal: &str, handle: Handle) -> Result<Held, Refused> {
-        let held = match self.store().load(handle).await {
+        let held = match self.load(handle).await.map_err(unavailable)? {
             Loaded::Unavailable => return Err(unavailable(Unavailable)),
             Loaded::Absent => Held::Ended(Cause::Logout, None),
             Loaded::Found(record) => self.rules().describe(handle, record, self.host().now()),
@@ -175,13 +178,25 @@ impl<S: Store, H: Host> Driver<S, H> {
         Ok(held)
     }
 
+    /// A record, asked for until the store answers or patience is over: what is skipped here would live on.
+    // spec: END-4 71db
+    async fn load(&self, handle: Handle) -> Result<Loaded, Unavailable> {
+        self.persist(|| async {
+            match self.store().load(handle).await {
+                Loaded::Unavailable => Err(Unavailable),
+                loaded => Ok(loaded),
+            }
+        })
+        .await
+    }
+
     async fn end(&self, handle: Handle, principal: Option<&str>, cause: Cause) -> Result<Reply, Refused> {
         let now = self.host().now();
         self.change(self.rules().revoke(handle, principal, cause, now, &mut self.host().rng())?).await
     }
 
     async fn change(&self, by_handle: ByHandle) -> Result<Reply, Refused> {
-        let loaded = self.store().load(by_handle.handle()).await;
+        let loaded = self.load(by_handle.handle()).await.unwrap_or(Loaded::Unavailable);
         self.drive(by_handle.found(loaded), &mut None).await
     }
 }

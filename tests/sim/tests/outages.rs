@@ -142,3 +142,17 @@ fn a_write_in_doubt_is_unknown_whatever_is_found_later() {
     let Loaded::Found(record) = Engine::load(&*outage.memory, handle) else { panic!("it is there") };
     assert_eq!(coatroom_tests::record::data(&record).get("n"), Some(&1.into()));
 }
+
+#[test]
+fn revoking_everything_skips_nobody_whose_record_cannot_be_read() {
+    for (ms, expected) in [(60_000, Err(Error::Unavailable)), (3000, Ok(1))] {
+        let outage = Outage::default();
+        let driver = driver(&outage, false);
+        let (jar, _) = log_in(&driver);
+        outage.answer_lost_until.store(outage.now() + ms, Ordering::SeqCst);
+        assert_eq!(block_on(driver.revoke_everything()).map_err(|refused| refused.0.error), expected);
+        outage.answer_lost_until.store(0, Ordering::SeqCst);
+        let again = block_on(driver.open(jar.header().as_bytes())).unwrap();
+        assert_eq!(again.is_live(), expected.is_err());
+    }
+}
