@@ -479,7 +479,8 @@ def test_an_error_page_in_place_of_an_unsent_head_keeps_the_cookies_of_what_was_
         return [b""]
 
     heads: list[Any] = []
-    WsgiMiddleware(app, sessions)({"HTTP_COOKIE": ""}, lambda *head: heads.append(head))  # type: ignore[arg-type]
+    environ = {"REQUEST_METHOD": "GET", "HTTP_COOKIE": ""}
+    WsgiMiddleware(app, sessions)(environ, lambda *head: heads.append(head))  # type: ignore[arg-type]
     assert [name for name, _ in heads[-1][1]].count("Set-Cookie") == 1
 
 

@@ -56,11 +56,11 @@ def test_keys_come_from_the_argument_the_environment_or_a_file(tmp_path: Path, m
         ({"idle": -1}, "`idle`"),
         ({"skew": 20}, "`skew`"),
         ({"size": 1}, "`size`"),
-        ({"concurrency": "serial"}, "serial"),
         ({"concurrency": "x"}, "`concurrency`"),
         ({"carry": "x"}, "`carry`"),
-        ({"reuse": "revoke-all"}, "`reuse`"),
-        ({"limit": 3}, "`limit`"),
+        ({"reuse": "x"}, "`reuse`"),
+        ({"reuse": "revoke-all", "tombstone": 0}, "`tombstone`"),
+        ({"limit": ("refuse", 0)}, "`limit`"),
         ({"preset": "aal3", "absolute": 50_000}, "`absolute`"),
         ({"preset": "aal9"}, "`preset`"),
         ({"login_cookie": "id"}, "__Host-"),
@@ -117,7 +117,7 @@ def test_a_file_that_is_not_ours_is_refused_and_not_touched(tmp_path: Path) -> N
     newer = tmp_path / "newer.db"
     coatroom.Sessions(f"sqlite:{newer}", TEST_KEYS)
     connection = sqlite3.connect(newer)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 1000")
     connection.close()
     for path, words in ((text, "no intact SQLite"), (foreign, "another program"), (newer, "newer version")):
         before = path.read_bytes()
