@@ -5,8 +5,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use coatroom_core::{Listed, 
-    Closing, Handle, KeyRing, Loaded, Opening, Policy, Rules, Session, Settings, Stamp, State, Swap, Timestamp, Value,
+use coatroom_core::{
+    Closing, Handle, KeyRing, Listed, Loaded, Opening, Policy, Rules, Session, Settings, Stamp, State, Swap, Timestamp,
+    Value,
 };
 use rand_core::{TryCryptoRng, TryRng};
 
