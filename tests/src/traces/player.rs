@@ -159,6 +159,8 @@ impl Player {
                 let present = self.load(swap.handle).cloned();
                 let staged = self.exchanges[it].staged.as_mut().unwrap();
                 if done { staged.entered(Listed::default()) } else { staged.conflicted(present) }.unwrap();
+                // What it finds may be its own login, of an attempt that was in doubt.
+                enter(staged);
                 Some(self.go_on(it))
             }
             Step::Unheard(it) | Step::Lost(it) | Step::Delayed(it) => {
