@@ -1,28 +1,28 @@
 //! One attempt at one write: a pure function from the record that the store is believed to hold to the record that it
 //! should hold. A conflict brings another record, and the same function runs again.
 
-use alloc::borrow::{Cow, ToOwned};
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::mem::take;
 
 use crate::bugs::{Bug, planted};
 use crate::by_handle::Renaming;
-use crate::closing::{Closer, Swap};
+use crate::closer::Closer;
+use crate::closing::Swap;
 use crate::codec::Stamp;
+use crate::commit::Commit;
 use crate::cookie::Kind;
-use crate::data::{self, Data};
-use crate::ending::{Ending, Holder, Reacting, end};
+use crate::create::create;
+use crate::ending::{Ending, Holder, Reacting};
 use crate::error::Error;
 use crate::event::Event;
-use crate::id::{CommitId, Handle, SessionId};
-use crate::journal::Journal;
+use crate::id::{Handle, SessionId};
 use crate::listing::{Entry, Listing};
-use crate::opening::{Base, Exchange, Presence, React, Reaction};
-use crate::plan::{Change, Plan, Privilege, Reads};
-use crate::policy::{Carry, Policy};
-use crate::record::{Cause, Head, Issued, Phase, Principal, Record, Standing};
+use crate::opening::{Base, Exchange, Reaction};
+use crate::plan::{Change, Plan, Reads};
+use crate::policy::Policy;
+use crate::record::{Head, Principal, Record};
 use crate::serial::Releasing;
 use crate::time::Timestamp;
 
@@ -34,24 +34,6 @@ pub(crate) enum Task {
     Create(Box<Plan>),
     Release(Releasing),
     Rename(Renaming),
-}
-
-/// Change the session that the exchange was opened with.
-pub(crate) struct Commit {
-    base: Base,
-    plan: Plan,
-    reads: Reads,
-    known: Known,
-}
-
-/// What the store is believed to hold.
-enum Known {
-    /// The record that the exchange was opened with.
-    AsOpened,
-    /// This record, met on a conflict.
-    Met(Box<Record>),
-    /// Nothing that can be read.
-    Gone,
 }
 
 /// What follows once a write is acknowledged, or found needless.
@@ -93,7 +75,7 @@ impl Task {
     pub(crate) fn of_plan(base: Option<Base>, plan: Plan, reads: Reads) -> Vec<Self> {
         match (base, plan.end) {
             (None, _) => vec![Self::Create(Box::new(plan))],
-            (Some(base), None) => vec![Self::Commit(Box::new(Commit { base, plan, reads, known: Known::AsOpened }))],
+            (Some(base), None) => vec![Self::Commit(Box::new(Commit::new(base, plan, reads)))],
             (Some(base), Some(cause)) => {
                 let Base { id, record, .. } = base;
                 let principal = record.principal.as_ref().map(|principal| principal.name().to_owned());
@@ -111,7 +93,7 @@ impl Task {
             Self::React(task) => task.current = record,
             Self::End(task) => task.current = record,
             Self::Rename(task) => task.current = record,
-            Self::Commit(task) => task.known = record.map_or(Known::Gone, Known::Met),
+            Self::Commit(task) => task.meets(record),
             Self::Release(task) => task.current = record,
             Self::Create(_) => {}
         }
@@ -146,11 +128,7 @@ impl Task {
     pub(crate) fn release(self, exchange: &Exchange) -> Option<Self> {
         let token = exchange.token?;
         let (handle, current) = match self {
-            Self::Commit(task) => match task.known {
-                Known::AsOpened => (task.base.id.handle, task.base.record),
-                Known::Met(record) => (task.base.id.handle, record),
-                Known::Gone => return None,
-            },
+            Self::Commit(task) => (task.handle(), task.into_current()?),
             Self::End(task) => (task.handle, task.current?),
             Self::Release(_) | Self::React(_) | Self::Create(_) | Self::Rename(_) => return None,
         };
@@ -160,332 +138,6 @@ impl Task {
     /// What is left to do when the ending that was asked for is not begun.
     pub(crate) fn without_ending(self, exchange: &Exchange) -> Option<Self> {
         if matches!(self, Self::React(_)) { Some(self) } else { self.release(exchange) }
-    }
-}
-
-impl Known {
-    fn over<'a>(&'a self, base: &'a Base) -> Option<&'a Record> {
-        match self {
-            Self::AsOpened => Some(&base.record),
-            Self::Met(record) => Some(record),
-            Self::Gone => None,
-        }
-    }
-}
-
-impl Commit {
-    fn current(&self) -> Option<&Record> {
-        self.known.over(&self.base)
-    }
-
-    // spec: WRITE-8 561b
-    fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
-        let Some(record) = self.known.over(&self.base) else {
-            return Ok(self.refused(Standing::Ended(Cause::Logout), closer.exchange.now));
-        };
-        let now = closer.exchange.now.max(record.head.seen_at);
-        let standing = record.judge(&self.base.id, now, closer.policy());
-        if let (Standing::Expired(cause), Known::AsOpened) = (standing, &self.known)
-            && !planted(Bug::StaleExpiry)
-        {
-            return self.end_if_unused(now, cause, closer);
-        }
-        if !standing.is_admitted() {
-            return Ok(self.refused(standing, now));
-        }
-        if self.conflicts(record) || self.missed_its_turn(record, closer) {
-            return Err(Error::Conflict);
-        }
-        let token = closer.exchange.token;
-        let waits = self.plan.waits_for_turns() && record.head.is_leased_to_another(token, now, closer.policy());
-        if waits && !planted(Bug::LeaseIgnored) {
-            return Ok(Attempt::Wait(self.base.id.handle));
-        }
-        // The journals, which may run functions, are out of the way while the record is read.
-        let (mut before, mut after) = (take(&mut self.plan.before), take(&mut self.plan.after));
-        let attempt = self.write((&mut before, &mut after), record, standing, now, closer);
-        (self.plan.before, self.plan.after) = (before, after);
-        attempt
-    }
-
-    // spec: WRITE-2 c432, WRITE-7 a0fe, WRITE-14 1f29, WRITE-15 bde4, STORE-6 aac8, TIME-4 c482
-    fn write(
-        &self,
-        (before, after): (&mut Journal, &mut Journal),
-        record: &Record,
-        standing: Standing,
-        now: Timestamp,
-        closer: &Closer,
-    ) -> Result<Attempt, Error> {
-        let policy = closer.policy();
-        let handle = self.base.id.handle;
-        let mut outcome = Outcome::default();
-        let mut head = record.head;
-        let mut durable = false;
-        if standing == Standing::Current && head.confirm(self.base.id.generation, now, policy.settings().grace) {
-            // Losing the end of a rotation would bring the old id back; losing the first presentation harms nobody.
-            durable = head.previous.is_some();
-            outcome.note(Change::Confirmed, Some(Event::Presented(handle)));
-        }
-        let carry = self.plan.carry(record.principal.is_some(), &policy.settings().carry);
-        let read = if planted(Bug::WriteBackWhole) { &self.base.record.data } else { &record.data };
-        let data = replay(before, after, carry, read)?;
-        let data_changed = data.as_ref() != record.data.as_bytes();
-        let client = self.plan.client.as_ref().unwrap_or(&record.client);
-        if data_changed || client != &record.client {
-            outcome.note(Change::Data, None);
-        }
-        let principal = self.raise(record, &mut head, &mut outcome, now, closer)?;
-        self.rotate(standing, &mut head, &mut outcome, now, closer);
-        let released = Self::end_turn(&mut head, &outcome, now, closer);
-        durable |= outcome.id.is_some() && !planted(Bug::IdsNotDurable);
-        if outcome.changes.is_empty() {
-            if closer.keeps_house && head.touch(now, policy.touch(head.idle)) {
-                outcome.note(Change::Touched, None);
-            }
-            if closer.keeps_house && released {
-                outcome.note(Change::Released, None);
-            }
-        } else {
-            head.seen_at = head.seen_at.max(now);
-        }
-        if outcome.id.is_none() && standing == Standing::Pending {
-            outcome.id = self.answer_again(&record.head, closer);
-        }
-        outcome.at = Some((handle, head));
-        if outcome.changes.is_empty() {
-            return Ok(Attempt::Nothing(outcome));
-        }
-        head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
-        let new = closer.encode(handle, &head, principal.as_deref(), client, &data)?;
-        if outcome.changes.iter().any(|change| matches!(change, Change::Data | Change::LoggedIn)) {
-            check_size(&new, policy)?;
-        }
-        let listing = self.listing(principal.as_deref(), &head, closer);
-        Ok(Attempt::Swap(swap(handle, Some(&record.head), &head, Some(new), durable, listing, policy), outcome))
-    }
-
-    fn listing(&self, principal: Option<&Principal>, head: &Head, closer: &Closer) -> Listing {
-        match (principal, &self.plan.privilege) {
-            (Some(principal), Some(Privilege::Login(_))) => {
-                Listing::Enter(entry(principal, self.base.id.handle, head, closer))
-            }
-            _ => Listing::Keep,
-        }
-    }
-
-    /// Serial mode: what the handler read may be out of date once another exchange had its turn, or wrote data after the time
-    /// of this one was over.
-    // spec: SER-3 4b53
-    fn missed_its_turn(&self, record: &Record, closer: &Closer) -> bool {
-        let gone = |token| !record.head.is_leased_by(token);
-        self.plan.writes() && closer.exchange.token.is_some_and(gone) && !planted(Bug::LeaseUnchecked)
-    }
-
-    /// The own turn ends with the commit. Another's whose time is over ends with the first data that is written after it;
-    /// everything else leaves it alone.
-    // spec: SER-3 4b53, SER-4 ef64, SER-5 a33a
-    fn end_turn(head: &mut Head, outcome: &Outcome, now: Timestamp, closer: &Closer) -> bool {
-        let own = closer.exchange.token.is_some_and(|token| head.is_leased_by(token));
-        let over = !own && !head.is_leased_to_another(None, now, closer.policy());
-        let writes = outcome.changes.contains(&Change::Data);
-        let drops = planted(Bug::RotationDropsLease) && outcome.changes.contains(&Change::Rotated);
-        if (own && !planted(Bug::LeaseKept)) || (over && writes && !planted(Bug::SpentLeaseKept)) || drops {
-            head.lease = None;
-        }
-        own && head.lease.is_none()
-    }
-
-    /// Login and elevation: a fresh secret, and the floor rises to it.
-    // spec: LOGIN-1 3794, LOGIN-5 2b46, LOGIN-6 5d77, LOGIN-7 94f7, LOGIN-8 6581
-    fn raise<'a>(
-        &self,
-        record: &'a Record,
-        head: &mut Head,
-        outcome: &mut Outcome,
-        now: Timestamp,
-        closer: &Closer,
-    ) -> Result<Option<Cow<'a, Principal>>, Error> {
-        let handle = self.base.id.handle;
-        let settings = closer.policy().settings();
-        let principal = match (&self.plan.privilege, &record.principal) {
-            (None, principal) => return Ok(principal.as_ref().map(Cow::Borrowed)),
-            (Some(Privilege::Login(principal)), _) => {
-                if !planted(Bug::LoginKeepsDeadline) {
-                    head.deadline = now.plus(settings.absolute);
-                }
-                head.idle = settings.idle;
-                outcome.note(Change::LoggedIn, Some(Event::LoggedIn(handle)));
-                Principal { authenticated_at: now, ..principal.clone() }
-            }
-            (Some(Privilege::Elevate(elevated)), Some(principal)) => {
-                if planted(Bug::ElevateMovesDeadline) {
-                    head.deadline = now.plus(settings.absolute);
-                }
-                outcome.note(Change::Elevated, Some(Event::Elevated(handle)));
-                Principal { level: elevated.level, authenticated_at: now, ..principal.clone() }
-            }
-            (Some(Privilege::Elevate(_)), None) => return Err(Error::Superseded),
-        };
-        if planted(Bug::KeepOldId) {
-            return Ok(Some(Cow::Owned(principal)));
-        }
-        let generation = head.current.generation.checked_add(1).ok_or(Error::Superseded)?;
-        let secret = closer.draws.secret(0);
-        head.raise_floor(generation, secret.digest(), now);
-        outcome.id = Some((Kind::Login, SessionId { handle, generation, secret }, head.deadline));
-        Ok(Some(Cow::Owned(principal)))
-    }
-
-    /// Rotation, which is planned for an id that was confirmed before this exchange opened: only if that is still the
-    /// current one.
-    // spec: ROT-1 5391, ROT-9 f305
-    fn rotate(&self, standing: Standing, head: &mut Head, outcome: &mut Outcome, now: Timestamp, closer: &Closer) {
-        let current = standing == Standing::Current || (planted(Bug::RotateTwice) && standing == Standing::Pending);
-        if !self.plan.rotate || self.plan.privilege.is_some() || !current {
-            return;
-        }
-        let nonce = closer.draws.nonce();
-        if let Some(next) = self.base.id.successor(&nonce) {
-            head.rotate(&next, nonce, now);
-            if planted(Bug::RotationMovesDeadline) {
-                head.deadline = now.plus(closer.policy().settings().absolute);
-            }
-            outcome.note(Change::Rotated, Some(Event::Rotated(next.handle)));
-            outcome.id = Some((Kind::Login, next, head.deadline));
-        }
-    }
-
-    /// The client may have missed the new id: any exchange that it opened with the old one says it again, the very same,
-    /// unless this one took so long that the client may have moved on.
-    // spec: ROT-4 97ec, COOK-14 aa28
-    fn answer_again(&self, head: &Head, closer: &Closer) -> Option<(Kind, SessionId, Timestamp)> {
-        let Phase::Pending(nonce) = head.previous?.phase else { return None };
-        let took = closer.exchange.now.since(closer.opened_at);
-        let next = self.base.id.successor(&nonce)?;
-        let same = next.generation == head.current.generation && head.current.digest.matches(&next.secret);
-        let prompt = took <= closer.policy().settings().grace || planted(Bug::AnswerLate);
-        (same && prompt).then_some((Kind::Login, next, head.deadline))
-    }
-
-    /// A limit has passed since the exchange was opened, going by a record that others may have used or renewed since. So
-    /// the end is written on that very record, and a conflict is judged anew.
-    // spec: TIME-9 4c66
-    fn end_if_unused(&mut self, now: Timestamp, cause: Cause, closer: &Closer) -> Result<Attempt, Error> {
-        let attempt = end(self.base.id.handle, &self.base.record, now, cause, closer)?;
-        let mut ended = self.base.record.clone();
-        ended.end(now, cause);
-        self.known = Known::Met(ended);
-        let Attempt::Swap(swap, outcome) = attempt else { return Ok(attempt) };
-        Ok(Attempt::Swap(swap, Outcome { unfinished: true, ..outcome }))
-    }
-
-    /// The id is no longer admitted. A login starts afresh and inherits nothing; other writes are refused.
-    // spec: LOGIN-4 e450, WRITE-8 561b, ROT-7 28ec, REUSE-3 8d76
-    fn refused(&mut self, standing: Standing, found_at: Timestamp) -> Attempt {
-        let error = match standing {
-            Standing::BelowFloor | Standing::Reuse => Error::Superseded,
-            _ => Error::Ended,
-        };
-        // What is refused for its time is written down, so that no clock behind this one admits it again.
-        let written = match standing {
-            Standing::Expired(cause) => Some(React::Expire(cause)),
-            Standing::Reuse => Some(React::ForgetPrevious),
-            _ => None,
-        };
-        let mut tasks = Vec::new();
-        if let (Some(what), Some(record)) = (written, self.current()) {
-            let (handle, generation) = (self.base.id.handle, self.base.id.generation);
-            let current = Some(Box::new(record.clone()));
-            tasks.push(Task::React(Reacting { handle, generation, what, found_at, current }));
-        }
-        if matches!(self.plan.privilege, Some(Privilege::Login(_))) {
-            let mut plan = take(&mut self.plan);
-            if !planted(Bug::FreshLoginInherits) {
-                plan.before = Journal::default();
-            }
-            tasks.push(Task::Create(Box::new(plan)));
-            return Attempt::Instead(tasks, None);
-        }
-        Attempt::Instead(tasks, self.plan.writes().then_some(error))
-    }
-
-    /// Strict mode: whether another exchange changed a key that this one read or set. An exchange that writes nothing of
-    /// its own has nothing to be refused: housekeeping merges.
-    // spec: WRITE-6 b7e4
-    fn conflicts(&self, record: &Record) -> bool {
-        let (ours, theirs) = (&self.base.record.data, &record.data);
-        self.reads.strict
-            && !planted(Bug::StrictIgnored)
-            && self.plan.writes()
-            && if self.reads.all {
-                ours.as_bytes() != theirs.as_bytes()
-            } else {
-                self.reads.keys.iter().any(|key| ours.get(key) != theirs.get(key))
-            }
-    }
-}
-
-/// A session that did not exist before. Nothing when there is nothing to keep in it.
-// spec: ID-4 9900, COOK-15 907f, COOK-16 bfe5, COOK-17 b93e, COOK-18 0051, WRITE-13 2f77, LIFE-7 2908
-fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
-    let exchange = &closer.exchange;
-    let settings = closer.policy().settings();
-    let empty = Data::empty();
-    let carry = plan.carry(false, &settings.carry);
-    let data = replay(&mut plan.before, &mut plan.after, carry, &empty)?;
-    let principal = match &plan.privilege {
-        Some(Privilege::Login(principal)) => Some(Principal { authenticated_at: exchange.now, ..principal.clone() }),
-        _ => None,
-    };
-    let kind = if principal.is_some() || planted(Bug::OneCookie) { Kind::Login } else { Kind::Visitor };
-    if principal.is_none() {
-        if data.as_ref() == empty.as_bytes() && plan.client.is_none() {
-            return Ok(Attempt::Nothing(Outcome::default()));
-        }
-        if exchange.superseded && !planted(Bug::SupersededStartsAfresh) {
-            return Err(Error::Superseded);
-        }
-    }
-    if closer.presence(kind) == Presence::Twice {
-        return Err(Error::DuplicateCookie);
-    }
-    let attempt = closer.creates.checked_add(1).ok_or(Error::Busy)?;
-    let id = SessionId { handle: closer.draws.handle(attempt), generation: 0, secret: closer.draws.secret(attempt) };
-    let head = first_head(&id, closer);
-    let client = plan.client.clone().unwrap_or_default();
-    let new = closer.encode(id.handle, &head, principal.as_ref(), &client, &data)?;
-    check_size(&new, closer.policy())?;
-    let listing = principal
-        .as_ref()
-        .map_or(Listing::Keep, |principal| Listing::Enter(entry(principal, id.handle, &head, closer)));
-    let swap = swap(id.handle, None, &head, Some(new), true, listing, closer.policy());
-    let mut outcome = Outcome { at: Some((id.handle, head)), ..Outcome::default() };
-    outcome.note(Change::Created, Some(Event::Created(id.handle)));
-    if principal.is_some() {
-        outcome.note(Change::LoggedIn, Some(Event::LoggedIn(id.handle)));
-    }
-    outcome.id = Some((kind, id, head.deadline));
-    Ok(Attempt::Swap(swap, outcome))
-}
-
-// spec: TIME-3 cd01, TIME-12 144d, REC-7 d895
-fn first_head(id: &SessionId, closer: &Closer) -> Head {
-    let now = closer.exchange.now;
-    let settings = closer.policy().settings();
-    let none = CommitId([0; 8]);
-    Head {
-        version: 1,
-        commits: [closer.commit(), none, none, none],
-        created_at: now,
-        seen_at: now,
-        deadline: now.plus(settings.absolute),
-        idle: settings.idle,
-        current: Issued { generation: id.generation, digest: id.secret.digest(), issued_at: now, confirmed_at: None },
-        previous: None,
-        floor: id.generation,
-        lease: None,
-        end: None,
     }
 }
 
@@ -520,24 +172,8 @@ pub(crate) fn swap(
     Swap { handle, expected: expected.map(Stamp::of_head), new, durable, garbage_at, listing }
 }
 
-/// The data after both journals, with what the policy carries across the change of privilege between them.
-// spec: LOGIN-2 0c3e, WRITE-1 e9ba, CLAIM-3 4985
-fn replay<'a>(
-    before: &mut Journal,
-    after: &mut Journal,
-    carry: &Carry,
-    data: &'a Data,
-) -> Result<Cow<'a, [u8]>, Error> {
-    if before.is_empty() && after.is_empty() && *carry == Carry::All {
-        return Ok(Cow::Borrowed(data.as_bytes()));
-    }
-    let mut pairs = before.replay(data.pairs())?;
-    pairs.retain(|(key, _)| carry.keeps(key));
-    Ok(Cow::Owned(data::encode(&after.replay(pairs)?)))
-}
-
 // spec: REC-9 78b2
-fn check_size(record: &[u8], policy: &Policy) -> Result<(), Error> {
+pub(crate) fn check_size(record: &[u8], policy: &Policy) -> Result<(), Error> {
     let (bytes, limit) = (record.len(), policy.settings().size);
     if bytes > limit && !planted(Bug::SizeUnchecked) { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
 }

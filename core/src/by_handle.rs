@@ -12,7 +12,8 @@ use rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
 use crate::attempt::{Attempt, Outcome, Task, entry, swap};
-use crate::closing::{Closer, Closing};
+use crate::closer::Closer;
+use crate::closing::Closing;
 use crate::codec;
 use crate::ending::{Ending, Holder};
 use crate::error::Error;

@@ -6,7 +6,7 @@ use alloc::string::String;
 
 use crate::attempt::{Attempt, Outcome, swap};
 use crate::bugs::{Bug, planted};
-use crate::closing::Closer;
+use crate::closer::Closer;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::Handle;

@@ -10,7 +10,8 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::attempt::Task;
-use crate::closing::{Closer, Closing};
+use crate::closer::Closer;
+use crate::closing::Closing;
 use crate::codec;
 use crate::ending::{Ending, Holder};
 use crate::error::Error;
@@ -62,7 +63,7 @@ impl Enter {
 
     pub(crate) fn with_its_swap(mut self, listed: Listed) -> Closing {
         if let Some(written) = self.login.take()
-            && self.closer.is_barred(listed.not_before)
+            && self.closer.is_barred(listed)
         {
             self.closer.verdict = Some(Error::Revoked);
             let holder = Holder::Named(self.entry.principal);
@@ -75,13 +76,11 @@ impl Enter {
 }
 
 impl Closer {
-    /// Whether all sessions of the principal were revoked after this exchange was opened, as far as clocks can tell, and
-    /// by somebody else.
-    // spec: IDX-4 ee0d, CLAIM-8 d0d0
-    fn is_barred(&self, not_before: Timestamp) -> bool {
-        let skew = self.policy().settings().skew;
-        let ever = not_before > Timestamp::default();
-        let own = self.exchange.revoked_all_at == Some(not_before);
-        ever && !own && self.opened_at <= not_before.plus(skew)
+    /// Whether all sessions of the principal were revoked since this exchange was opened, and by somebody else.
+    // spec: IDX-4 667d, CLAIM-8 d0d0
+    fn is_barred(&self, listed: Listed) -> bool {
+        let ever = listed.revoked > Timestamp::default();
+        let own = self.exchange.revoked_all_at == Some(listed.revoked);
+        ever && !own && self.opened_at <= listed.not_before
     }
 }

@@ -65,7 +65,10 @@ impl fmt::Debug for Entry {
 /// What the index says once an entry stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Listed {
-    /// When all sessions of the principal were revoked last; the beginning of time if never.
+    /// The last revocation of all sessions of the principal, by its moment, which no other one has; the beginning of time
+    /// if there was none.
+    pub revoked: Timestamp,
+    /// The latest that this can have been by the clock of the exchange that logs in.
     pub not_before: Timestamp,
     /// How many sessions are listed, this one included and garbage not counted.
     pub count: u32,

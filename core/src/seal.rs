@@ -10,7 +10,7 @@ use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::AeadInOut;
 
 use crate::bugs::{Bug, planted};
-use crate::closing::Closer;
+use crate::closer::Closer;
 use crate::codec;
 use crate::data::Data;
 use crate::error::Error;

@@ -10,7 +10,8 @@ use core::fmt;
 
 use crate::attempt::{Attempt, Outcome, Task, swap};
 use crate::bugs::{Bug, planted};
-use crate::closing::{Closer, Closing, Swap};
+use crate::closer::Closer;
+use crate::closing::{Closing, Swap};
 use crate::error::Error;
 use crate::id::{CommitId, Handle};
 use crate::listing::Listing;

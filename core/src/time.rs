@@ -32,6 +32,12 @@ impl Timestamp {
         Self::from_unix_ms(self.0.saturating_add(millis(span)))
     }
 
+    /// This time less `span`, or the beginning of time.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+
     /// How long after `earlier` this is; zero when it is not after.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -3,13 +3,13 @@
 //! Redis and PostgreSQL are asked from the thread that calls, which waits without the interpreter: an event loop leaves them
 //! to a thread of its executor.
 
-use coatroom_core::{Entry, Handle, Listed, Loaded, Swap, Timestamp};
+use coatroom_core::{Entry, Handle, Loaded, Swap, Timestamp};
 use coatroom_store::file::Files;
 use coatroom_store::memory::Memory;
 use coatroom_store::postgres::{self, Postgres};
 use coatroom_store::redis::{self, Redis};
 use coatroom_store::sqlite::Sqlite;
-use coatroom_store::{Cursor, Engine, NotListed, Store, Swapped, Unavailable, Wait, block_on};
+use coatroom_store::{Cursor, Engine, Entered, NotListed, Store, Swapped, Unavailable, Wait, block_on};
 use pyo3::prelude::*;
 
 use crate::error::config;
@@ -103,7 +103,7 @@ impl Engine for AnyEngine {
         }
     }
 
-    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+    fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         on!(self, enter(entry))
     }
 
@@ -115,8 +115,8 @@ impl Engine for AnyEngine {
         on!(self, leave(principal, handle))
     }
 
-    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        on!(self, bar(principal, at))
+    fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        on!(self, bar(principal, now))
     }
 
     fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {

@@ -66,7 +66,7 @@ def test_a_user_ends_all_other_sessions_or_all(sessions: coatroom.Sessions) -> N
         exchange(sessions, browsers[0], lambda session: session.devices())
 
 
-# spec: IDX-4 ee0d
+# spec: IDX-4 667d
 def test_a_reset_of_the_password_logs_everybody_out_and_this_browser_in(sessions: coatroom.Sessions) -> None:
     thief, owner = login(sessions, "ann"), Browser()
 

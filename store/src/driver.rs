@@ -223,11 +223,11 @@ impl<S: Store, H: Host> Driver<S, H> {
                     self.leave(save.swap()).await;
                     save.saved()
                 }
-                Swapped::Entered(listed) => {
+                Swapped::Entered(answer) => {
                     trial = None;
                     place.leave(&save);
-                    *entered = self.surplus(save.swap().listing.entry(), listed.count);
-                    save.entered(listed)
+                    *entered = self.surplus(save.swap().listing.entry(), answer.count);
+                    save.entered(answer.by(self.host.now()))
                 }
                 Swapped::Full => {
                     // Who clears away others' sessions holds up nobody meanwhile.
@@ -306,9 +306,9 @@ impl<S: Store, H: Host> Driver<S, H> {
     async fn enter(&self, enter: Enter, entered: &mut Option<Entry>) -> Closing {
         let entry = enter.entry().clone();
         match self.persist(|| async { self.store.enter(&entry).await.map_err(|_| Unavailable) }).await {
-            Ok(listed) => {
-                *entered = self.surplus(Some(&entry), listed.count);
-                enter.entered(listed)
+            Ok(answer) => {
+                *entered = self.surplus(Some(&entry), answer.count);
+                enter.entered(answer.by(self.host.now()))
             }
             Err(Unavailable) => enter.gave_up(),
         }
@@ -453,9 +453,9 @@ impl<E: Engine, H: Host> Driver<E, H> {
                         self.sweep_if_cheap();
                         save.saved()
                     }
-                    Some(Swapped::Entered(listed)) => {
+                    Some(Swapped::Entered(answer)) => {
                         self.sweep_if_cheap();
-                        save.entered(listed)
+                        save.entered(answer.by(self.host.now()))
                     }
                     Some(Swapped::Conflict(current)) => save.conflicted(current),
                     Some(Swapped::Unknown) => {
@@ -465,7 +465,7 @@ impl<E: Engine, H: Host> Driver<E, H> {
                     Some(Swapped::Unavailable | Swapped::Full) | None => return Closing::Save(save),
                 },
                 Closing::Enter(enter) => match Engine::enter(&self.store, enter.entry()) {
-                    Ok(listed) => enter.entered(listed),
+                    Ok(answer) => enter.entered(answer.by(self.host.now())),
                     Err(_) => return Closing::Enter(enter),
                 },
                 over => return over,

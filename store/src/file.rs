@@ -26,9 +26,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use coatroom_core::{Entry, Handle, Listed, Listing, Loaded, Stamp, Swap, Timestamp};
+use coatroom_core::{Entry, Handle, Listing, Loaded, Stamp, Swap, Timestamp};
 
-use crate::{Cursor, Engine, NotListed, Swapped, Unavailable, Wait};
+use crate::{Cursor, Engine, Entered, NotListed, Swapped, Unavailable, Wait};
 use disk::{Fault, Held, hexadecimal};
 use index::Lines;
 use round::{Onwards, Round};
@@ -183,7 +183,7 @@ impl Engine for Files {
         })
     }
 
-    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+    fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         let lines = self.lines(&entry.principal)?;
         match lines.admits(entry) {
             Ok(false) => Err(NotListed::Full),
@@ -200,8 +200,8 @@ impl Engine for Files {
         self.lines(principal)?.leave(handle).map_err(|_| Unavailable)
     }
 
-    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        self.lines(principal)?.bar(at).map_err(|_| Unavailable)
+    fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        self.lines(principal)?.bar(now).map_err(|_| Unavailable)
     }
 
     /// In the order of the handles; the cursor is the last of them.

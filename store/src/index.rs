@@ -4,9 +4,11 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::PoisonError;
+use std::time::Duration;
 
-use coatroom_core::{Entry, Handle, Listed, NOT_BEFORE_KEPT, Timestamp};
+use coatroom_core::{Entry, Handle, NOT_BEFORE_KEPT, Timestamp};
 
+use crate::Entered;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -32,7 +34,7 @@ pub(crate) struct Principals(HashMap<String, Sessions>);
 
 #[derive(Default)]
 struct Sessions {
-    not_before: Timestamp,
+    revoked: Timestamp,
     /// Each with the time by which it is over.
     listed: BTreeMap<Handle, Timestamp>,
 }
@@ -49,7 +51,7 @@ impl Index {
         let Some(mut principals) = self.shard(self.swept.fetch_add(1, Ordering::Relaxed)) else { return };
         principals.0.retain(|_, sessions| {
             sessions.listed.retain(|_, until| *until > now);
-            !sessions.listed.is_empty() || now.since(sessions.not_before) <= NOT_BEFORE_KEPT
+            !sessions.listed.is_empty() || now.since(sessions.revoked) <= NOT_BEFORE_KEPT
         });
     }
 
@@ -67,12 +69,12 @@ impl Principals {
         others.count() < usize::try_from(most).unwrap_or(usize::MAX)
     }
 
-    pub(crate) fn enter(&mut self, entry: &Entry) -> Listed {
+    pub(crate) fn enter(&mut self, entry: &Entry) -> Entered {
         let sessions = self.0.entry(entry.principal.clone()).or_default();
         sessions.listed.retain(|_, until| *until > entry.now);
         sessions.listed.insert(entry.handle, entry.until);
         let count = u32::try_from(sessions.listed.len()).unwrap_or(u32::MAX);
-        Listed { not_before: sessions.not_before, count }
+        Entered { revoked: sessions.revoked, ago: None, count }
     }
 
     pub(crate) fn leave(&mut self, principal: &str, handle: Handle) {
@@ -85,8 +87,9 @@ impl Principals {
         self.0.get(principal).into_iter().flat_map(|sessions| sessions.listed.keys().copied()).collect()
     }
 
-    pub(crate) fn bar(&mut self, principal: &str, at: Timestamp) {
+    pub(crate) fn bar(&mut self, principal: &str, now: Timestamp) -> Timestamp {
         let sessions = self.0.entry(principal.to_owned()).or_default();
-        sessions.not_before = sessions.not_before.max(at);
+        sessions.revoked = now.max(sessions.revoked.plus(Duration::from_millis(1)));
+        sessions.revoked
     }
 }

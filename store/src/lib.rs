@@ -49,6 +49,7 @@ pub use principals::RevokedAll;
 pub use sweeper::Sweeper;
 
 use core::future::{Future, ready};
+use core::time::Duration;
 use std::sync::Arc;
 
 use coatroom_core::{Entry, Handle, Listed, Loaded, Swap, Timestamp};
@@ -59,7 +60,7 @@ pub enum Swapped {
     /// The swap took place. If it asked for an entry in the index of principals, that is still to be made.
     Done,
     /// The swap took place, and the entry that it asked for with it.
-    Entered(Listed),
+    Entered(Entered),
     /// It did not: as many sessions of the principal are listed as its entry allows.
     Full,
     /// It did not: something else was stored, namely this.
@@ -74,7 +75,7 @@ impl core::fmt::Debug for Swapped {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Done => f.write_str("Done"),
-            Self::Entered(listed) => f.debug_tuple("Entered").field(listed).finish(),
+            Self::Entered(entered) => f.debug_tuple("Entered").field(entered).finish(),
             Self::Full => f.write_str("Full"),
             Self::Conflict(record) => f.debug_tuple("Conflict").field(&record.as_ref().map(Vec::len)).finish(),
             Self::Unknown => f.write_str("Unknown"),
@@ -112,7 +113,7 @@ pub trait Store: Send + Sync {
     fn swap(&self, swap: &Swap) -> impl Future<Output = Swapped> + Send;
 
     /// Makes or renews an entry of the index. Doing it twice is doing it once.
-    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Listed, NotListed>> + Send;
+    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Entered, NotListed>> + Send;
 
     /// The sessions entered under a principal and not left. Some may be over.
     fn sessions(&self, principal: &str) -> impl Future<Output = Result<Vec<Handle>, Unavailable>> + Send;
@@ -120,9 +121,12 @@ pub trait Store: Send + Sync {
     /// Removes the entry of a session whose record the caller saw absent or ended.
     fn leave(&self, principal: &str, handle: Handle) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// Raises the moment before which logins of the principal count as revoked to `at`; never lowers it. Durable. It may be
-    /// forgotten after [`coatroom_core::NOT_BEFORE_KEPT`].
-    fn bar(&self, principal: &str, at: Timestamp) -> impl Future<Output = Result<(), Unavailable>> + Send;
+    /// Notes that all sessions of the principal are revoked as of now, for the logins that are under way, and answers with
+    /// the moment it gave this revocation: later than that of any other. Durable. It may be forgotten after
+    /// [`coatroom_core::NOT_BEFORE_KEPT`].
+    ///
+    /// The moment is by the store's own clock, or by `now`, the caller's, where all callers are on one host.
+    fn bar(&self, principal: &str, now: Timestamp) -> impl Future<Output = Result<Timestamp, Unavailable>> + Send;
 
     /// About `max` handles of stored records, and where to go on. Every record that is there throughout is met.
     fn scan(
@@ -145,7 +149,7 @@ pub trait Engine: Send + Sync {
     fn swap(&self, swap: &Swap, wait: Wait) -> Option<Swapped>;
 
     /// As [`Store::enter`].
-    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed>;
+    fn enter(&self, entry: &Entry) -> Result<Entered, NotListed>;
 
     /// As [`Store::sessions`].
     fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Unavailable>;
@@ -154,7 +158,7 @@ pub trait Engine: Send + Sync {
     fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable>;
 
     /// As [`Store::bar`].
-    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable>;
+    fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable>;
 
     /// As [`Store::scan`].
     fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable>;
@@ -199,6 +203,29 @@ impl core::fmt::Display for Unavailable {
 
 impl core::error::Error for Unavailable {}
 
+/// An entry stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Entered {
+    /// The moment of the last revocation of all sessions of the principal, as [`Store::bar`] gave it; the beginning of time
+    /// if there was none.
+    pub revoked: Timestamp,
+    /// How long ago that was, by the same clock, if it is the store's own: at most this long, whatever the callers' clocks
+    /// say. None where all callers share the clock of one host.
+    pub ago: Option<Duration>,
+    /// How many sessions of the principal are listed, this one included and garbage not counted.
+    pub count: u32,
+}
+
+impl Entered {
+    /// What this means to an exchange whose clock reads `now`, after the answer came.
+    #[must_use]
+    pub fn by(self, now: Timestamp) -> Listed {
+        let Self { revoked, ago, count } = self;
+        let not_before = ago.map_or(revoked, |ago| now.minus(ago));
+        Listed { revoked, not_before, count }
+    }
+}
+
 /// Why an entry does not stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotListed {
@@ -234,7 +261,7 @@ impl<E: Engine> Store for E {
     fn swap(&self, swap: &Swap) -> impl Future<Output = Swapped> + Send {
         ready(Engine::swap(self, swap, Wait::Patiently).unwrap_or(Swapped::Unavailable))
     }
-    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Listed, NotListed>> + Send {
+    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Entered, NotListed>> + Send {
         ready(Engine::enter(self, entry))
     }
 
@@ -246,8 +273,8 @@ impl<E: Engine> Store for E {
         ready(Engine::leave(self, principal, handle))
     }
 
-    fn bar(&self, principal: &str, at: Timestamp) -> impl Future<Output = Result<(), Unavailable>> + Send {
-        ready(Engine::bar(self, principal, at))
+    fn bar(&self, principal: &str, now: Timestamp) -> impl Future<Output = Result<Timestamp, Unavailable>> + Send {
+        ready(Engine::bar(self, principal, now))
     }
 
     fn scan(
@@ -281,7 +308,7 @@ impl<S: Store> Store for Arc<S> {
         S::swap(self, swap)
     }
 
-    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Listed, NotListed>> + Send {
+    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Entered, NotListed>> + Send {
         S::enter(self, entry)
     }
 
@@ -293,8 +320,8 @@ impl<S: Store> Store for Arc<S> {
         S::leave(self, principal, handle)
     }
 
-    fn bar(&self, principal: &str, at: Timestamp) -> impl Future<Output = Result<(), Unavailable>> + Send {
-        S::bar(self, principal, at)
+    fn bar(&self, principal: &str, now: Timestamp) -> impl Future<Output = Result<Timestamp, Unavailable>> + Send {
+        S::bar(self, principal, now)
     }
 
     fn scan(

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::PoisonError;
 
-use coatroom_core::{Entry as Line, Handle, Listed, Listing, Loaded, Stamp, Swap, Timestamp};
+use coatroom_core::{Entry as Line, Handle, Listing, Loaded, Stamp, Swap, Timestamp};
 
 use crate::index::Index;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Cursor, Engine, NotListed, Swapped, Unavailable, Wait};
+use crate::{Cursor, Engine, Entered, NotListed, Swapped, Unavailable, Wait};
 
 /// Enough that two threads rarely meet.
 const SHARDS: usize = 64;
@@ -119,7 +119,7 @@ impl Engine for Memory {
         })
     }
 
-    fn enter(&self, entry: &Line) -> Result<Listed, NotListed> {
+    fn enter(&self, entry: &Line) -> Result<Entered, NotListed> {
         let mut principals = self.index.of(&entry.principal).ok_or(Unavailable)?;
         if principals.admits(entry) { Ok(principals.enter(entry)) } else { Err(NotListed::Full) }
     }
@@ -133,9 +133,8 @@ impl Engine for Memory {
         Ok(())
     }
 
-    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        self.index.of(principal).ok_or(Unavailable)?.bar(principal, at);
-        Ok(())
+    fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        Ok(self.index.of(principal).ok_or(Unavailable)?.bar(principal, now))
     }
 
     /// A whole shard at a time, whatever `max` is.

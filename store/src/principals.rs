@@ -14,7 +14,7 @@ const BATCH: usize = 256;
 /// What a revocation of all sessions of a principal did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RevokedAll {
-    /// Logins by exchanges that were opened up to this moment are refused. For [`coatroom_core::Session::revoked_all`].
+    /// What the store calls this revocation. For [`coatroom_core::Session::revoked_all`].
     pub moment: Timestamp,
     /// Sessions ended by this call.
     pub ended: usize,
@@ -54,11 +54,11 @@ impl<S: Store, H: Host> Driver<S, H> {
         self.revoke_all_but(principal, None).await
     }
 
-    // spec: IDX-4 ee0d, CLAIM-8 d0d0
+    // spec: IDX-4 667d, CLAIM-8 d0d0
     async fn revoke_all_but(&self, principal: &str, but: Option<Handle>) -> Result<RevokedAll, Refused> {
-        let moment = self.host().now();
+        let now = self.host().now();
         // The moment first, the list after it: a login that the list misses finds the moment.
-        self.persist(|| self.store().bar(principal, moment)).await.map_err(unavailable)?;
+        let moment = self.persist(|| self.store().bar(principal, now)).await.map_err(unavailable)?;
         let mut ended = 0_usize;
         let mut failed = None;
         for handle in self.sessions(principal).await?.into_iter().filter(|handle| Some(*handle) != but) {

@@ -199,12 +199,6 @@ def test_a_memory_store_for_several_workers_is_refused(app: str) -> None:
     assert "--store memory belongs to one process" in message
 
 
-def test_serial_is_refused_before_any_worker_starts(app: str) -> None:
-    status, message = refusal(app, "--concurrency", "serial")
-    assert status == 1
-    assert "serial" in message
-
-
 def test_an_unknown_app_is_refused() -> None:
     assert refusal("cobol")[0] == 2
 
@@ -238,3 +232,5 @@ def test_logout_all_ends_every_session_of_the_user(shared: Server) -> None:
     assert browsers[0].must("/logout-all") == {"ended": 3}
     assert browsers[0].cookies == {}
     assert [browser.me()["user"] for browser in browsers] == [None, None, None]
+    browsers[0].must("/login", user="dev-4")
+    assert browsers[0].me()["user"] == "dev-4", "nobody has to wait for it"

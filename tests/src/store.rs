@@ -80,7 +80,7 @@ fn version(stamp: Stamp) -> [u8; 8] {
 #[macro_export]
 macro_rules! index_of {
     ($self:ident => $engine:expr) => {
-        async fn enter(&$self, entry: &coatroom_core::Entry) -> Result<coatroom_core::Listed, coatroom_store::NotListed> {
+        async fn enter(&$self, entry: &coatroom_core::Entry) -> Result<coatroom_store::Entered, coatroom_store::NotListed> {
             coatroom_store::Engine::enter($engine, entry)
         }
 
@@ -96,8 +96,8 @@ macro_rules! index_of {
             coatroom_store::Engine::leave($engine, principal, handle)
         }
 
-        async fn bar(&$self, principal: &str, at: coatroom_core::Timestamp) -> Result<(), coatroom_store::Unavailable> {
-            coatroom_store::Engine::bar($engine, principal, at)
+        async fn bar(&$self, principal: &str, now: coatroom_core::Timestamp) -> Result<coatroom_core::Timestamp, coatroom_store::Unavailable> {
+            coatroom_store::Engine::bar($engine, principal, now)
         }
 
         async fn scan(

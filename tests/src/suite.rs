@@ -36,8 +36,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
-use coatroom_core::{Entry, Handle, KeyRing, Listed, Listing, Policy, Rules, Settings, Stamp, Swap, Timestamp};
-use coatroom_store::{NotListed, Store, Swapped, block_on};
+use coatroom_core::{Entry, Handle, KeyRing, Listing, Policy, Rules, Settings, Stamp, Swap, Timestamp};
+use coatroom_store::{Entered, NotListed, Store, Swapped, block_on};
 use rand_core::TryRng;
 
 use crate::rng::Fixed;
@@ -120,7 +120,7 @@ pub(crate) fn swap(handle: Handle, expected: Option<Stamp>, new: Option<&[u8]>, 
 
 /// Enters a session of a principal as the driver does: with its record or after it, and before it too where the limit
 /// is decided apart. None if there is no room.
-pub(crate) fn log_in<S: Store>(store: &S, entry: &Entry, swap: Swap) -> Option<Listed> {
+pub(crate) fn log_in<S: Store>(store: &S, entry: &Entry, swap: Swap) -> Option<Entered> {
     let enter = || match block_on(store.enter(entry)) {
         Ok(listed) => Some(listed),
         Err(NotListed::Full) => None,

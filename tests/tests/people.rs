@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use coatroom_core::{Entry, Error, Handle, Listed, Listing, Loaded, Settings, Swap, Timestamp};
+use coatroom_core::{Entry, Error, Handle, Listing, Loaded, Settings, Swap, Timestamp};
 use coatroom_store::memory::Memory;
 use coatroom_store::sqlite::Sqlite;
-use coatroom_store::{Cursor, Engine, NotListed, Store, Swapped, Unavailable, Wait};
+use coatroom_store::{Cursor, Engine, Entered, NotListed, Store, Swapped, Unavailable, Wait};
 use coatroom_tests::house::House;
 use coatroom_tests::people::{self, everything, stories};
 
@@ -30,7 +30,7 @@ impl Store for Apart {
         Engine::swap(&self.records, &swap, Wait::Patiently).unwrap()
     }
 
-    async fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+    async fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         Engine::enter(&self.index, entry)
     }
 
@@ -42,8 +42,8 @@ impl Store for Apart {
         Engine::leave(&self.index, principal, handle)
     }
 
-    async fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        Engine::bar(&self.index, principal, at)
+    async fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        Engine::bar(&self.index, principal, now)
     }
 
     async fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
@@ -74,13 +74,19 @@ fn all_others_or_all_are_revoked() {
 }
 
 #[test]
-// spec: IDX-4 ee0d, CLAIM-8 d0d0
+// spec: IDX-4 667d, CLAIM-8 d0d0
 fn a_login_under_way_does_not_survive_a_revocation_of_all() {
     people::a_login_under_way_does_not_survive_a_revocation_of_all(&Arc::new(Memory::default()));
 }
 
 #[test]
-// spec: IDX-4 ee0d
+// spec: IDX-4 667d
+fn a_login_after_a_revocation_of_all_stands() {
+    people::a_login_after_a_revocation_of_all_stands(&Arc::new(Memory::default()));
+}
+
+#[test]
+// spec: IDX-4 667d
 fn a_login_right_after_its_own_revocation_stands() {
     people::a_login_right_after_its_own_revocation_stands(&Arc::new(Memory::default()));
 }

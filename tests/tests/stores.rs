@@ -61,7 +61,7 @@ fn records_and_index_are_there_when_a_store_is_opened_again() {
         session.login("alice", &["admin"], 1).unwrap();
         driver.close_now(session).unwrap();
         let [handle] = driver.store().sessions("alice").unwrap()[..] else { panic!("one session") };
-        driver.store().bar("alice", Timestamp::from_unix_ms(7)).unwrap();
+        let moment = driver.store().bar("alice", Timestamp::from_unix_ms(7)).unwrap();
         drop(driver);
 
         let again = open();
@@ -69,7 +69,7 @@ fn records_and_index_are_there_when_a_store_is_opened_again() {
         assert_eq!(again.sessions("alice"), Ok(vec![handle]));
         let until = Timestamp::from_unix_ms(u64::MAX);
         let entry = Entry { principal: "alice".into(), handle, until, now: Timestamp::default(), at_most: None };
-        assert_eq!(again.enter(&entry).unwrap().not_before, Timestamp::from_unix_ms(7));
+        assert_eq!(again.enter(&entry).unwrap().revoked, moment);
     }
     let folder = tempfile::tempdir().unwrap();
     reopened(|| Sqlite::new(folder.path().join("sessions.db")).unwrap());

@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use coatroom_core::{
-    Closing, Entry, Error, Handle, Listed, Listing, Loaded, Opening, Session, Stamp, Swap, Timestamp, Value,
-};
+use coatroom_core::{Closing, Entry, Error, Handle, Listing, Loaded, Opening, Session, Stamp, Swap, Timestamp, Value};
 use coatroom_store::memory::Memory;
-use coatroom_store::{Cursor, Driver, Engine, Host, NotListed, Refused, Swapped, Unavailable, Wait, block_on};
+use coatroom_store::{Cursor, Driver, Engine, Entered, Host, NotListed, Refused, Swapped, Unavailable, Wait, block_on};
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::suite::rules;
 use coatroom_tests::world::START;
@@ -64,7 +62,7 @@ impl Engine for Told {
         self.answer.lock().unwrap().take().or_else(|| Engine::swap(&self.memory, swap, wait))
     }
 
-    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+    fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         Engine::enter(&self.memory, entry)
     }
 
@@ -76,8 +74,8 @@ impl Engine for Told {
         Engine::leave(&self.memory, principal, handle)
     }
 
-    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        Engine::bar(&self.memory, principal, at)
+    fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        Engine::bar(&self.memory, principal, now)
     }
 
     fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {

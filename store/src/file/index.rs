@@ -3,12 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use coatroom_core::{Entry, Handle, Listed, NOT_BEFORE_KEPT, Timestamp};
+use coatroom_core::{Entry, Handle, NOT_BEFORE_KEPT, Timestamp};
 use sha2::{Digest, Sha256};
 
 use super::disk::{self, Fault, Held, hexadecimal};
 use super::{handle, name};
+use crate::Entered;
 
 const NOT_BEFORE: &str = "not-before";
 
@@ -34,11 +36,11 @@ impl Lines {
     }
 
     /// On the disk when this returns.
-    pub(super) fn enter(&self, entry: &Entry) -> Result<Listed, Fault> {
+    pub(super) fn enter(&self, entry: &Entry) -> Result<Entered, Fault> {
         let count = self.others(entry)?.saturating_add(1);
-        let not_before = self.not_before()?;
+        let revoked = self.revoked()?;
         self.put(&name(entry.handle), entry.until)?;
-        Ok(Listed { not_before, count })
+        Ok(Entered { revoked, ago: None, count })
     }
 
     pub(super) fn sessions(&self) -> io::Result<Vec<Handle>> {
@@ -52,8 +54,10 @@ impl Lines {
         }
     }
 
-    pub(super) fn bar(&self, at: Timestamp) -> Result<(), Fault> {
-        if self.not_before()? < at { self.put(NOT_BEFORE, at) } else { Ok(()) }
+    pub(super) fn bar(&self, now: Timestamp) -> Result<Timestamp, Fault> {
+        let moment = now.max(self.revoked()?.plus(Duration::from_millis(1)));
+        self.put(NOT_BEFORE, moment)?;
+        Ok(moment)
     }
 
     fn others(&self, entry: &Entry) -> io::Result<u32> {
@@ -70,7 +74,7 @@ impl Lines {
         Ok(count)
     }
 
-    fn not_before(&self) -> io::Result<Timestamp> {
+    fn revoked(&self) -> io::Result<Timestamp> {
         let file = self.folder.join(NOT_BEFORE);
         match disk::read_front(&file)? {
             Some(at) => Ok(at),

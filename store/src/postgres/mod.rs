@@ -49,12 +49,12 @@ pub use settings::{Settings, SettingsError};
 use core::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coatroom_core::{Entry, Handle, Listed, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
+use coatroom_core::{Entry, Handle, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 
 use crate::runtime::PerProcess;
-use crate::{Cursor, NotListed, Store, Swapped, Unavailable};
+use crate::{Cursor, Entered, NotListed, Store, Swapped, Unavailable};
 use connections::{Connections, Failure, Tls, Values};
 use sql::{Sql, Statements};
 use swap::Written;
@@ -174,11 +174,11 @@ impl Store for Postgres {
         }
     }
 
-    async fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+    async fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         let Statements { enter, enter_if_room, .. } = &self.statements;
         let sql = if entry.at_most.is_some() { enter_if_room } else { enter };
         match self.change(sql, swap::Values::of_entry(entry)).await? {
-            Written::Entered(listed) => Ok(listed),
+            Written::Entered(entered) => Ok(entered),
             Written::Refused => Err(NotListed::Full),
             Written::Done => Err(NotListed::Unavailable),
         }
@@ -194,8 +194,11 @@ impl Store for Postgres {
         self.change(&self.statements.leave, values).await.map(drop)
     }
 
-    async fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        self.change(&self.statements.bar, swap::Values::of_bar(principal, at)).await.map(drop)
+    async fn bar(&self, principal: &str, _: Timestamp) -> Result<Timestamp, Unavailable> {
+        match self.change(&self.statements.bar, swap::Values::of_principal(principal, &[], true)).await? {
+            Written::Entered(entered) => Ok(entered.revoked),
+            Written::Refused | Written::Done => Err(Unavailable),
+        }
     }
 
     async fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {

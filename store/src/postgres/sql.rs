@@ -22,7 +22,7 @@ const WRITE: [Type; 9] = [
     Type::INT8,  // $4 when it is garbage
     Type::BYTEA, // $5 the new record
     Type::BYTEA, // $6 principal
-    Type::INT8,  // $7 until when the entry counts, or the new *not before*
+    Type::INT8,  // $7 until when the entry counts
     Type::INT8,  // $8 now
     Type::INT8,  // $9 how many others there may be
 ];
@@ -46,6 +46,9 @@ const OURS: &str = "CASE WHEN $2 THEN set_config('synchronous_commit', current_s
 const POOLED: &str =
     concat!("set_config('synchronous_commit', CASE WHEN $2 THEN ", durable!(), " ELSE 'off' END, true)");
 const RELAXED: &str = "set_config('synchronous_commit', 'off', true)";
+
+/// Milliseconds since 1970 by the clock of the server, in the middle of a transaction too.
+const CLOCK: &str = "extract(epoch FROM clock_timestamp()) * 1000";
 
 const CREATE: &str = "INSERT INTO coatroom.session (handle, garbage_at, record)
     SELECT $1, $4, $5 WHERE true ROOM ON CONFLICT (handle) DO NOTHING RETURNING SYNC";
@@ -135,8 +138,10 @@ impl Statements {
             enter: enter(""),
             enter_if_room: enter(ROOM),
             listed: sql(
-                "SELECT coalesce((SELECT not_before FROM coatroom.barred WHERE principal = $1), 0),
-                (SELECT count(*) FROM coatroom.listed WHERE principal = $1 AND until > $2)",
+                &format!(
+                    "SELECT coalesce((SELECT not_before FROM coatroom.barred WHERE principal = $1), 0),
+                    (SELECT count(*) FROM coatroom.listed WHERE principal = $1 AND until > $2), floor({CLOCK})::bigint"
+                ),
                 &[Type::BYTEA, Type::INT8],
             ),
             sessions: sql("SELECT handle FROM coatroom.listed WHERE principal = $1", &[Type::BYTEA]),
@@ -146,10 +151,11 @@ impl Statements {
             ),
             bar: sql(
                 &format!(
-                    "INSERT INTO coatroom.barred AS b (principal, not_before) VALUES ($6, $7) ON CONFLICT (principal)
-                    DO UPDATE SET not_before = greatest(b.not_before, excluded.not_before) RETURNING {sync}"
+                    "INSERT INTO coatroom.barred AS b (principal, not_before) VALUES ($6, ceil({CLOCK})::bigint)
+                    ON CONFLICT (principal) DO UPDATE
+                    SET not_before = greatest(b.not_before + 1, excluded.not_before) RETURNING {sync}"
                 ),
-                WRITE.get(..ENTERED).unwrap_or(&WRITE),
+                WRITE.get(..LEFT).unwrap_or(&WRITE),
             ),
             scan: sql(
                 "SELECT handle FROM coatroom.session WHERE handle > $1 ORDER BY handle LIMIT $2",

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coatroom_core::{Entry, Handle, Listed, Listing, Stamp, Swap, Timestamp};
+use coatroom_core::{Entry, Handle, Listing, Stamp, Swap, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::connections::{Connections, Failure, Lease};
 use super::sql::{Sql, Statements};
 use super::{garbage_unit, ms, name};
-use crate::Swapped;
+use crate::{Entered, Swapped};
 
 /// The values of a write, as the statements number them.
 pub(super) struct Values<'a> {
@@ -55,10 +55,6 @@ impl<'a> Values<'a> {
         Self { until: ms(entry.until), now: ms(entry.now), others: others(entry), ..alone }
     }
 
-    pub(super) fn of_bar(principal: &str, at: Timestamp) -> Self {
-        Self { until: ms(at), ..Self::of_principal(principal, &[], true) }
-    }
-
     fn list(&self) -> [&(dyn ToSql + Sync); 9] {
         let Self { handle, durable, expected, garbage_at, new, principal, until, now, others } = self;
         [handle, durable, expected, garbage_at, new, principal, until, now, others]
@@ -73,7 +69,7 @@ fn others(entry: &Entry) -> i64 {
 #[derive(Debug)]
 pub(super) enum Written {
     Done,
-    Entered(Listed),
+    Entered(Entered),
     Refused,
 }
 
@@ -149,8 +145,8 @@ async fn alone(lease: &mut Lease<'_>, sql: &Sql, values: &Values<'_>, sent: &Ato
 /// the statements after it have snapshots from after the lock was granted. And it is released after the commit is visible
 /// to all. So each of them sees all that went before it, and the index of a principal changes in one order.
 ///
-/// Why a login and a revocation that overlap cannot miss each other: the login writes its entry and reads *not before*
-/// under the lock; the revocation raises *not before* under the lock ([`Store::bar`]) and reads the entries after that
+/// Why a login and a revocation that overlap cannot miss each other: the login writes its entry and reads when all were revoked
+/// under the lock; the revocation raises it under the lock ([`Store::bar`]) and reads the entries after that
 /// was answered ([`Store::sessions`]). If the login had the lock first, its entry was visible before `bar` went on, and
 /// `sessions` reads later still; if `bar` had it first, the login reads what it wrote.
 ///
@@ -191,15 +187,16 @@ pub(super) async fn under_lock(
     if rows.is_empty() {
         Ok(Written::Refused)
     } else {
-        listed_of(&listed).map(Written::Entered).ok_or(Failure::Unknown)
+        entered_of(&listed).map(Written::Entered).ok_or(Failure::Unknown)
     }
 }
 
-fn listed_of(rows: &[Row]) -> Option<Listed> {
+fn entered_of(rows: &[Row]) -> Option<Entered> {
     let row = rows.first()?;
-    let (not_before, count) = (row.try_get::<_, i64>(0).ok()?, row.try_get::<_, i64>(1).ok()?);
-    let not_before = Timestamp::from_unix_ms(u64::try_from(not_before).unwrap_or_default());
-    Some(Listed { not_before, count: u32::try_from(count).unwrap_or(u32::MAX) })
+    let number = |column| row.try_get::<_, i64>(column).ok().map(|it| u64::try_from(it).unwrap_or_default());
+    let (revoked, now) = (Timestamp::from_unix_ms(number(0)?), Timestamp::from_unix_ms(number(2)?));
+    let count = u32::try_from(number(1)?).unwrap_or(u32::MAX);
+    Some(Entered { revoked, ago: Some(now.since(revoked)), count })
 }
 
 /// What a swap that did not take place is answered with.

@@ -79,7 +79,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use coatroom_core::{Entry, Handle, Listed, Listing, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
+use coatroom_core::{Entry, Handle, Listing, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
 use redis::Value;
 
 use self::net::{Net, Order, Outcome};
@@ -87,7 +87,7 @@ use self::scripts::{BAR_LOGINS, Call, END, END_AND_LEAVE, ENTER, SWAP, SWAP_AND_
 use self::settings::Layout;
 use self::wire::Dialer;
 use crate::runtime::PerProcess;
-use crate::{Cursor, NotListed, Store, Swapped, Unavailable};
+use crate::{Cursor, Entered, NotListed, Store, Swapped, Unavailable};
 
 /// A store on Redis or Valkey.
 pub struct Redis {
@@ -210,13 +210,13 @@ impl Store for Redis {
         }
     }
 
-    async fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+    async fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         let key = self.index_key(&entry.principal);
         let arguments = scripts::of_entry(entry, self.kept(entry.until)).to_vec();
         let call = Call::new(&ENTER, vec![key.clone()], arguments);
         match self.net().insist(&key, &Order::Script(&call), true).await {
             Outcome::Answer(Value::Int(0)) => Err(NotListed::Full),
-            Outcome::Answer(answer) => scripts::listed(&answer).ok_or(NotListed::Unavailable),
+            Outcome::Answer(answer) => scripts::entered(&answer).ok_or(NotListed::Unavailable),
             _ => Err(NotListed::Unavailable),
         }
     }
@@ -242,11 +242,14 @@ impl Store for Redis {
         self.do_it(&key, Order::Plain(&remove), false).await
     }
 
-    async fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
+    async fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
         let key = self.index_key(principal);
-        let kept = self.kept(at.plus(NOT_BEFORE_KEPT));
-        let call = Call::new(&BAR_LOGINS, vec![key.clone()], vec![scripts::of_bar(at), number(kept)]);
-        self.do_it(&key, Order::Script(&call), true).await
+        let kept = self.kept(now.plus(NOT_BEFORE_KEPT));
+        let call = Call::new(&BAR_LOGINS, vec![key.clone()], vec![number(kept)]);
+        match self.net().insist(&key, &Order::Script(&call), true).await {
+            Outcome::Answer(Value::BulkString(score)) => scripts::moment(&score).ok_or(Unavailable),
+            _ => Err(Unavailable),
+        }
     }
 
     async fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {

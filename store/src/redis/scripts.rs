@@ -1,15 +1,16 @@
-//! What runs inside the server. Every key is in KEYS, and every time is an argument: no script reads a clock.
+//! What runs inside the server. Every key is in KEYS, and every time is an argument, but for the moment of a revocation:
+//! that is by the clock of the server, so that nobody has to allow for clocks that differ.
 //!
 //! The index of a principal is one sorted set: a handle scores the time by which its session is over, and the member `bar`
-//! scores *not before*, raised by 2^51 so that no range of handles holds it. One key needs no hash tag, and never waits
+//! scores when all were revoked last, raised by 2^51 so that no range of handles holds it. One key needs no hash tag, and never waits
 //! for another one that a Cluster is just moving.
 
 use std::sync::OnceLock;
 
-use coatroom_core::{Entry, Listed, Timestamp};
+use coatroom_core::{Entry, Timestamp};
 use redis::{Cmd, Value};
 
-use crate::Swapped;
+use crate::{Entered, Swapped};
 
 /// Larger than any time, and far below 2^53, up to which scores are exact.
 const BAR: u64 = 1 << 51;
@@ -51,6 +52,7 @@ local handle, over, now, stale, most, listed = unpack(ARGV, #ARGV - 5)
 local first, last = '(' .. now, '(2251799813685248'
 local bar = redis.call('ZSCORE', index, 'bar')
 bar = bar and string.format('%.0f', bar) or ''
+local time = bar ~= '' and redis.call('TIME') or {0, 0}
 if most ~= '' then
     local others = redis.call('ZCOUNT', index, first, last)
     local own = redis.call('ZSCORE', index, handle)
@@ -68,7 +70,7 @@ redis.call('ZREMRANGEBYSCORE', index, '-inf', stale)
 redis.call('ZADD', index, 'GT', over, handle)
 redis.call('PEXPIRE', index, listed, 'NX')
 redis.call('PEXPIRE', index, listed, 'GT')
-return {bar, redis.call('ZCOUNT', index, first, last)}
+return {bar, redis.call('ZCOUNT', index, first, last), time[1] * 1000 + math.floor(time[2] / 1000)}
 "
     };
 }
@@ -94,16 +96,22 @@ pub(super) static END_AND_LEAVE: Script = Script::new(concat!(
 /// Compares the stamp, writes, and enters the session into the index. Answers as [`ENTER`], or what is there instead.
 pub(super) static SWAP_AND_ENTER: Script = Script::new(concat!("#!lua\n", check!(), admit!(), write!(), enter!()));
 
-/// Enters a session into the index. Answers *not before* and how many are listed, or 0 if there are too many.
+/// Enters a session into the index. Answers when all were revoked last, how many are listed, and what the
+/// server's clock says; or 0 if there are too many.
 pub(super) static ENTER: Script = Script::new(concat!("#!lua\n", admit!(), enter!()));
 
-/// Raises *not before*.
+/// Notes when all were revoked, and answers that. Rounded up, so that it is never longer ago than it seems.
 pub(super) static BAR_LOGINS: Script = Script::new(
     "#!lua flags=allow-oom
-redis.call('ZADD', KEYS[1], 'GT', ARGV[1], 'bar')
-redis.call('PEXPIRE', KEYS[1], ARGV[2], 'NX')
-redis.call('PEXPIRE', KEYS[1], ARGV[2], 'GT')
-return 1",
+local time = redis.call('TIME')
+local moment = 2251799813685248 + time[1] * 1000 + math.ceil(time[2] / 1000)
+local last = redis.call('ZSCORE', KEYS[1], 'bar')
+if last and tonumber(last) >= moment then moment = tonumber(last) + 1 end
+local score = string.format('%.0f', moment)
+redis.call('ZADD', KEYS[1], score, 'bar')
+redis.call('PEXPIRE', KEYS[1], ARGV[1], 'NX')
+redis.call('PEXPIRE', KEYS[1], ARGV[1], 'GT')
+return score",
 );
 
 /// The text of a script, and the digest under which a server remembers it.
@@ -164,11 +172,6 @@ pub(super) fn of_entry(entry: &Entry, listed: u64) -> [Vec<u8>; 6] {
     ]
 }
 
-/// The score of *not before*.
-pub(super) fn of_bar(at: Timestamp) -> Vec<u8> {
-    number(BAR.saturating_add(at.as_unix_ms()))
-}
-
 pub(super) fn number(number: u64) -> Vec<u8> {
     number.to_string().into_bytes()
 }
@@ -180,19 +183,21 @@ pub(super) fn swapped(answer: Value) -> Swapped {
         Value::Int(0) => Swapped::Full,
         Value::Nil => Swapped::Conflict(None),
         Value::BulkString(present) => Swapped::Conflict(Some(present)),
-        answer => listed(&answer).map_or(Swapped::Unknown, Swapped::Entered),
+        answer => entered(&answer).map_or(Swapped::Unknown, Swapped::Entered),
     }
 }
 
 /// What [`ENTER`] answered, but for "too many".
-pub(super) fn listed(answer: &Value) -> Option<Listed> {
+pub(super) fn entered(answer: &Value) -> Option<Entered> {
     let Value::Array(parts) = answer else { return None };
-    let [Value::BulkString(bar), Value::Int(count)] = parts.as_slice() else { return None };
-    let not_before = if bar.is_empty() {
-        Timestamp::default()
-    } else {
-        let score: u64 = core::str::from_utf8(bar).ok()?.parse().ok()?;
-        Timestamp::from_unix_ms(score.checked_sub(BAR)?)
-    };
-    Some(Listed { not_before, count: u32::try_from(*count).ok()? })
+    let [Value::BulkString(bar), Value::Int(count), Value::Int(now)] = parts.as_slice() else { return None };
+    let revoked = if bar.is_empty() { Timestamp::default() } else { moment(bar)? };
+    let now = Timestamp::from_unix_ms(u64::try_from(*now).ok()?);
+    Some(Entered { revoked, ago: Some(now.since(revoked)), count: u32::try_from(*count).ok()? })
+}
+
+/// What the score of a revocation stands for.
+pub(super) fn moment(score: &[u8]) -> Option<Timestamp> {
+    let score: u64 = core::str::from_utf8(score).ok()?.parse().ok()?;
+    score.checked_sub(BAR).map(Timestamp::from_unix_ms)
 }

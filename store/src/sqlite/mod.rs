@@ -17,10 +17,10 @@ use core::time::Duration;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use coatroom_core::{Entry, Handle, Listed, Loaded, Swap, Timestamp};
+use coatroom_core::{Entry, Handle, Loaded, Swap, Timestamp};
 use rusqlite::{Connection, ErrorCode};
 
-use crate::{Cursor, Engine, NotListed, Swapped, Unavailable, Wait};
+use crate::{Cursor, Engine, Entered, NotListed, Swapped, Unavailable, Wait};
 use process::{COMMITS_PER_CHECKPOINT, Process, Writers, forked, lock};
 pub use schema::OpenError;
 use waiting::{is_busy, with_patience};
@@ -145,7 +145,7 @@ impl Engine for Sqlite {
         Some(self.write(swap, wait)?.unwrap_or_else(|error| outcome(&error)))
     }
 
-    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+    fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         self.patiently(true, |connection| statements::enter(connection, entry))?.ok_or(NotListed::Full)
     }
 
@@ -157,8 +157,8 @@ impl Engine for Sqlite {
         self.patiently(false, |connection| statements::leave(connection, principal, handle))
     }
 
-    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        self.patiently(true, |connection| statements::bar(connection, principal, at))
+    fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        self.patiently(true, |connection| statements::bar(connection, principal, now))
     }
 
     fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {

@@ -1,9 +1,9 @@
 //! Every statement on sessions and principals.
 
-use coatroom_core::{Entry, Handle, Listed, Listing, NOT_BEFORE_KEPT, Stamp, Swap, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use coatroom_core::{Entry, Handle, Listing, NOT_BEFORE_KEPT, Stamp, Swap, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::Swapped;
+use crate::{Entered, Swapped};
 
 /// Times of garbage are rounded up to about 17 minutes, so that a touch seldom moves an index entry.
 const GARBAGE_UNIT_BITS: u32 = 20;
@@ -59,7 +59,7 @@ fn write(connection: &Connection, swap: &Swap, principal: Option<Option<&str>>) 
 }
 
 /// Makes an entry of a record that is there.
-pub(super) fn enter(connection: &Connection, entry: &Entry) -> rusqlite::Result<Option<Listed>> {
+pub(super) fn enter(connection: &Connection, entry: &Entry) -> rusqlite::Result<Option<Entered>> {
     in_transaction(connection, || {
         if !admits(connection, entry)? {
             return Ok(None);
@@ -80,16 +80,14 @@ fn admits(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
     Ok(others < most)
 }
 
-fn listed(connection: &Connection, entry: &Entry) -> rusqlite::Result<Listed> {
+fn listed(connection: &Connection, entry: &Entry) -> rusqlite::Result<Entered> {
     const COUNT: &str = "SELECT count(*) FROM session WHERE principal = ?1 AND garbage_at > ?2";
-    const NOT_BEFORE: &str = "SELECT not_before FROM principal WHERE name = ?1";
+    const REVOKED: &str = "SELECT not_before FROM principal WHERE name = ?1";
     let count = connection
         .prepare_cached(COUNT)?
         .query_row(params![entry.principal, garbage_unit(entry.now)], |row| row.get(0))?;
-    let not_before: Option<i64> =
-        connection.prepare_cached(NOT_BEFORE)?.query_row([&entry.principal], |row| row.get(0)).optional()?;
-    let not_before = not_before.and_then(|ms| u64::try_from(ms).ok()).unwrap_or_default();
-    Ok(Listed { not_before: Timestamp::from_unix_ms(not_before), count })
+    let revoked = connection.prepare_cached(REVOKED)?.query_row([&entry.principal], moment).optional()?;
+    Ok(Entered { revoked: revoked.unwrap_or_default(), ago: None, count })
 }
 
 pub(super) fn sessions(connection: &Connection, principal: &str) -> rusqlite::Result<Vec<Handle>> {
@@ -102,10 +100,15 @@ pub(super) fn leave(connection: &Connection, principal: &str, handle: Handle) ->
     connection.prepare_cached(SQL)?.execute(params![handle.as_bytes(), principal]).map(drop)
 }
 
-pub(super) fn bar(connection: &Connection, principal: &str, at: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn bar(connection: &Connection, principal: &str, now: Timestamp) -> rusqlite::Result<Timestamp> {
     const SQL: &str = "INSERT INTO principal (name, not_before) VALUES (?1, ?2)
-        ON CONFLICT (name) DO UPDATE SET not_before = max(not_before, excluded.not_before)";
-    connection.prepare_cached(SQL)?.execute(params![principal, ms(at)]).map(drop)
+        ON CONFLICT (name) DO UPDATE SET not_before = max(not_before + 1, excluded.not_before) RETURNING not_before";
+    connection.prepare_cached(SQL)?.query_row(params![principal, ms(now)], moment)
+}
+
+/// The first column, in milliseconds.
+fn moment(row: &Row<'_>) -> rusqlite::Result<Timestamp> {
+    Ok(Timestamp::from_unix_ms(u64::try_from(row.get::<_, i64>(0)?).unwrap_or_default()))
 }
 
 /// Handles in the order of their rows, from one row on, and the row of the last.

@@ -2,8 +2,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use coatroom_core::{Entry, Handle, Listed, Listing, Loaded, Swap, Timestamp};
-use coatroom_store::{NotListed, Store, Swapped, block_on};
+use coatroom_core::{Entry, Handle, Listing, Loaded, Swap, Timestamp};
+use coatroom_store::{Entered, NotListed, Store, Swapped, block_on};
 
 use super::{fresh, hours, log_in, now, record, somebody, stamp, swap};
 use crate::linear::{Event, Object, check};
@@ -32,7 +32,7 @@ pub fn index<S: Store>(store: &S) {
     logins_enter_and_endings_leave(store);
     refused_swaps_change_no_index(store);
     a_limit_counts_others_that_are_not_over(store);
-    not_before_only_rises(store);
+    revocations_have_moments_of_their_own(store);
     principals_are_told_apart(store);
 }
 
@@ -40,13 +40,14 @@ fn logins_enter_and_endings_leave<S: Store>(store: &S) {
     let alice = somebody("alice");
     assert_eq!(sessions(store, &alice), []);
     let [one, two] = [fresh(), fresh()];
+    let listed = |entered: Entered| (entered.revoked, entered.count);
     let never = Timestamp::default();
-    assert_eq!(log_in(store, &entry(&alice, one), created(one)), Some(Listed { not_before: never, count: 1 }));
+    assert_eq!(log_in(store, &entry(&alice, one), created(one)).map(listed), Some((never, 1)));
     assert!(matches!(block_on(store.load(one)), Loaded::Found(_)));
-    assert_eq!(log_in(store, &entry(&alice, two), created(two)), Some(Listed { not_before: never, count: 2 }));
+    assert_eq!(log_in(store, &entry(&alice, two), created(two)).map(listed), Some((never, 2)));
     assert_eq!(sessions(store, &alice), sorted([one, two]));
     let twice = block_on(store.enter(&entry(&alice, one)));
-    assert_eq!(twice, Ok(Listed { not_before: never, count: 2 }), "entering twice is entering once");
+    assert_eq!(twice.map(listed), Ok((never, 2)), "entering twice is entering once");
 
     // Data leaves the entry alone, an ending takes it away.
     let data = swap(one, stamp(&record(1, 1, b"")), Some(&record(2, 2, b"n")), false);
@@ -97,17 +98,18 @@ fn a_limit_counts_others_that_are_not_over<S: Store>(store: &S) {
     assert!(sessions(store, &alice).contains(&three));
 }
 
-fn not_before_only_rises<S: Store>(store: &S) {
+fn revocations_have_moments_of_their_own<S: Store>(store: &S) {
     let alice = somebody("alice");
-    let at = |seconds: u64| now().plus(hours(1)).plus(core::time::Duration::from_secs(seconds));
-    let (first, second) = (at(0), at(60));
-    block_on(store.bar(&alice, first)).unwrap();
+    let bar = |now| block_on(store.bar(&alice, now)).unwrap();
     let handle = fresh();
-    assert_eq!(log_in(store, &entry(&alice, handle), created(handle)).unwrap().not_before, first);
-    block_on(store.bar(&alice, second)).unwrap();
-    block_on(store.bar(&alice, first)).unwrap();
-    assert_eq!(block_on(store.enter(&entry(&alice, handle))).unwrap().not_before, second);
-    assert_eq!(sessions(store, &alice), [handle], "a bar removes nothing by itself");
+    let first = bar(now().plus(hours(1)));
+    assert_eq!(log_in(store, &entry(&alice, handle), created(handle)).unwrap().revoked, first);
+    let (second, third) = (bar(now().plus(hours(1))), bar(now()));
+    assert!(first < second && second < third, "{first:?} {second:?} {third:?}");
+    let entered = block_on(store.enter(&entry(&alice, handle))).unwrap();
+    assert_eq!(entered.revoked, third);
+    assert!(entered.ago.is_none_or(|ago| ago < hours(1)), "{entered:?}");
+    assert_eq!(sessions(store, &alice), [handle], "a revocation removes no entry by itself");
 }
 
 /// Names that a store may take for one another, for part of a command or for a path.
@@ -171,18 +173,17 @@ fn racing_logins_keep_a_limit<S: Store>(store: &S) {
 
 fn a_login_and_a_revocation_never_miss_each_other<S: Store>(store: &S) {
     let (alice, handle, start) = (somebody("alice"), fresh(), Barrier::new(2));
-    let at = now().plus(hours(1));
-    let (listed, seen) = thread::scope(|scope| {
+    let (listed, moment, seen) = thread::scope(|scope| {
         let login = scope.spawn(|| {
             start.wait();
             log_in(store, &entry(&alice, handle), created(handle)).unwrap()
         });
         start.wait();
-        block_on(store.bar(&alice, at)).unwrap();
+        let moment = block_on(store.bar(&alice, now())).unwrap();
         let seen = sessions(store, &alice);
-        (login.join().unwrap(), seen)
+        (login.join().unwrap(), moment, seen)
     });
-    let is_told = listed.not_before >= at;
+    let is_told = listed.revoked == moment;
     assert!(is_told || seen.contains(&handle), "a login that neither was revoked nor knows of the revocation");
 }
 
@@ -192,7 +193,7 @@ enum Principal {}
 
 #[derive(Clone, Debug)]
 enum Call {
-    Enter(u32, Listed),
+    Enter(u32, Entered),
     Leave(u32),
     Sessions(u32),
     Bar(Timestamp),
@@ -203,15 +204,15 @@ impl Object for Principal {
     type Call = Call;
 
     fn after(state: &(u32, Timestamp), call: &Call) -> Option<(u32, Timestamp)> {
-        let (listed, not_before) = *state;
+        let (listed, revoked) = *state;
         match call {
             Call::Enter(session, answer) => {
                 let after = listed | session;
-                (answer.count == after.count_ones() && answer.not_before == not_before).then_some((after, not_before))
+                (answer.count == after.count_ones() && answer.revoked == revoked).then_some((after, revoked))
             }
-            Call::Leave(session) => Some((listed & !session, not_before)),
+            Call::Leave(session) => Some((listed & !session, revoked)),
             Call::Sessions(found) => (*found == listed).then_some(*state),
-            Call::Bar(at) => Some((listed, not_before.max(*at))),
+            Call::Bar(moment) => (*moment > revoked).then_some((listed, *moment)),
         }
     }
 
@@ -240,11 +241,7 @@ fn index_is_linearizable<S: Store>(store: &S, calls: usize) {
                     Call::Leave(bit(&handle))
                 }
                 4 => Call::Sessions(sessions(store, &alice).iter().map(bit).fold(0, |all, one| all | one)),
-                _ => {
-                    let at = begin.plus(hours(dice(20)));
-                    block_on(store.bar(&alice, at)).unwrap();
-                    Call::Bar(at)
-                }
+                _ => Call::Bar(block_on(store.bar(&alice, begin.plus(hours(dice(20))))).unwrap()),
             };
             Event { call, began, ended: Some(tick()) }
         };

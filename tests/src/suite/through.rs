@@ -1,7 +1,7 @@
 use std::sync::{Mutex, PoisonError};
 
-use coatroom_core::{Entry, Handle, Listed, Loaded, Swap, Timestamp};
-use coatroom_store::{Cursor, NotListed, Store, Swapped, Unavailable};
+use coatroom_core::{Entry, Handle, Loaded, Swap, Timestamp};
+use coatroom_store::{Cursor, Entered, NotListed, Store, Swapped, Unavailable};
 use rand_core::TryRng;
 
 use crate::rng::Fixed;
@@ -52,7 +52,7 @@ impl<S: Store> Store for Through<'_, S> {
         }
     }
 
-    async fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+    async fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         self.store.enter(entry).await
     }
 
@@ -64,8 +64,8 @@ impl<S: Store> Store for Through<'_, S> {
         self.store.leave(principal, handle).await
     }
 
-    async fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        self.store.bar(principal, at).await
+    async fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        self.store.bar(principal, now).await
     }
 
     async fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {

@@ -199,7 +199,7 @@ fn strictness_counts_from_where_it_was_asked_for() {
 }
 
 #[test]
-// spec: WRITE-10 a015, IDX-4 ee0d
+// spec: WRITE-10 a015, IDX-4 667d
 fn the_end_of_a_login_that_is_barred_is_not_taken_for_the_login_itself() {
     let mut house = House::logged_in(settings());
     let mut staged = house.open();
@@ -207,7 +207,8 @@ fn the_end_of_a_login_that_is_barred_is_not_taken_for_the_login_itself() {
     let mut staged = house.close(staged);
     let swap = staged.swap().unwrap().clone();
     house.store.swap(&swap).unwrap();
-    staged.entered(Listed { not_before: Timestamp::from_unix_ms(house.now), count: 1 }).unwrap();
+    let now = Timestamp::from_unix_ms(house.now);
+    staged.entered(Listed { revoked: now, not_before: now, count: 1 }).unwrap();
     assert_ne!(staged.swap().unwrap().expected, swap.expected, "its end is to be written");
     // Somebody else writes first, and the login's commit id is still among the last four.
     let mut record = swap.new.unwrap();

@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use coatroom_core::{Entry, Handle, Listed, Loaded, Swap, Timestamp};
+use coatroom_core::{Entry, Handle, Loaded, Swap, Timestamp};
 use coatroom_store::memory::Memory;
-use coatroom_store::{Cursor, Engine, NotListed, Store, Swapped, Unavailable};
+use coatroom_store::{Cursor, Engine, Entered, NotListed, Store, Swapped, Unavailable};
 use coatroom_tests::servers::{Reply, Resp};
 
 const SWAP: &str = "
@@ -74,7 +74,7 @@ impl Store for Toy {
         }
     }
 
-    async fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+    async fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         self.answers()?;
         Engine::enter(&self.index, entry)
     }
@@ -89,9 +89,9 @@ impl Store for Toy {
         Engine::leave(&self.index, principal, handle)
     }
 
-    async fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
+    async fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
         self.answers()?;
-        Engine::bar(&self.index, principal, at)
+        Engine::bar(&self.index, principal, now)
     }
 
     async fn scan(&self, _: Option<Cursor>, _: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {

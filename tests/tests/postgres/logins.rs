@@ -1,10 +1,9 @@
 //! The index of principals, also under races.
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use coatroom_core::{Entry, Listed, Listing, Loaded, Swap, Timestamp};
+use coatroom_core::{Entry, Listing, Loaded, Swap, Timestamp};
 use coatroom_store::postgres::Postgres;
 use coatroom_store::{NotListed, Store, Swapped, block_on};
 
@@ -12,14 +11,19 @@ use crate::help::{HOUR, NOW, entry, fresh, login, shared, store, write};
 
 const NEVER: Timestamp = Timestamp::from_unix_ms(0);
 
+/// When all sessions were revoked last, and how many are listed.
+fn shown(answer: Swapped) -> (Timestamp, u32) {
+    let Swapped::Entered(entered) = answer else { panic!("{answer:?}") };
+    (entered.revoked, entered.count)
+}
+
 #[test]
 fn an_entry_comes_with_the_login_and_goes_with_the_ending() {
     let store = store(shared());
     let [one, two] = [fresh(), fresh()];
-    let listed = |count| Swapped::Entered(Listed { not_before: NEVER, count });
-    assert_eq!(block_on(store.swap(&login(entry("alice", one)))), listed(1));
-    assert_eq!(block_on(store.swap(&login(entry("alice", two)))), listed(2));
-    assert_eq!(block_on(store.swap(&login(entry("bob", fresh())))), listed(1));
+    assert_eq!(shown(block_on(store.swap(&login(entry("alice", one))))), (NEVER, 1));
+    assert_eq!(shown(block_on(store.swap(&login(entry("alice", two))))), (NEVER, 2));
+    assert_eq!(shown(block_on(store.swap(&login(entry("bob", fresh()))))), (NEVER, 1));
     let taken = block_on(store.swap(&login(entry("carol", one))));
     assert!(matches!(taken, Swapped::Conflict(Some(_))), "{taken:?}");
     assert_eq!(block_on(store.sessions("carol")), Ok(vec![]), "a refused login lists nothing");
@@ -53,17 +57,21 @@ fn a_limit_counts_other_sessions_that_are_not_over() {
     // Once the others are over, there is room.
     let later = Entry { now: NOW.plus(HOUR), until: NOW.plus(2 * HOUR), ..limited(three) };
     let again = Swap { listing: Listing::Enter(later), ..write(three, 1, true) };
-    let listed = Listed { not_before: NEVER, count: 1 };
-    assert_eq!(block_on(store.swap(&again)), Swapped::Entered(listed));
+    assert_eq!(shown(block_on(store.swap(&again))), (NEVER, 1));
 }
 
 #[test]
-fn a_bar_is_never_lowered_and_shows_in_every_later_entry() {
+fn a_revocation_shows_in_every_later_entry_by_a_moment_of_its_own() {
     let store = store(shared());
-    for (raise, stands) in [(5, 5), (3, 5), (9, 9)] {
-        block_on(store.bar("alice", Timestamp::from_unix_ms(raise))).unwrap();
-        let Swapped::Entered(listed) = block_on(store.swap(&login(entry("alice", fresh())))) else { panic!() };
-        assert_eq!(listed.not_before.as_unix_ms(), stands);
+    let mut last = NEVER;
+    for _ in 0..100 {
+        let moment = block_on(store.bar("alice", NOW)).unwrap();
+        assert!(moment > last);
+        let answer = block_on(store.swap(&login(entry("alice", fresh()))));
+        let Swapped::Entered(entered) = answer else { panic!("{answer:?}") };
+        assert_eq!(entered.revoked, moment);
+        assert!(entered.ago.is_some_and(|ago| ago.as_secs() < 60), "{entered:?}");
+        last = moment;
     }
 }
 
@@ -87,18 +95,15 @@ fn any_name_is_a_principal_of_its_own() {
 /// Logins against revocations of the same few principals: each login learns of the revocation, or is in its list.
 pub fn racing(store: &Postgres, rounds: u64) {
     const LOGINS: usize = 3;
-    let now = AtomicU64::new(1);
     let start = Barrier::new(LOGINS + 1);
     let misses: u64 = thread::scope(|scope| {
         let log_in = || {
             let one = |round: u64| {
                 let handle = fresh();
                 start.wait();
-                let opened = now.load(Ordering::SeqCst);
                 let answer = block_on(store.swap(&login(entry(&format!("p{round}"), handle))));
-                let Swapped::Entered(listed) = answer else { panic!("{answer:?}") };
                 start.wait();
-                (handle, listed.not_before.as_unix_ms() >= opened)
+                (handle, shown(answer).0 > NEVER)
             };
             (0..rounds).map(one).collect::<Vec<_>>()
         };
@@ -106,8 +111,7 @@ pub fn racing(store: &Postgres, rounds: u64) {
         let revoke = |round: u64| {
             let principal = format!("p{round}");
             start.wait();
-            let moment = now.fetch_add(1, Ordering::SeqCst) + 1;
-            block_on(store.bar(&principal, Timestamp::from_unix_ms(moment))).unwrap();
+            block_on(store.bar(&principal, NOW)).unwrap();
             let listed = block_on(store.sessions(&principal)).unwrap();
             start.wait();
             listed

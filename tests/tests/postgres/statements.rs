@@ -190,12 +190,12 @@ fn a_sweep_removes_garbage_alone_and_a_bounded_number_at_a_time() {
 fn a_bar_outlives_every_login_that_may_ask_for_it() {
     let store = store(shared());
     let day = 24 * HOUR;
-    block_on(store.bar("alice", NOW)).unwrap();
-    let not_before = || block_on(store.enter(&entry("alice", Handle::from_bytes([1; 12])))).unwrap().not_before;
-    block_on(store.sweep(NOW.plus(day), 10)).unwrap();
-    assert_eq!(not_before(), NOW);
-    block_on(store.sweep(NOW.plus(3 * day), 10)).unwrap();
-    assert_eq!(not_before().as_unix_ms(), 0);
+    let moment = block_on(store.bar("alice", NOW)).unwrap();
+    let revoked = || block_on(store.enter(&entry("alice", Handle::from_bytes([1; 12])))).unwrap().revoked;
+    block_on(store.sweep(moment.plus(day), 10)).unwrap();
+    assert_eq!(revoked(), moment);
+    block_on(store.sweep(moment.plus(3 * day), 10)).unwrap();
+    assert_eq!(revoked().as_unix_ms(), 0);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use coatroom_core::{Listed, Listing, Loaded, Swap, Timestamp};
-use coatroom_store::{Cursor, NotListed, Store as _, Swapped, block_on};
+use coatroom_core::{Listing, Loaded, Swap, Timestamp};
+use coatroom_store::{Cursor, Entered, NotListed, Store as _, Swapped, block_on};
 use coatroom_tests::people;
 use coatroom_tests::servers::{Cluster, Redis, Server};
 use coatroom_tests::suite::{contract, counting};
@@ -46,8 +46,9 @@ fn people(url: &str) {
 fn index(store: &Store) {
     // A principal may be any text; braces steer the slot of a key.
     for (first, principal) in [(30, "ada"), (40, "} {a}\u{0}"), (50, "")] {
-        let enter = |number, at_most| block_on(store.enter(&entry(principal, number, at_most)));
-        let listed = |count| Ok(Listed { not_before: Timestamp::default(), count });
+        let shown = |entered: Entered| (entered.revoked, entered.count);
+        let enter = |number, at_most| block_on(store.enter(&entry(principal, number, at_most))).map(shown);
+        let listed = |count| Ok((Timestamp::default(), count));
         let sessions = || {
             let mut sessions = block_on(store.sessions(principal)).unwrap();
             sessions.sort();
@@ -61,9 +62,9 @@ fn index(store: &Store) {
         assert_eq!(enter(first + 1, Some(1)), Err(NotListed::Full), "the limit counts the other one");
         assert_eq!(sessions(), [handle(first), handle(first + 1)]);
 
-        assert_eq!(block_on(store.bar(principal, at(7))), Ok(()));
-        assert_eq!(block_on(store.bar(principal, at(3))), Ok(()));
-        assert_eq!(enter(first, None), Ok(Listed { not_before: at(7), count: 2 }), "a bar is never lowered");
+        let [before, last] = [at(7), at(3)].map(|now| block_on(store.bar(principal, now)).unwrap());
+        assert!(before < last, "by the clock of the server, and never twice the same");
+        assert_eq!(enter(first, None), Ok((last, 2)));
         assert_eq!(sessions(), [handle(first), handle(first + 1)], "and is no session");
 
         assert_eq!(block_on(store.leave(principal, handle(first))), Ok(()));
@@ -75,11 +76,11 @@ fn index(store: &Store) {
         let mut renewed = entry(principal, first, Some(1));
         renewed.until = at(50);
         assert_eq!(block_on(store.enter(&renewed)), Err(NotListed::Full), "an entry is not shortened");
-        entered_with_the_record(store, principal, first);
+        entered_with_the_record(store, principal, first, last);
     }
 }
 
-fn entered_with_the_record(store: &Store, principal: &str, first: u8) {
+fn entered_with_the_record(store: &Store, principal: &str, first: u8, revoked: Timestamp) {
     let (old, new) = (record(1, first), record(2, first));
     let handle = handle(first + 5);
     let mut entering = entry(principal, first + 5, Some(2));
@@ -98,8 +99,10 @@ fn entered_with_the_record(store: &Store, principal: &str, first: u8) {
     assert_eq!(block_on(store.load(handle)), Loaded::Absent, "nothing is written");
     assert_eq!(block_on(store.swap(&login(Some(&old), &new, None))), Swapped::Conflict(None));
     assert!(!is_listed());
-    let entered = Swapped::Entered(Listed { not_before: at(7), count: 3 });
-    assert_eq!(block_on(store.swap(&login(None, &old, None))), entered);
+    let answer = block_on(store.swap(&login(None, &old, None)));
+    let Swapped::Entered(entered) = answer else { panic!("{answer:?}") };
+    assert_eq!((entered.revoked, entered.count), (revoked, 3));
+    assert!(entered.ago.is_some_and(|ago| ago.as_secs() < 60), "{entered:?}");
     assert!(is_listed());
     let conflict = Swapped::Conflict(Some(old.clone()));
     assert_eq!(block_on(store.swap(&login(None, &new, Some(0)))), conflict, "what is stored goes before the limit");

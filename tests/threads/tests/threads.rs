@@ -10,14 +10,14 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coatroom_core::{Entry, Error, Handle, KeyRing, Listed, Loaded, Policy, Rules, Settings, Swap, Timestamp, Value};
+use coatroom_core::{Entry, Error, Handle, KeyRing, Loaded, Policy, Rules, Settings, Swap, Timestamp, Value};
 use coatroom_tests::browser::{Browser, Id};
 use coatroom_tests::ops::{mark, share, times};
 use coatroom_tests::record::{Front, data};
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::world::{RING, START};
 use coatroom_threads::memory::Memory;
-use coatroom_threads::{Cursor, Driver, Engine, Host, NotListed, Swapped, Unavailable, Wait};
+use coatroom_threads::{Cursor, Driver, Engine, Entered, Host, NotListed, Swapped, Unavailable, Wait};
 use rand_core::TryCryptoRng;
 use shuttle::thread;
 
@@ -93,7 +93,7 @@ impl Engine for Torn {
         self.0.swap(&Swap { expected, ..swap.clone() }, wait)
     }
 
-    fn enter(&self, entry: &Entry) -> Result<Listed, NotListed> {
+    fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         self.0.enter(entry)
     }
 
@@ -105,8 +105,8 @@ impl Engine for Torn {
         self.0.leave(principal, handle)
     }
 
-    fn bar(&self, principal: &str, at: Timestamp) -> Result<(), Unavailable> {
-        self.0.bar(principal, at)
+    fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        self.0.bar(principal, now)
     }
 
     fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
