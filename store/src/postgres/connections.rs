@@ -258,6 +258,17 @@ impl Lease<'_> {
         sent.map_err(|error| failure(&error))
     }
 
+    /// As [`Lease::send`], for how many rows were changed.
+    pub(super) async fn count(&self, ready: &Ready<'_>, values: Values<'_>) -> Result<u64, Failure> {
+        match ready {
+            Ready::Named(statement) => {
+                let object = self.object.as_ref().ok_or(Failure::NotDone)?;
+                object.execute(statement, values).await.map_err(|error| failure(&error))
+            }
+            Ready::Unnamed(_) => Ok(self.send(ready, values).await?.len().try_into().unwrap_or(u64::MAX)),
+        }
+    }
+
     /// Sends a statement without values or result, at the first poll.
     pub(super) async fn order(&self, text: &str) -> Result<(), Failure> {
         let object = self.object.as_ref().ok_or(Failure::NotDone)?;

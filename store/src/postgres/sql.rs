@@ -64,6 +64,9 @@ const ROOM: &str = "AND (SELECT count(*) FROM coatroom.listed
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) alone: Sql,
+    /// As `alone` for what need not be durable, if the connection takes that for granted: a row that nobody reads has its
+    /// price.
+    pub(super) relaxed: Option<Sql>,
     pub(super) entering: Sql,
     /// As `entering`, while there is room.
     pub(super) entering_if_room: Sql,
@@ -71,7 +74,8 @@ pub(super) struct Change {
 }
 
 impl Change {
-    fn new(schema: &str, sync: &str, change: &str) -> Self {
+    fn new(schema: &str, pooled: bool, change: &str) -> Self {
+        let sync = if pooled { POOLED } else { OURS };
         const { assert!(Stamp::AT == 2, "the statements above say where the stamp is") };
         let with = |room, whole: &dyn Fn(String) -> String, parameters| Sql {
             text: whole(change.replace("ROOM", room).replace("SYNC", sync)).replace("coatroom", schema),
@@ -92,6 +96,7 @@ impl Change {
         };
         Self {
             alone: with("", &|swap| swap, UNLISTED),
+            relaxed: (!pooled).then(|| with("", &|swap| swap.replace(&format!("RETURNING {sync}"), ""), UNLISTED)),
             entering: with("", &enter, ENTERED),
             entering_if_room: with(ROOM, &enter, LIMITED),
             leaving: with("", &leave, LEFT),
@@ -130,9 +135,9 @@ impl Statements {
         };
         Self {
             load: sql("SELECT record FROM coatroom.session WHERE handle = $1", &[Type::BYTEA]),
-            create: Change::new(schema, sync, CREATE),
-            replace: Change::new(schema, sync, REPLACE),
-            remove: Change::new(schema, sync, REMOVE),
+            create: Change::new(schema, pooled, CREATE),
+            replace: Change::new(schema, pooled, REPLACE),
+            remove: Change::new(schema, pooled, REMOVE),
             // Whoever shares this number without meaning the same principal merely waits a moment.
             lock: sql("SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))", &[Type::BYTEA]),
             enter: enter(""),

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::connections::{Connections, Failure, Lease};
-use super::sql::{Sql, Statements};
+use super::sql::{Change, Sql, Statements};
 use super::{garbage_unit, ms, name};
 use crate::{Entered, Swapped};
 
@@ -103,7 +103,7 @@ pub(super) async fn swap(
             under_lock(&mut lease, statements, &change.entering, &values, sent).await
         }
         Listing::Leave(_) => under_lock(&mut lease, statements, &change.leaving, &values, sent).await,
-        Listing::Keep | Listing::Enter(_) => alone(&mut lease, &change.alone, &values, sent).await,
+        Listing::Keep | Listing::Enter(_) => alone(&mut lease, change, &values, sent).await,
     };
     match written {
         Ok(Written::Entered(listed)) if swap.listing.entry().is_some() => Swapped::Entered(listed),
@@ -126,15 +126,21 @@ pub(super) async fn swap(
     }
 }
 
-async fn alone(lease: &mut Lease<'_>, sql: &Sql, values: &Values<'_>, sent: &AtomicBool) -> Result<Written, Failure> {
+async fn alone(
+    lease: &mut Lease<'_>,
+    change: &Change,
+    values: &Values<'_>,
+    sent: &AtomicBool,
+) -> Result<Written, Failure> {
+    let sql = change.relaxed.as_ref().filter(|_| !values.durable).unwrap_or(&change.alone);
     let ready = lease.ready(sql).await?;
     lease.begin();
     sent.store(true, Ordering::Relaxed);
-    let answer = lease.send(&ready, values.list().get(..sql.types.len()).unwrap_or_default()).await;
+    let answer = lease.count(&ready, values.list().get(..sql.types.len()).unwrap_or_default()).await;
     lease.answered();
-    let rows = answer?;
+    let changed = answer?;
     lease.settled();
-    Ok(if rows.is_empty() { Written::Refused } else { Written::Done })
+    Ok(if changed == 0 { Written::Refused } else { Written::Done })
 }
 
 /// A change of what the index says of a principal, and what it says then, in one trip: everything is sent before anything
