@@ -82,9 +82,13 @@ $(VENV)/tools: ffi-python/requirements-dev.txt scripts/need
 spec: ## Prints spec/lifecycle.md from the code
 	spec/check --write
 
-bench: ## Rust: ratios to the floor, in one run
+bench: ## Rust: ratios to the floor, in one run; SESSIONS=1000000 for space at its full size
+	scripts/need servers
 	cargo bench --quiet -p coatroom-core -p coatroom-store --bench exchange
 	scripts/ratios
+	cargo bench --quiet -p coatroom-store --bench space
+	cargo bench --quiet -p coatroom-store --features redis --bench redis
+	cargo bench --quiet -p coatroom-store --features postgres --bench postgres
 
 bench-python: venv ## Python: cost over the same handler without a session
 	$(BIN)/python ffi-python/benches/exchange.py
