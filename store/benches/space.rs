@@ -1,6 +1,12 @@
 //! What a session takes in memory and in SQLite, and what sweeping SQLite costs those who are served meanwhile:
 //! `cargo bench -p coatroom-store --bench space`; `SESSIONS=1000000` for the size at which the figures are stated.
-#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench may fail, and prints")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a bench may fail, and prints"
+)]
 #![expect(clippy::arithmetic_side_effects, clippy::integer_division, reason = "small numbers")]
 
 use core::time::Duration;

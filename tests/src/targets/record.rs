@@ -131,7 +131,7 @@ pub fn run(bytes: &[u8]) {
     opens(&session, verdict, visitor, handle, absent(handle));
     let reading = Reading::of(&stored);
     let whole = if let Reading::Whole(whole) = &reading { Some(&**whole) } else { None };
-    acts(session, does, stored, whole, (opened, closed), handle);
+    acts(session, does, stored, whole, (opened, closed), serial.then(token));
 }
 
 /// State, events and liveness are those of the verdict.
@@ -175,8 +175,9 @@ fn acts(
     mut stored: Vec<u8>,
     whole: Option<&Whole>,
     (opened, closed): (u64, u64),
-    handle: Handle,
+    token: Option<[u8; 8]>,
 ) {
+    let handle = Handle::from_bytes(HANDLE);
     let live = session.is_live();
     let seen = whole.filter(|_| live).map(|whole| whole.data.clone()).unwrap_or_default();
     assert!(session.keys().iter().eq(keys(&seen)), "other keys");
@@ -191,7 +192,8 @@ fn acts(
     );
     let mut data = seen.clone();
     let one = Value::Int(1).encode().unwrap().as_bytes().to_vec();
-    let turn = whole.and_then(|whole| whole.lease).filter(|lease| lease.0 == token()).map(|lease| lease.0);
+    // The input may hold the very token that is drawn here.
+    let turn = token.filter(|token| whole.and_then(|whole| whole.lease).is_some_and(|lease| lease.0 == *token));
     let mut asked = Asked { turn: turn.is_some(), ..Asked::default() };
     match does {
         Does::Nothing => {}
