@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use coatroom_core::Loaded;
 use coatroom_store::postgres::{Postgres, Settings};
 use coatroom_store::{Driver, Store, Swapped, block_on};
+use coatroom_tests::faults::{self, Outage};
 use coatroom_tests::servers::{self, Fault, Proxy, Server, wait_until};
 use coatroom_tests::suite::{contract, counting, rules};
 
@@ -24,6 +25,17 @@ fn patient_for(server: &servers::Postgres, limit: Duration) -> Postgres {
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let started = Instant::now();
     (work(), started.elapsed())
+}
+
+#[test]
+// spec: STORE-3 1632
+fn a_server_that_is_killed_stopped_or_halted_loses_nothing() {
+    let mut server = servers::Postgres::start(&[]);
+    let store = store(&server);
+    for outage in [Outage::Kill, Outage::Stop, Outage::Pause(SECOND / 2)] {
+        faults::outages(&store, &mut server, outage, true);
+    }
+    faults::comes_back(&store, &mut server, SECOND / 5, 5 * SECOND);
 }
 
 #[test]

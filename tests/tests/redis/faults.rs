@@ -5,10 +5,34 @@ use std::time::{Duration, Instant};
 
 use coatroom_core::{Listing, Loaded, Swap};
 use coatroom_store::{Store as _, Swapped, Unavailable, block_on};
+use coatroom_tests::faults::{self, Outage};
 use coatroom_tests::servers::{Fault, Proxy, Redis, Server};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{LIMIT, Store, add, counted, driver, handle, is_logged_in, login, record, store, swap, visitor};
+
+#[test]
+// spec: STORE-3 1632
+fn a_server_that_is_killed_stopped_or_halted_loses_nothing() {
+    let mut server = Redis::start(&["appendonly yes", "appendfsync always"]);
+    let store = store(&server.url());
+    for outage in [Outage::Kill, Outage::Stop, Outage::Pause(LIMIT / 2)] {
+        faults::outages(&store, &mut server, outage, true);
+    }
+    faults::comes_back(&store, &mut server, Duration::from_millis(200), Duration::from_secs(1));
+}
+
+#[test]
+// spec: STORE-3 1632, STORE-5 5484
+fn a_bad_network_is_survived() {
+    let server = Redis::start(&[]);
+    let proxy = Proxy::to(&server.address());
+    let store = store(&format!("redis://{}", proxy.address()));
+    faults::slow_replies(&store, &proxy);
+    faults::cut_replies(&store, &proxy);
+    faults::counting_through_cuts(&store, &proxy);
+    faults::never_hangs(&store, &proxy, Duration::from_secs(5));
+}
 
 /// What a machine that is busy with other tests may add to a time limit.
 const SPARE: Duration = Duration::from_millis(700);
