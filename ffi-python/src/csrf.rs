@@ -22,6 +22,7 @@ impl CsrfKeys {
         Self(entries.filter_map(subkey).collect())
     }
 
+    // spec: CSRF-1 2d9f
     pub(crate) fn token(&self, bound: &[u8], mask: [u8; 32]) -> [u8; TOKEN_BYTES] {
         let mut token = [0; TOKEN_BYTES];
         if let Some((number, key)) = self.0.first() {
@@ -45,6 +46,7 @@ impl CsrfKeys {
 /// What the token of this exchange is bound to. A login: its session and the moment of the last change of privilege, which no
 /// rotation moves. A visitor: the value in a cookie of its own. Nothing while a login or an elevation is still to be written:
 /// neither its session nor its moment is known yet.
+// spec: CSRF-1 2d9f, CSRF-2 c5a7
 pub(crate) fn bound(session: &mut Session, visitor: &[u8]) -> Option<Vec<u8>> {
     let Some(principal) = session.principal() else {
         return Some([b"visitor|", visitor].concat());

@@ -273,6 +273,7 @@ impl Exchange {
     }
 
     /// Seconds since the login or the last elevation; None when nobody is logged in.
+    // spec: FRESH-1 a65a
     fn login_age(&self, py: Python<'_>) -> PyResult<Option<f64>> {
         let now = self.driver.host().now();
         self.with(py, |session| {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from coatroom.testing import KEYS, session_of
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -22,3 +24,42 @@ def test_the_tests_of_a_page_pass(
     (tmp_path / "test_example.py").write_text(examples(page))
     monkeypatch.chdir(tmp_path)
     assert pytest.main(["-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", "test_example.py"]) == 0
+
+
+@pytest.fixture
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COATROOM_KEYS", KEYS)
+
+
+def run(page: str) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(examples(page), names)
+    return names
+
+
+@pytest.mark.usefixtures("_keys")
+def test_the_form_of_the_page_on_forged_requests_is_heard_with_its_token_alone() -> None:
+    client = run("csrf.md")["app"].test_client()
+    token = re.findall('value="([^"]+)"', client.get("/send").text)[0]
+    assert client.post("/send", data={"to": "ada"}).status_code == 403
+    assert client.post("/send", data={"csrf_token": token, "to": "ada"}).text == "sent to ada"
+
+
+@pytest.mark.usefixtures("_keys")
+def test_the_views_of_the_page_on_roles_are_guarded() -> None:
+    app = run("access.md")["app"]
+    client = app.test_client()
+    assert [client.get(path).status_code for path in ("/me", "/admin")] == [401, 401]
+    with session_of(client, app.session_interface.sessions) as session:
+        session.login("ada", ["admin"])
+    assert [client.get(path).status_code for path in ("/me", "/admin")] == [200, 200]
+
+
+@pytest.mark.usefixtures("_keys")
+def test_the_callback_of_the_page_on_events_logs(caplog: pytest.LogCaptureFixture) -> None:
+    sessions = run("events.md")["sessions"]
+    with caplog.at_level("INFO", "audit"):
+        session = sessions.open("")
+        session.login("ada")
+        session._commit(200)
+    assert "logged in" in caplog.text
