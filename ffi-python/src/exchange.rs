@@ -15,7 +15,10 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyList};
 
+use rand_core::TryRng;
+
 use crate::convert::{decode, encode};
+use crate::csrf;
 use crate::error::{from_core, from_denied};
 use crate::people::{self, DeviceParts};
 use crate::sessions::AnyDriver;
@@ -267,6 +270,45 @@ impl Exchange {
     /// Raises unless somebody with this role is logged in.
     fn require_role(&self, py: Python<'_>, role: &str) -> PyResult<()> {
         self.with(py, |session| Ok(session.require_role(role)))?.map_err(|denied| from_denied(py, denied))
+    }
+
+    /// Seconds since the login or the last elevation; None when nobody is logged in.
+    // spec: FRESH-1 a65a
+    fn login_age(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        let now = self.driver.host().now();
+        self.with(py, |session| {
+            Ok(session.principal().map(|principal| now.since(principal.authenticated_at()).as_secs_f64()))
+        })
+    }
+
+    /// A fresh copy of the token against forged requests: of whoever is logged in, or of the visitor with this value.
+    fn csrf_token<'py>(&self, py: Python<'py>, visitor: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let bound = self.with(py, |session| csrf::bound(session, visitor).ok_or(Error::WrongStage))?;
+        let host = self.driver.host();
+        let mut mask = [0; 32];
+        let drawn = host.rng().try_fill_bytes(&mut mask);
+        drawn.map_err(|_| from_core(py, Error::NoRandomness))?;
+        Ok(PyBytes::new(py, &host.csrf().token(&bound, mask)))
+    }
+
+    /// Whether a token is that of whoever is logged in, or of the visitor with this value.
+    fn csrf_checks(&self, py: Python<'_>, visitor: &[u8], token: &[u8]) -> PyResult<bool> {
+        let bound = self.with(py, |session| Ok(csrf::bound(session, visitor)))?;
+        Ok(bound.is_some_and(|bound| self.driver.host().csrf().checks(&bound, token)))
+    }
+
+    /// What was noticed, once the exchange is over: name, handle, cause.
+    fn events(&self) -> Vec<(&'static str, Option<String>, Option<&'static str>)> {
+        let events = self.locked(|staged| match (staged.reply(), staged.failure()) {
+            (Ok(reply), _) => reply.trace().events.clone(),
+            (_, Ok(failure)) => failure.events.clone(),
+            _ => Vec::new(),
+        });
+        let parts = |event: &Event| {
+            let cause = if let Event::Ended(_, cause) = event { Some(cause.name()) } else { None };
+            (event.name(), event.handle().map(|handle| handle.to_string()), cause)
+        };
+        events.iter().map(parts).collect()
     }
 
     /// The response head is gone.

@@ -2,9 +2,12 @@
 //! in `coatroom-core` alone.
 
 mod convert;
+mod csrf;
 mod engine;
 mod error;
 mod exchange;
+mod host;
+mod inspect;
 mod people;
 mod sessions;
 
@@ -14,5 +17,7 @@ mod _native {
     #[pymodule_export]
     use super::exchange::Exchange;
     #[pymodule_export]
-    use super::sessions::{Clock, Sessions, keygen};
+    use super::host::Clock;
+    #[pymodule_export]
+    use super::sessions::{Sessions, keygen};
 }

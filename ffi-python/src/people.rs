@@ -39,7 +39,7 @@ pub(crate) fn parse(py: Python<'_>, handle: &str) -> PyResult<Handle> {
         .ok_or_else(|| raise(py, "not-theirs", "this is no handle of a session: list the sessions", 409))
 }
 
-fn parts(device: Device) -> DeviceParts {
+pub(crate) fn parts(device: Device) -> DeviceParts {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of 48 bits are exact")]
     let seconds = |time: Timestamp| time.as_unix_ms() as f64 / 1000.0;
     let Device { handle, client, created_at, seen_at, authenticated_at, deadline, level, .. } = device;

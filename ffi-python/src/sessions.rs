@@ -1,76 +1,23 @@
 //! The long-lived object of an application: rules, an engine, a clock.
 
-use core::future::{Future, ready};
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
-use std::thread;
 
 use coatroom_core::{
-    Beyond, Carry, Concurrency, CookieSettings, KeyRing, Kind, Limit, Opening, Policy, Reuse, Rules, SameSite,
-    Settings, Timestamp,
+    Beyond, Carry, Concurrency, CookieSettings, KeyRing, Kind, Limit, Opening, Policy, Reuse, Rules, SameSite, Settings,
 };
 use coatroom_store::{Driver, Engine, Host, System, block_on};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
-use rand_core::{TryCryptoRng, TryRng};
+use rand_core::TryRng;
 
+use crate::csrf::CsrfKeys;
 use crate::engine::AnyEngine;
 use crate::error::{config, from_refused, raise};
 use crate::exchange::Exchange;
+use crate::host::{Clock, PythonHost};
+use crate::inspect::{self, Row};
 use crate::people::{self, DeviceParts};
-
-/// A clock that a test sets, in milliseconds since the Unix epoch.
-#[pyclass(frozen, module = "coatroom._native")]
-pub(crate) struct Clock {
-    ms: Arc<AtomicU64>,
-}
-
-#[pymethods]
-impl Clock {
-    #[new]
-    fn new(unix_ms: u64) -> Self {
-        Self { ms: Arc::new(AtomicU64::new(unix_ms)) }
-    }
-
-    /// The present reading.
-    fn unix_ms(&self) -> u64 {
-        self.ms.load(Ordering::SeqCst)
-    }
-
-    /// Sets the reading.
-    fn set(&self, unix_ms: u64) {
-        self.ms.store(unix_ms, Ordering::SeqCst);
-    }
-}
-
-/// The system, with a clock that may be a test's.
-pub(crate) struct PythonHost {
-    system: System,
-    clock: Option<Arc<AtomicU64>>,
-}
-
-impl Host for PythonHost {
-    fn now(&self) -> Timestamp {
-        match &self.clock {
-            Some(ms) => Timestamp::from_unix_ms(ms.load(Ordering::SeqCst)),
-            None => self.system.now(),
-        }
-    }
-
-    fn ticks(&self) -> Duration {
-        self.system.ticks()
-    }
-
-    fn rng(&self) -> impl TryCryptoRng {
-        self.system.rng()
-    }
-
-    fn pause(&self, span: Duration) -> impl Future<Output = ()> + Send {
-        thread::sleep(span);
-        ready(())
-    }
-}
 
 pub(crate) type AnyDriver = Driver<AnyEngine, PythonHost>;
 
@@ -91,10 +38,11 @@ impl Sessions {
         settings: &Bound<'_, PyDict>,
         clock: Option<&Bound<'_, Clock>>,
     ) -> PyResult<Self> {
+        let csrf = CsrfKeys::parse(keys);
         let keys = KeyRing::parse(keys).map_err(|error| config(py, &error))?;
         let policy = Policy::try_from(read_settings(settings)?).map_err(|error| config(py, &error))?;
         let engine = AnyEngine::open(py, store)?;
-        let host = PythonHost { system: System::default(), clock: clock.map(|clock| Arc::clone(&clock.get().ms)) };
+        let host = PythonHost::new(clock.map(Bound::get), csrf);
         Ok(Self { driver: Arc::new(Driver::with_host(Rules::new(policy, keys), engine, host)) })
     }
 
@@ -181,6 +129,21 @@ impl Sessions {
     /// Gives a principal another name in all its sessions; in how many.
     fn rename_principal(&self, py: Python<'_>, old: &str, new: &str) -> PyResult<usize> {
         py.detach(|| block_on(self.driver.rename_principal(old, new))).map_err(|refused| from_refused(py, &refused))
+    }
+
+    /// What the settings came to, by name.
+    fn policy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        inspect::policy(py, self.driver.rules().policy())
+    }
+
+    /// What about `max` stored records are, in the store's own order, and where the next ones begin.
+    fn scan(&self, py: Python<'_>, place: Option<Vec<u8>>, max: usize) -> PyResult<(Vec<Row>, Option<Vec<u8>>)> {
+        inspect::scan(py, &self.driver, place, max)
+    }
+
+    /// What is stored under a handle.
+    fn look_up(&self, py: Python<'_>, handle: &str) -> PyResult<Option<Row>> {
+        inspect::look_up(py, &self.driver, handle)
     }
 
     /// Removes at most about `max` records that are garbage by now.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from coatroom._transport import carried, vary_of
 from coatroom.errors import CoatroomError
 from coatroom.session import Session
 
@@ -56,11 +57,11 @@ def session_headers(session: Session, headers: Iterable[tuple[str, str]]) -> Hea
     """The headers of a response that depends on the committed session."""
     merged = list(headers)
     vary, cache_control, cookies = session._exchange.head(_joined(merged, "vary"), _joined(merged, "cache-control"))
-    for name, value in (("Vary", vary), ("Cache-Control", cache_control)):
+    for name, value in (("Vary", vary_of(session, vary)), ("Cache-Control", cache_control)):
         if value is not None:
             merged = [header for header in merged if header[0].lower() != name.lower()]
             merged.append((name, value))
-    merged.extend(("Set-Cookie", line) for line in cookies)
+    merged.extend(carried(session, cookies))
     return merged
 
 

@@ -9,7 +9,11 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Seque
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from coatroom._answer import Answer, OnError, answer, report
-from coatroom.errors import CoatroomError
+from coatroom._body import peek_async
+from coatroom._events import refused, tell
+from coatroom._transport import carried, header_from_scope, one_of_scope, vary_of
+from coatroom.csrf import Csrf, guard, of
+from coatroom.errors import CoatroomError, CsrfRefused
 from coatroom.session import Session
 from coatroom.sessions import Sessions
 
@@ -32,8 +36,9 @@ class CoatroomMiddleware:
     """Opens the session before ``app`` runs and commits it before the response head is sent.
 
     Make it with ``sessions=``, or with the arguments of :class:`coatroom.Sessions`. Requests whose path begins with one
-    of ``skip`` have no session. ``on_error`` makes the response that stands in for a refused commit (409) or a store
-    that cannot answer (503).
+    of ``skip`` have no session; those that begin with one of ``readonly`` have one to read from, which sets no cookie.
+    With ``csrf=True`` or a :class:`coatroom.csrf.Csrf`, forged requests and sockets are refused (403).
+    ``on_error`` makes the response that stands in for a refused commit (409) or a store that cannot answer (503).
 
     A WebSocket has the session of its handshake, to read from: its head cannot carry a cookie back.
     """
@@ -45,6 +50,8 @@ class CoatroomMiddleware:
         *,
         store: str = "",
         skip: Sequence[str] = (),
+        readonly: Sequence[str] = (),
+        csrf: bool | Csrf = False,
         on_error: OnError = answer,
         dev: bool = False,
         **settings: Unpack[Settings],
@@ -52,6 +59,8 @@ class CoatroomMiddleware:
         self.app = app
         self.sessions = sessions or Sessions(store, dev=dev, **settings)
         self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
+        self.readonly = (readonly,) if isinstance(readonly, str) else tuple(readonly)
+        self.csrf = guard(of(csrf), self.sessions)
         self.on_error = on_error
 
     # spec: HTTP-5 842b
@@ -60,9 +69,11 @@ class CoatroomMiddleware:
         if kind not in ("http", "websocket") or (self.skip and scope["path"].startswith(self.skip)):
             await self.app(scope, receive, send)
             return
-        cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+        cookies = header_from_scope(self.sessions, scope["headers"])
+        is_readonly = bool(self.readonly) and scope["path"].startswith(self.readonly)
         try:
-            if kind == "http" and self.sessions._native.takes_turns(scope["method"]):
+            is_guarded = self.csrf is not None and self.check_source(self.csrf, scope)
+            if kind == "http" and not is_readonly and self.sessions._native.takes_turns(scope["method"]):
                 session = await _open_in_turn(self.sessions, cookies)
             elif self.sessions._native.waits():
                 # The store is behind a network, and the loop has others to serve.
@@ -70,12 +81,44 @@ class CoatroomMiddleware:
             else:
                 session = self.sessions.open(cookies)
         except CoatroomError as error:
+            if isinstance(error, CsrfRefused):
+                refused(self.sessions, error, None)
             await _Exchange.refuse(error, self.on_error, kind, send)
             return
+        if is_guarded and self.csrf is not None:
+            try:
+                receive = await _check_token(self.csrf, session, scope, receive)
+            except CsrfRefused as error:
+                refused(self.sessions, error, session.handle)
+                await _Exchange(session, self.on_error, kind, send).abandon()
+                await _Exchange.refuse(error, self.on_error, kind, send)
+                return
         scope["session"] = session
-        if kind == "websocket":
+        if kind == "websocket" or is_readonly:
             session._exchange.head_sent()
         await _Exchange(session, self.on_error, kind, send).run(self.app, scope, receive)
+
+    # spec: CSRF-4 1695, CSRF-5 5a07
+    def check_source(self, csrf: Csrf, scope: Scope) -> bool:
+        """Refuses by where the request comes from; whether it needs a token too."""
+        host, origin, site = (one_of_scope(scope["headers"], name) for name in ("host", "origin", "sec-fetch-site"))
+        if scope["type"] == "websocket":
+            csrf.check_handshake(self.sessions, host, origin)
+            return False
+        if not csrf.guards(scope["method"], scope["path"]):
+            return False
+        csrf.check_source(self.sessions, host, origin, site)
+        return csrf.tokens
+
+
+# spec: CSRF-4 1695
+async def _check_token(csrf: Csrf, session: Session, scope: Scope, receive: Receive) -> Receive:
+    token = one_of_scope(scope["headers"], csrf.header)
+    if token is None:
+        body, receive = await peek_async(receive)
+        token = csrf.token_in(one_of_scope(scope["headers"], "content-type") or "", body)
+    csrf.check_token(session, token)
+    return receive
 
 
 # spec: SER-1 0cb4
@@ -91,7 +134,7 @@ async def _open_in_turn(sessions: Sessions, cookies: bytes) -> Session:
             waits = await _in_thread(exchange.look) if far else exchange.look()
         else:
             waits = await _in_thread(exchange.take)
-    return Session(exchange)
+    return Session(exchange, sessions, cookies)
 
 
 async def _in_thread(work: Callable[..., T], *arguments: object) -> T:
@@ -129,7 +172,8 @@ class _Exchange:
     async def refuse(error: CoatroomError, on_error: OnError, kind: str, send: Send) -> None:
         report(error)
         if kind == "websocket":
-            await send({"type": "websocket.close", "code": 1013, "reason": error.code})
+            code = 1013 if error.status == 503 else 1008
+            await send({"type": "websocket.close", "code": code, "reason": error.code})
             return
         made = on_error(error)
         headers = [*made.headers, ("Content-Length", str(len(made.body)))]
@@ -171,16 +215,19 @@ class _Exchange:
 
     async def commit(self, status: int) -> bool:
         self.committed = True
-        touched = self.session._commit_without_waiting(status)
-        exchange = self.session._exchange
-        while touched is None:
-            if exchange.waits_for_turn():
-                await _pause()
-                touched = exchange.look_again()
-            else:
-                # What waits for a disk or for another process waits on a thread of its own.
-                touched = await _in_thread(exchange.finish)
-                break
+        try:
+            touched = self.session._commit_without_waiting(status)
+            exchange = self.session._exchange
+            while touched is None:
+                if exchange.waits_for_turn():
+                    await _pause()
+                    touched = exchange.look_again()
+                else:
+                    # What waits for a disk or for another process waits on a thread of its own.
+                    touched = await _in_thread(exchange.finish)
+                    break
+        finally:
+            tell(self.session)
         return bool(touched)
 
     async def abandon(self) -> None:
@@ -204,11 +251,14 @@ def _session_headers(session: Session, headers: Iterable[tuple[bytes, bytes]]) -
             kept.append(header)
     vary, cache_control = present.values()
     new_vary, new_cache_control, cookies = session._exchange.head(vary, cache_control)
-    for name, value_or_none in ((b"vary", new_vary or vary), (b"cache-control", new_cache_control or cache_control)):
+    new_vary = vary_of(session, new_vary or vary)
+    for name, value_or_none in (
+        (b"vary", new_vary),
+        (b"cache-control", new_cache_control or cache_control),
+    ):
         if value_or_none is not None:
             kept.append((name, value_or_none.encode("latin-1")))
-    for line in cookies:
-        kept.append((b"set-cookie", line.encode("latin-1")))
+    kept.extend(_encoded(carried(session, cookies)))
     return kept
 
 

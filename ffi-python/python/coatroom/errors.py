@@ -50,6 +50,28 @@ class Forbidden(CoatroomError):
     status = 403
 
 
+class NotFresh(Unauthenticated):
+    """The login is too old for this, or was a remembered one: ask for the password again, call ``login``, and repeat
+    the request (401)."""
+
+    code = "not-fresh"
+
+
+class LevelTooLow(Unauthenticated):
+    """The login was not strong enough for this: ask for one more factor, call ``elevate``, and repeat the request
+    (401)."""
+
+    code = "level-too-low"
+
+
+class CsrfRefused(Forbidden):
+    """Nothing vouches for the request: it may have been forged by a page of another site (403)."""
+
+    code = "csrf"
+    reason = ""
+    """``cross-site``, ``no-source``, ``no-token`` or ``wrong-token``."""
+
+
 class Refused(CoatroomError):
     """The commit was refused and nothing of it was written: the client may repeat the request (409)."""
 

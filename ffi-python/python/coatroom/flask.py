@@ -10,7 +10,11 @@ from flask import Flask, Request, Response, current_app, request, session
 from flask.sessions import SessionInterface, SessionMixin
 
 from coatroom._answer import Answer, OnError, answer, report, session_headers
-from coatroom.errors import CoatroomError
+from coatroom._events import refused
+from coatroom._flask_views import csrf_exempt, readonly, require_fresh, require_level, require_login, require_role
+from coatroom._transport import header_from_environ
+from coatroom.csrf import Csrf, guard, of
+from coatroom.errors import CoatroomError, CsrfRefused
 from coatroom.session import Session
 from coatroom.sessions import Sessions
 
@@ -20,7 +24,21 @@ if TYPE_CHECKING:
     from coatroom._native import Exchange
     from coatroom.sessions import Settings
 
-__all__ = ["Answer", "Coatroom", "FlaskSession", "in_turn", "out_of_turn", "skip"]
+__all__ = [
+    "Answer",
+    "Coatroom",
+    "Csrf",
+    "FlaskSession",
+    "csrf_exempt",
+    "in_turn",
+    "out_of_turn",
+    "readonly",
+    "require_fresh",
+    "require_level",
+    "require_login",
+    "require_role",
+    "skip",
+]
 
 View = TypeVar("View", bound=Callable[..., Any])
 log = logging.getLogger("coatroom")
@@ -47,7 +65,14 @@ def out_of_turn(view: View) -> View:
 class FlaskSession(Session, SessionMixin):
     """The session of one request, opened before the view runs."""
 
-    def __init__(self, open_: Callable[[str, bool], Exchange], cookies: str, serial: bool) -> None:
+    def __init__(
+        self,
+        open_: Callable[[str, bool], Exchange],
+        cookies: str,
+        serial: bool,
+        sessions: Sessions | None = None,
+    ) -> None:
+        self._sessions = sessions
         self._open = open_
         self._cookies = cookies
         self._serial = serial
@@ -58,7 +83,7 @@ class FlaskSession(Session, SessionMixin):
     def _exchange(self) -> Exchange:  # type: ignore[override]
         if self._opened is None:
             try:
-                self._opened = self._open(self._cookies, self._serial)
+                self._opened = self._open(cast(str, self._cookies), self._serial)
             except CoatroomError:
                 # The answer is an error; what looks at the session on its way out finds nobody and writes nothing.
                 self._opened = self._open("", False)
@@ -80,7 +105,8 @@ class Coatroom(SessionInterface):
     """Makes ``flask.session`` a Coatroom session: ``Coatroom(app, sessions)``, or with the arguments of
     :class:`coatroom.Sessions`, or ``Coatroom(...)`` and later ``init_app(app)``.
 
-    ``on_error`` makes the response that stands in for a refused commit (409) or a store that cannot answer (503).
+    With ``csrf=True`` or a :class:`coatroom.csrf.Csrf`, forged requests are refused (403). ``on_error`` makes the
+    response that stands in for a refused commit (409) or a store that cannot answer (503).
     """
 
     def __init__(
@@ -89,11 +115,13 @@ class Coatroom(SessionInterface):
         sessions: Sessions | None = None,
         *,
         store: str = "",
+        csrf: bool | Csrf = False,
         on_error: OnError = answer,
         dev: bool = False,
         **settings: Unpack[Settings],
     ) -> None:
         self.sessions = sessions or Sessions(store, dev=dev, **settings)
+        self.csrf = guard(of(csrf), self.sessions)
         self.on_error = on_error
         if app is not None:
             self.init_app(app)
@@ -105,9 +133,9 @@ class Coatroom(SessionInterface):
         app.register_error_handler(CoatroomError, self._handle)
 
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
-        cookies = request.environ.get("HTTP_COOKIE", "")
+        cookies = header_from_environ(self.sessions, request.environ)
         native = self.sessions._native
-        return FlaskSession(native.open, cookies, native.takes_turns(request.method))
+        return FlaskSession(native.open, cookies, native.takes_turns(request.method), self.sessions)
 
     # spec: HTTP-2 2616, HTTP-3 779a, WRITE-16 ef0b
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -134,12 +162,34 @@ class Coatroom(SessionInterface):
         is_static = endpoint.rpartition(".")[2] == "static"
         current = cast(FlaskSession, session)
         current._serial = getattr(view, "coatroom_turn", current._serial)
-        if not is_static and not getattr(view, "coatroom_skip", False):
+        has_session = not is_static and not getattr(view, "coatroom_skip", False)
+        is_guarded = view is not None and not is_static and not getattr(view, "coatroom_csrf_exempt", False)
+        if is_guarded:
+            self._check_source()
+        if has_session:
             current._exchange  # noqa: B018
+            if getattr(view, "coatroom_readonly", False):
+                current._exchange.head_sent()
+            if is_guarded:
+                self._check_token(current)
+
+    # spec: CSRF-4 1695
+    def _check_source(self) -> None:
+        if self.csrf is not None and self.csrf.guards(request.method, request.path):
+            host, origin, site = (request.headers.get(name) for name in ("Host", "Origin", "Sec-Fetch-Site"))
+            self.csrf.check_source(self.sessions, host, origin, site)
+
+    # spec: CSRF-4 1695
+    def _check_token(self, current: FlaskSession) -> None:
+        if self.csrf is not None and self.csrf.tokens and self.csrf.guards(request.method, request.path):
+            token = request.headers.get(self.csrf.header) or request.form.get(self.csrf.field)
+            self.csrf.check_token(current, token)
 
     def _handle(self, error: CoatroomError) -> Response:
         """An error that the view let through: nothing that it asked for is written."""
         current = cast(FlaskSession, session)
+        if isinstance(error, CsrfRefused):
+            refused(self.sessions, error, current.handle if current._opened is not None else None)
         if current._opened is not None:
             current._discard()
         report(error)

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from coatroom.errors import CoatroomError, SessionClosed
+from coatroom import _flashes as flashes
+from coatroom import csrf
+from coatroom._events import tell
+from coatroom.errors import CoatroomError, LevelTooLow, NotFresh, SessionClosed, Unauthenticated
 
 if TYPE_CHECKING:
     from coatroom._native import Exchange
+    from coatroom.csrf import Html
+    from coatroom.sessions import Sessions
 
 Rotation = Literal["rotated", "pending", "postponed"]
 
@@ -76,10 +81,15 @@ class Session(MutableMapping[str, Any]):
     be changed in place. Reading never writes data.
     """
 
-    __slots__ = ("_exchange", "_handed_out")
+    __slots__ = ("_cookies", "_exchange", "_handed_out", "_has_left", "_sessions", "_visitor")
 
-    def __init__(self, exchange: Exchange) -> None:
+    _visitor: str
+    """The value of the cookie that the response gives a visitor for the sake of CSRF tokens, if it gives one."""
+
+    def __init__(self, exchange: Exchange, sessions: Sessions | None = None, cookies: bytes | str = "") -> None:
         self._exchange = exchange
+        self._sessions = sessions
+        self._cookies = cookies
         # Objects that the application may change in place; compared with what is stored when the exchange closes.
         self._handed_out: dict[str, Any] = {}
 
@@ -165,6 +175,7 @@ class Session(MutableMapping[str, Any]):
         """Ends the session and removes its cookies. What is set afterwards belongs to a fresh session."""
         self._exchange.logout()
         self._handed_out.clear()
+        self._has_left = True
 
     def rotate(self) -> Rotation:
         """Asks for a new id: ``rotated``, ``pending`` (one is on its way already) or ``postponed`` (nobody is logged
@@ -175,6 +186,50 @@ class Session(MutableMapping[str, Any]):
         """Raises :class:`coatroom.Unauthenticated` or :class:`coatroom.Forbidden` unless somebody with ``role`` is
         logged in. Left alone, they become the responses 401 and 403."""
         self._exchange.require_role(role)
+
+    # spec: FRESH-1 a65a
+    def require_fresh(self, minutes: float) -> None:
+        """Raises :class:`coatroom.Unauthenticated` or :class:`coatroom.NotFresh` unless whoever is logged in proved who
+        they are, by a login or an elevation, no longer than so many minutes ago. A login of level 0, one that was
+        merely remembered, is never fresh."""
+        age = self._exchange.login_age()
+        if age is None:
+            raise Unauthenticated("nobody is logged in")
+        if age > minutes * 60 or self.level == 0:
+            raise NotFresh("the login is too old for this: log in again, then repeat the request")
+
+    # spec: FRESH-1 a65a
+    def require_level(self, level: int) -> None:
+        """Raises :class:`coatroom.Unauthenticated` or :class:`coatroom.LevelTooLow` unless somebody is logged in with
+        this level of authentication or a higher one."""
+        present = self.level
+        if present is None:
+            raise Unauthenticated("nobody is logged in")
+        if present < level:
+            raise LevelTooLow("the login is not strong enough for this: give one more factor, then repeat the request")
+
+    def csrf_token(self) -> str:
+        """The token against forged requests, for a header or a hidden field. It is masked anew each time, works as long
+        as this login (or, for a visitor, this browser's session), and is not stored.
+
+        Raises :class:`coatroom.SessionClosed` after a ``login`` or an ``elevate`` in the same request, whose token is
+        known once they are written: redirect first, or let the client fetch it.
+        """
+        return csrf.token(self)
+
+    def csrf_input(self, field: str = "csrf_token") -> Html:
+        """A hidden field with that token: put it first into each form, as ``{{ session.csrf_input() }}``."""
+        return csrf.Html(f'<input type="hidden" name="{field}" value="{csrf.token(self)}">')
+
+    def flash(self, text: str, category: str = "message") -> None:
+        """Leaves a message for the next page that asks for :meth:`flashes`."""
+        flashes.leave(self, text, category)
+
+    def flashes(self) -> list[tuple[str, str]]:
+        """The messages that were left, as ``(category, text)``, the oldest first; they are gone once this request is
+        written. One that another request leaves meanwhile is there the next time; two pages that ask at the same time
+        may both show one."""
+        return flashes.take(self)
 
     def devices(self) -> list[Device]:
         """The live sessions of whoever is logged in, the one used last first. Asks the store: an asynchronous handler
@@ -242,7 +297,10 @@ class Session(MutableMapping[str, Any]):
 
         A status of 500 or above acknowledges nothing, so nothing that the handler asked for is written."""
         self._prepare(status)
-        return bool(self._exchange.close())
+        try:
+            return bool(self._exchange.close())
+        finally:
+            tell(self)
 
     def _commit_without_waiting(self, status: int) -> bool | None:
         """As ``_commit``, on an event loop; None when ``_exchange.finish`` has to follow on another thread."""
@@ -267,6 +325,7 @@ class Session(MutableMapping[str, Any]):
         """Forgets whatever the handler asked for."""
         self._exchange.discard()
         self._handed_out = {}
+        self._has_left = False
 
     def __repr__(self) -> str:
         return "<coatroom.Session>"

@@ -10,9 +10,11 @@ import weakref
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
 from coatroom import _native
+from coatroom._events import OnEvent
+from coatroom._transport import Transport
 from coatroom.errors import ConfigError
 from coatroom.session import Device, Session
 
@@ -74,6 +76,13 @@ class Settings(TypedDict, total=False):
     """When the cookies go along with requests from other sites. Default lax."""
     max_age: Span | None
     """How long browsers keep the cookies, never beyond the absolute limit. Default until they are closed."""
+    transport: Literal["cookie", "header"]
+    """How ids travel. ``header``: for native clients, in headers of their own, and cookies are not looked at. Default
+    cookie."""
+    clear_site_data: Sequence[Literal["cache", "cookies", "storage", "executionContexts"]]
+    """What browsers throw away with the response of a logout. Default nothing."""
+    on_event: OnEvent | None
+    """Called with the name of each event, the handle of its session and the cause of an end, once it is written."""
 
 
 class Sessions:
@@ -106,9 +115,14 @@ class Sessions:
         if dev:
             chosen["plain_http"] = True
             log.warning("development mode: session cookies are not confined to https")
+        self._transport = Transport.of(chosen.pop("transport", "cookie"), chosen.pop("clear_site_data", ()))
+        self._on_event = cast("OnEvent | None", chosen.pop("on_event", None))
         ring = _find_keys(keys, store, dev, os.environ)
         self._native = _native.Sessions(store, ring, chosen, clock._native if clock else None)
         _LIVE.add(self)
+        policy = self._native.policy()
+        self._is_secure: bool = not policy["plain_http"]
+        self._is_embedded: bool = policy["same_site"] == "none"
         self.cookie_names: tuple[str, str] = self._native.cookie_names()
         """Names of the login and the visitor cookie."""
 
@@ -126,7 +140,12 @@ class Sessions:
 
         Raises :class:`coatroom.StoreUnavailable` when the store cannot say whether there is a session.
         """
-        return Session(self._native.open(cookies, self._native.takes_turns(method) if serial is None else serial))
+        in_turn = self._native.takes_turns(method) if serial is None else serial
+        return Session(self._native.open(cookies, in_turn), self, cookies)
+
+    @property
+    def _uses_headers(self) -> bool:
+        return self._transport.is_header
 
     def devices(self, principal: str) -> list[Device]:
         """The live sessions of a principal, the one used last first."""

@@ -7,7 +7,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from coatroom._answer import Answer, Headers, OnError, abandon, answer, report, session_headers
-from coatroom.errors import CoatroomError
+from coatroom._body import peek
+from coatroom._events import refused
+from coatroom._transport import header_from_environ
+from coatroom.csrf import Csrf, guard, of
+from coatroom.errors import CoatroomError, CsrfRefused
 from coatroom.session import Session
 from coatroom.sessions import Sessions
 
@@ -24,8 +28,9 @@ class CoatroomMiddleware:
     """Opens the session before ``app`` runs and commits it before the response head is sent.
 
     Make it with ``sessions=``, or with the arguments of :class:`coatroom.Sessions`. Requests whose path begins with one
-    of ``skip`` have no session. ``on_error`` makes the response that stands in for a refused commit (409) or a store
-    that cannot answer (503).
+    of ``skip`` have no session; those that begin with one of ``readonly`` have one to read from, which sets no cookie.
+    With ``csrf=True`` or a :class:`coatroom.csrf.Csrf`, forged requests are refused (403). ``on_error`` makes the
+    response that stands in for a refused commit (409) or a store that cannot answer (503).
     """
 
     def __init__(
@@ -35,6 +40,8 @@ class CoatroomMiddleware:
         *,
         store: str = "",
         skip: Sequence[str] = (),
+        readonly: Sequence[str] = (),
+        csrf: bool | Csrf = False,
         on_error: OnError = answer,
         dev: bool = False,
         **settings: Unpack[Settings],
@@ -42,17 +49,49 @@ class CoatroomMiddleware:
         self.app = app
         self.sessions = sessions or Sessions(store, dev=dev, **settings)
         self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
+        self.readonly = (readonly,) if isinstance(readonly, str) else tuple(readonly)
+        self.csrf = guard(of(csrf), self.sessions)
         self.on_error = on_error
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self.skip and environ.get("PATH_INFO", "").startswith(self.skip):
+        path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+        if self.skip and path.startswith(self.skip):
             return self.app(environ, start_response)
+        is_readonly = bool(self.readonly) and path.startswith(self.readonly)
+        session = None
         try:
-            session = self.sessions.open(environ.get("HTTP_COOKIE", ""), method=environ["REQUEST_METHOD"])
+            is_guarded = self.csrf is not None and self.csrf.guards(method, path)
+            if is_guarded:
+                self.check_source(environ)
+            cookies = header_from_environ(self.sessions, environ)
+            session = self.sessions.open(cookies, method=method, serial=False if is_readonly else None)
+            if is_guarded:
+                self.check_token(environ, session)
         except CoatroomError as error:
+            if isinstance(error, CsrfRefused):
+                refused(self.sessions, error, None if session is None else session.handle)
+            if session is not None:
+                abandon(session)
             return _Exchange.refuse(error, self.on_error, start_response)
+        if is_readonly:
+            session._exchange.head_sent()
         environ["coatroom.session"] = session
         return _Exchange(session, self.on_error, start_response).run(self.app, environ)
+
+    # spec: CSRF-4 1695
+    def check_source(self, environ: WSGIEnvironment) -> None:
+        assert self.csrf is not None
+        host, origin, site = (environ.get(f"HTTP_{name}") for name in ("HOST", "ORIGIN", "SEC_FETCH_SITE"))
+        self.csrf.check_source(self.sessions, host, origin, site)
+
+    # spec: CSRF-4 1695
+    def check_token(self, environ: WSGIEnvironment, session: Session) -> None:
+        assert self.csrf is not None
+        if self.csrf.tokens:
+            token = environ.get("HTTP_" + self.csrf.header.upper().replace("-", "_"))
+            if token is None:
+                token = self.csrf.token_in(environ.get("CONTENT_TYPE", ""), peek(environ))
+            self.csrf.check_token(session, token)
 
 
 class _Exchange:

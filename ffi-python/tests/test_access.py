@@ -1,0 +1,131 @@
+"""Roles, freshness and levels: in the session, as Flask decorators, and as dependencies of Starlette and FastAPI."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
+import coatroom
+import flask
+import pytest
+from coatroom import guards
+from coatroom.asgi import CoatroomMiddleware
+from coatroom.flask import Coatroom, csrf_exempt, require_fresh, require_level, require_login, require_role
+from coatroom.testing import ManualClock, session_of
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+Work = Callable[[coatroom.Session], Any]
+
+
+def flask_client(sessions: coatroom.Sessions) -> Any:
+    app = flask.Flask(__name__)
+    Coatroom(app, sessions)
+    for name, guard in {
+        "login": require_login,
+        "role": require_role("admin"),
+        "fresh": require_fresh(5),
+        "level": require_level(2),
+    }.items():
+        app.add_url_rule(f"/{name}", name, guard(lambda: {"ok": True}))
+    return app.test_client()
+
+
+def starlette_client(sessions: coatroom.Sessions) -> Any:
+    def route(name: str, guard: guards.Guard) -> Route:
+        async def endpoint(request: Request) -> JSONResponse:
+            session = await guard(request)
+            return JSONResponse({"ok": session is request.session})
+
+        return Route(f"/{name}", endpoint)
+
+    app = Starlette(
+        routes=[
+            route("login", guards.require_login),
+            route("role", guards.require_role("admin")),
+            route("fresh", guards.require_fresh(5)),
+            route("level", guards.require_level(2)),
+        ]
+    )
+    app.add_middleware(CoatroomMiddleware, sessions=sessions)
+    return TestClient(app, base_url="https://testserver")
+
+
+@pytest.fixture(params=[flask_client, starlette_client], ids=["flask", "starlette"])
+def ask(request: pytest.FixtureRequest, coatroom_sessions: coatroom.Sessions) -> Callable[[str], tuple[int, str]]:
+    client = request.param(coatroom_sessions)
+
+    def ask(path: str, work: Work | None = None) -> tuple[int, str]:
+        if work is not None:
+            with session_of(client, coatroom_sessions) as session:
+                work(session)
+        response = client.get(path)
+        body = json.loads(response.text)
+        return response.status_code, body.get("error", "")
+
+    return ask
+
+
+Ask = Callable[..., tuple[int, str]]
+
+
+# spec: LOGIN-9 c39d, FRESH-1 a65a
+def test_nobody_gets_nowhere(ask: Ask) -> None:
+    for path in ("/login", "/role", "/fresh", "/level"):
+        assert ask(path) == (401, "unauthenticated")
+
+
+# spec: LOGIN-9 c39d
+def test_a_role_is_had_or_not(ask: Ask) -> None:
+    assert ask("/role", lambda session: session.login("ben", ["clerk"])) == (403, "forbidden")
+    assert ask("/login") == (200, "")
+    assert ask("/role", lambda session: session.login("ada", ["clerk", "admin"])) == (200, "")
+
+
+# spec: FRESH-1 a65a
+def test_a_login_is_fresh_for_so_many_minutes_and_again_after_proof(ask: Ask, coatroom_clock: ManualClock) -> None:
+    assert ask("/fresh", lambda session: session.login("ada")) == (200, "")
+    coatroom_clock.advance(5 * 60)
+    assert ask("/fresh") == (200, "")
+    coatroom_clock.advance(0.001)
+    assert ask("/fresh") == (401, "not-fresh")
+    assert ask("/fresh", lambda session: session.elevate(1)) == (200, "")
+    coatroom_clock.advance(301)
+    assert ask("/fresh", lambda session: session.rotate()) == (401, "not-fresh")
+    assert ask("/fresh", lambda session: session.login("ada")) == (200, "")
+
+
+# spec: FRESH-1 a65a
+def test_a_remembered_login_is_never_fresh(ask: Ask) -> None:
+    assert ask("/fresh", lambda session: session.login("ada", level=0)) == (401, "not-fresh")
+    assert ask("/login") == (200, "")
+    assert ask("/fresh", lambda session: session.login("ada")) == (200, "")
+
+
+# spec: FRESH-1 a65a
+def test_a_level_is_reached_by_one_more_factor(ask: Ask) -> None:
+    assert ask("/level", lambda session: session.login("ada")) == (401, "level-too-low")
+    assert ask("/level", lambda session: session.elevate(2)) == (200, "")
+    assert ask("/level", lambda session: session.elevate(3)) == (200, "")
+
+
+def test_a_clock_that_went_back_makes_nothing_stale(coatroom_sessions: coatroom.Sessions) -> None:
+    session = coatroom_sessions.open("")
+    session.login("ada")
+    session.require_fresh(0)
+
+
+def test_an_asynchronous_view_is_guarded_too_and_marks_are_kept() -> None:
+    @csrf_exempt
+    @require_login
+    async def view() -> str:
+        return "in"
+
+    guarded = require_role("admin")(view)
+    assert getattr(guarded, "coatroom_csrf_exempt", False)
+    assert inspect.iscoroutinefunction(guarded)

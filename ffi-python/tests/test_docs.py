@@ -1,0 +1,65 @@
+"""The examples of the task pages run as they stand there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from coatroom.testing import KEYS, session_of
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def examples(page: str) -> str:
+    blocks: list[str] = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    return "\n".join(blocks)
+
+
+@pytest.mark.parametrize("page", ["testing.md"])
+def test_the_tests_of_a_page_pass(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "test_example.py").write_text(examples(page))
+    monkeypatch.chdir(tmp_path)
+    assert pytest.main(["-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", "test_example.py"]) == 0
+
+
+@pytest.fixture
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COATROOM_KEYS", KEYS)
+
+
+def run(page: str) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(examples(page), names)
+    return names
+
+
+@pytest.mark.usefixtures("_keys")
+def test_the_form_of_the_page_on_forged_requests_is_heard_with_its_token_alone() -> None:
+    client = run("csrf.md")["app"].test_client()
+    token = re.findall('value="([^"]+)"', client.get("/send").text)[0]
+    assert client.post("/send", data={"to": "ada"}).status_code == 403
+    assert client.post("/send", data={"csrf_token": token, "to": "ada"}).text == "sent to ada"
+
+
+@pytest.mark.usefixtures("_keys")
+def test_the_views_of_the_page_on_roles_are_guarded() -> None:
+    app = run("access.md")["app"]
+    client = app.test_client()
+    assert [client.get(path).status_code for path in ("/me", "/admin")] == [401, 401]
+    with session_of(client, app.session_interface.sessions) as session:
+        session.login("ada", ["admin"])
+    assert [client.get(path).status_code for path in ("/me", "/admin")] == [200, 200]
+
+
+@pytest.mark.usefixtures("_keys")
+def test_the_callback_of_the_page_on_events_logs(caplog: pytest.LogCaptureFixture) -> None:
+    sessions = run("events.md")["sessions"]
+    with caplog.at_level("INFO", "audit"):
+        session = sessions.open("")
+        session.login("ada")
+        session._commit(200)
+    assert "logged in" in caplog.text
