@@ -108,6 +108,7 @@ class Sessions:
             log.warning("development mode: session cookies are not confined to https")
         ring = _find_keys(keys, store, dev, os.environ)
         self._native = _native.Sessions(store, ring, chosen, clock._native if clock else None)
+        self._chosen, self._clock = chosen, clock
         _LIVE.add(self)
         self.cookie_names: tuple[str, str] = self._native.cookie_names()
         """Names of the login and the visitor cookie."""
