@@ -9,15 +9,16 @@ SCRIPTS := fuzz/run tests/bugs/run scripts/assure/ledger scripts/assure/mutants 
 SHOP_DB ?= $(VENV)/shop.db
 PORT ?= 8000
 STORE ?= sqlite
+FRAMEWORK ?= flask
 
 WHEEL_SOURCES := Cargo.toml Cargo.lock $(shell find core store ffi-python -path '*/target' -prune -o \
 	\( -name '*.rs' -o -name '*.toml' -o -path '*/python/coatroom/*.py*' -o -name py.typed \) -type f -print)
 
 .PHONY: demo test assure test-rust test-bugs test-proof test-fuzz test-no-std test-python test-apps venv spec bench bench-python hammer fmt
 
-demo: venv ## The shop on http://127.0.0.1:8000, with SQLite; STORE=redis starts a Redis server for it
+demo: venv ## The shop on http://127.0.0.1:8000, with SQLite; STORE=redis starts a Redis server for it; FRAMEWORK=django|fastapi
 	if [ $(STORE) = redis ]; then scripts/need servers; fi
-	$(BIN)/python ffi-python/examples/shop --port $(PORT) --db $(SHOP_DB) --store $(STORE)
+	$(BIN)/python ffi-python/examples/shop --port $(PORT) --db $(SHOP_DB) --store $(STORE) --framework $(FRAMEWORK)
 
 test: test-rust test-bugs test-proof test-fuzz test-no-std test-python test-apps ## Everything
 	@echo "all tests passed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import subprocess
@@ -21,6 +22,12 @@ from coatroom.flask import Coatroom, skip
 from coatroom.wsgi import Answer
 from coatroom.wsgi import CoatroomMiddleware as WsgiMiddleware
 from conftest import TEST_KEYS, Browser
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse
+from django.test import override_settings
+from django.urls import path
+from django_project import SESSION_ONLY
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
@@ -84,8 +91,14 @@ def wsgi_client(app: Any) -> Client:
             replies.append(Reply(int(status[:3]), headers, b""))
             return lambda chunk: None
 
-        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_COOKIE": cookies, "wsgi.url_scheme": "https"}
-        environ |= {"SERVER_NAME": "localhost", "SERVER_PORT": "443"}
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": path.partition("?")[0],
+            "QUERY_STRING": path.partition("?")[2],
+            "HTTP_COOKIE": cookies,
+            "wsgi.url_scheme": "https",
+        }
+        environ |= {"SERVER_NAME": "localhost", "SERVER_PORT": "443", "wsgi.input": io.BytesIO()}
         chunks = app(environ, start)
         body = b"".join(chunks)
         if hasattr(chunks, "close"):
@@ -114,7 +127,8 @@ def asgi_client(app: Any) -> Client:
 
         # Two headers, as HTTP/2 allows.
         headers = [(b"cookie", cookie.encode()) for cookie in cookies.split("; ") if cookie]
-        scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "query_string": b""}
+        path, _, query = path.partition("?")
+        scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "query_string": query.encode()}
         asyncio.run(app({**scope, "http_version": "1.1", "root_path": "", "scheme": "https"}, receive, send))
         heads = [message for message in sent if message["type"] == "http.response.start"]
         assert len(heads) == 1, "one head per request"
@@ -170,10 +184,36 @@ def make_starlette(app: App) -> Client:
     return asgi_client(inner)
 
 
+def in_django(app: App, request: Callable[[Any, str, str], Reply]) -> Client:
+    def view(request: Any, path: str) -> HttpResponse:
+        status, body, headers = app.handle(request.session, f"/{path}")
+        return HttpResponse(body, status=status, headers=headers)
+
+    setting: dict[str, Any] = {"sessions": app.sessions}
+    if app.on_error:
+        setting["on_error"] = app.on_error
+
+    def ask(target: str, cookies: str = "") -> Reply:
+        with override_settings(ROOT_URLCONF=(path("<path:path>", view),), MIDDLEWARE=SESSION_ONLY, COATROOM=setting):
+            return request(app, target, cookies)
+
+    return ask
+
+
+def make_django(app: App) -> Client:
+    return in_django(app, lambda app, path, cookies: wsgi_client(WSGIHandler())(path, cookies))
+
+
+def make_django_async(app: App) -> Client:
+    return in_django(app, lambda app, path, cookies: asgi_client(ASGIHandler())(path, cookies))
+
+
 MAKERS = {
     "wsgi": make_wsgi,
     "wsgi-generator": make_wsgi_generator,
     "flask": make_flask,
+    "django": make_django,
+    "django-asgi": make_django_async,
     "starlette": make_starlette,
 }
 
@@ -215,7 +255,7 @@ def test_the_headers_of_a_whole_life_are_exactly_these(client: Client, browser: 
 
 # spec: HTTP-4 389d
 def test_a_response_that_has_nothing_to_do_with_the_session_stays_as_it_is(app: App, clock: Any) -> None:
-    for make in (make_flask, make_starlette):
+    for make in (make_flask, make_django, make_django_async, make_starlette):
         plain = App(app.sessions)
         plain.handle = lambda session, path: (200, "", {"Vary": "Accept"})  # type: ignore[method-assign]
         reply = make(plain)("/plain")

@@ -1,4 +1,4 @@
-"""Fixtures: every test runs against both apps, each under its real server."""
+"""Fixtures: every test runs against every app, each under its real server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness import Browser, Server
 Serve = Callable[..., Server]
 
 
-@pytest.fixture(scope="session", params=["flask", "starlette"])
+@pytest.fixture(scope="session", params=["flask", "django", "starlette"])
 def app(request: pytest.FixtureRequest) -> str:
     """The name of the app under test."""
     name: str = request.param

@@ -1,10 +1,10 @@
-"""How gunicorn serves the Flask app: its configuration file."""
+"""How gunicorn serves the apps on Flask and Django: its configuration file."""
 
 import os
 
 import options
 
-_flags = options.inherited("flask")
+_flags = options.inherited("gunicorn")
 
 bind = f"127.0.0.1:{_flags.port}"
 workers = _flags.workers

@@ -1,8 +1,9 @@
-"""Serves the shop on 127.0.0.1 until Ctrl-C: python examples/shop [--port N] [--db FILE] [--store redis]."""
+"""Serves the shop on 127.0.0.1 until Ctrl-C: python examples/shop [--port N] [--framework django]."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import runpy
 import socket
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 import coatroom
+import uvicorn
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -45,14 +47,21 @@ def start_redis(folder: Path) -> str:
     return f"redis://127.0.0.1:{port}"
 
 
+def serve_asynchronously(app: str, port: int) -> None:
+    """Becomes uvicorn, in this process."""
+    importlib.import_module(app).create_app()
+    uvicorn.run(f"{app}:create_app", factory=True, host="127.0.0.1", port=port, workers=2, log_level="warning")
+
+
 def main() -> None:
-    """Becomes gunicorn, in this process."""
+    """Becomes the server, in this process."""
     parser = argparse.ArgumentParser(prog="shop", description="A small shop that shows what Coatroom does.")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--db", type=Path, default=default_database(), help="the SQLite file of the sessions")
     parser.add_argument(
         "--store", choices=("sqlite", "redis"), default="sqlite", help="redis starts a server of its own"
     )
+    parser.add_argument("--framework", choices=("flask", "django", "fastapi"), default="flask")
     flags = parser.parse_args()
     database = flags.db.absolute()
     database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -60,11 +69,16 @@ def main() -> None:
     place: object = database
     if flags.store == "redis":
         place = os.environ["SHOP_STORE"] = start_redis(database.parent)
-    print(f"The shop is open on http://127.0.0.1:{flags.port} (sessions in {place}). Ctrl-C closes it.", flush=True)
+    address = f"http://127.0.0.1:{flags.port}"
+    print(f"The shop is open on {address} ({flags.framework}, sessions in {place}). Ctrl-C closes it.", flush=True)
     sys.path.insert(0, str(PACKAGE.parent))
-    sys.argv = ["gunicorn", "--config", f"python:{PACKAGE.name}.serving", f"{PACKAGE.name}.app:create_app()"]
+    app = f"{PACKAGE.name}.{flags.framework}_app"
     try:
-        runpy.run_module("gunicorn", run_name="__main__")
+        if flags.framework == "fastapi":
+            serve_asynchronously(app, flags.port)
+        else:
+            sys.argv = ["gunicorn", "--config", f"python:{PACKAGE.name}.serving", f"{app}:create_app()"]
+            runpy.run_module("gunicorn", run_name="__main__")
     except coatroom.ConfigError as error:
         sys.exit(f"The shop stays closed: {error}")
 

@@ -20,6 +20,7 @@ from coatroom.sessions import Sessions
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from coatroom._native import Exchange
     from coatroom.sessions import Settings
 
 __all__ = ["Answer", "CoatroomMiddleware"]
@@ -73,13 +74,8 @@ class CoatroomMiddleware:
         is_readonly = bool(self.readonly) and scope["path"].startswith(self.readonly)
         try:
             is_guarded = self.csrf is not None and self.check_source(self.csrf, scope)
-            if kind == "http" and not is_readonly and self.sessions._native.takes_turns(scope["method"]):
-                session = await _open_in_turn(self.sessions, cookies)
-            elif self.sessions._native.waits():
-                # The store is behind a network, and the loop has others to serve.
-                session = await _in_thread(self.sessions.open, cookies)
-            else:
-                session = self.sessions.open(cookies)
+            in_turn = kind == "http" and not is_readonly and self.sessions._native.takes_turns(scope["method"])
+            session = Session(await open_on_loop(self.sessions, cookies, in_turn), self.sessions, cookies)
         except CoatroomError as error:
             if isinstance(error, CsrfRefused):
                 refused(self.sessions, error, None)
@@ -121,23 +117,50 @@ async def _check_token(csrf: Csrf, session: Session, scope: Scope, receive: Rece
     return receive
 
 
+async def open_on_loop(sessions: Sessions, cookies: bytes | str, in_turn: bool) -> Exchange:
+    """Opens an exchange without holding up the loop."""
+    if in_turn:
+        return await _open_in_turn(sessions, cookies)
+    if sessions._native.waits():
+        # The store is behind a network, and the loop has others to serve.
+        return await in_thread(sessions._native.open, cookies)
+    return sessions._native.open(cookies)
+
+
+async def commit_on_loop(session: Session, status: int) -> bool:
+    """Commits a session without holding up the loop; whether the response depends on it."""
+    try:
+        touched = session._commit_without_waiting(status)
+        exchange = session._exchange
+        while touched is None:
+            if exchange.waits_for_turn():
+                await _pause()
+                touched = exchange.look_again()
+            else:
+                # What waits for a disk or for another process waits on a thread of its own.
+                touched = await in_thread(exchange.finish)
+        return bool(touched)
+    finally:
+        tell(session)
+
+
 # spec: SER-1 0cb4
-async def _open_in_turn(sessions: Sessions, cookies: bytes) -> Session:
+async def _open_in_turn(sessions: Sessions, cookies: bytes | str) -> Exchange:
     """Waits for the requests before this one, and holds up neither the loop nor a thread: they may need one."""
     native = sessions._native
     far = native.waits()
-    exchange = await _in_thread(native.open_without_waiting, cookies) if far else native.open_without_waiting(cookies)
+    exchange = await in_thread(native.open_without_waiting, cookies) if far else native.open_without_waiting(cookies)
     waits = exchange.opens()
     while waits is not None:
         if waits == "turn":
             await _pause()
-            waits = await _in_thread(exchange.look) if far else exchange.look()
+            waits = await in_thread(exchange.look) if far else exchange.look()
         else:
-            waits = await _in_thread(exchange.take)
-    return Session(exchange, sessions, cookies)
+            waits = await in_thread(exchange.take)
+    return exchange
 
 
-async def _in_thread(work: Callable[..., T], *arguments: object) -> T:
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
     return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
 
 
@@ -215,20 +238,7 @@ class _Exchange:
 
     async def commit(self, status: int) -> bool:
         self.committed = True
-        try:
-            touched = self.session._commit_without_waiting(status)
-            exchange = self.session._exchange
-            while touched is None:
-                if exchange.waits_for_turn():
-                    await _pause()
-                    touched = exchange.look_again()
-                else:
-                    # What waits for a disk or for another process waits on a thread of its own.
-                    touched = await _in_thread(exchange.finish)
-                    break
-        finally:
-            tell(self.session)
-        return bool(touched)
+        return await commit_on_loop(self.session, status)
 
     async def abandon(self) -> None:
         try:

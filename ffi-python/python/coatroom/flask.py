@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import Flask, Request, Response, current_app, request, session
 from flask.sessions import SessionInterface, SessionMixin
@@ -13,9 +13,10 @@ from coatroom._answer import Answer, OnError, answer, report, session_headers
 from coatroom._events import refused
 from coatroom._flask_views import csrf_exempt, readonly, require_fresh, require_level, require_login, require_role
 from coatroom._transport import header_from_environ
+from coatroom._user_key import UserKeySession
+from coatroom._views import in_turn, out_of_turn, skip
 from coatroom.csrf import Csrf, guard, of
 from coatroom.errors import CoatroomError, CsrfRefused
-from coatroom.session import Session
 from coatroom.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -40,30 +41,15 @@ __all__ = [
     "skip",
 ]
 
-View = TypeVar("View", bound=Callable[..., Any])
 log = logging.getLogger("coatroom")
 
 
-def skip(view: View) -> View:
-    """Marks a view that has no session: nothing is loaded unless the view asks for it all the same."""
-    view.coatroom_skip = True  # type: ignore[attr-defined]
-    return view
+class FlaskSession(UserKeySession, SessionMixin):
+    """The session of one request, opened before the view runs.
 
-
-def in_turn(view: View) -> View:
-    """Marks a view whose requests have the session one after the other, whatever ``concurrency`` says."""
-    view.coatroom_turn = True  # type: ignore[attr-defined]
-    return view
-
-
-def out_of_turn(view: View) -> View:
-    """Marks a view that waits for nobody although ``concurrency`` is ``serial``, such as one that logs out."""
-    view.coatroom_turn = False  # type: ignore[attr-defined]
-    return view
-
-
-class FlaskSession(Session, SessionMixin):
-    """The session of one request, opened before the view runs."""
+    Where Flask-Login is in use, its ``login_user``, ``logout_user`` and ``confirm_login`` log in and out here: they do
+    so by the key ``_user_id``, which is the principal and not stored besides.
+    """
 
     def __init__(
         self,
@@ -71,8 +57,10 @@ class FlaskSession(Session, SessionMixin):
         cookies: str,
         serial: bool,
         sessions: Sessions | None = None,
+        user_key: str | None = None,
     ) -> None:
         self._sessions = sessions
+        self._user_key = user_key
         self._open = open_
         self._cookies = cookies
         self._serial = serial
@@ -89,6 +77,13 @@ class FlaskSession(Session, SessionMixin):
                 self._opened = self._open("", False)
                 raise
         return self._opened
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        confirms = self._user_key is not None and key == "_fresh" and value is True and not self._logs_in
+        if confirms and self.principal is not None:
+            # Flask-Login's `confirm_login`: the user has shown the password once more.
+            self.login(self.principal, self.roles, self.level or 0)
+        super().__setitem__(key, value)
 
     @property
     def permanent(self) -> bool:
@@ -135,7 +130,8 @@ class Coatroom(SessionInterface):
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
         cookies = header_from_environ(self.sessions, request.environ)
         native = self.sessions._native
-        return FlaskSession(native.open, cookies, native.takes_turns(request.method), self.sessions)
+        user_key = "_user_id" if hasattr(app, "login_manager") else None
+        return FlaskSession(native.open, cookies, native.takes_turns(request.method), self.sessions, user_key)
 
     # spec: HTTP-2 2616, HTTP-3 779a, WRITE-16 ef0b
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:

@@ -119,6 +119,7 @@ class Sessions:
         self._on_event = cast("OnEvent | None", chosen.pop("on_event", None))
         ring = _find_keys(keys, store, dev, os.environ)
         self._native = _native.Sessions(store, ring, chosen, clock._native if clock else None)
+        self._chosen, self._clock = chosen, clock
         _LIVE.add(self)
         policy = self._native.policy()
         self._is_secure: bool = not policy["plain_http"]

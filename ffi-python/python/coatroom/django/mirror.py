@@ -1,0 +1,40 @@
+"""Lets Django's own test client, as it is, log in and look at sessions.
+
+That client believes that there is one session cookie, named ``SESSION_COOKIE_NAME``, and that the ``SessionStore`` of
+``SESSION_ENGINE`` reads and writes what it stands for. So its requests, and no others, may show the present id under
+that name, and their responses tell it under that name.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from coatroom.django.conf import configuration
+
+
+def _is_of_test_client(request: HttpRequest) -> bool:
+    """Django's test client notes on each of its requests whether CSRF is to be checked. Nothing else sets that note,
+    and no header can."""
+    return hasattr(request, "_dont_enforce_csrf_checks")
+
+
+def shown(request: HttpRequest) -> str | None:
+    """The Cookie header that a request of the test client stands for."""
+    if not _is_of_test_client(request):
+        return None
+    session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    return as_header(session_key) if session_key else None
+
+
+def as_header(session_key: str) -> str:
+    """An id, in whichever cookie it belongs to."""
+    return "; ".join(f"{name}={session_key}" for name in configuration().sessions.cookie_names)
+
+
+def keep(request: HttpRequest, response: HttpResponseBase, lines: dict[str, str]) -> None:
+    """Tells the test client what the browser is told."""
+    if lines and _is_of_test_client(request):
+        pairs = (line.partition(";")[0].partition("=") for line in lines.values())
+        response.cookies[settings.SESSION_COOKIE_NAME] = max(value for _, _, value in pairs)
