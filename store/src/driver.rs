@@ -1,22 +1,23 @@
 //! The loop that brings an exchange and a store together. It knows nothing of sessions: it sends what the core asks for,
 //! says what came back, and limits how long that may go on.
 
+mod now;
+mod place;
+
 use core::fmt;
 use core::future::Future;
-use core::marker::PhantomData;
 use core::time::Duration;
 use std::sync::{Arc, OnceLock};
 
-#[cfg(feature = "queue")]
-use coatroom_core::Stamp;
 use coatroom_core::{
-    Beyond, Closing, Enter, Entry, Error, Event, Failure, Listing, Loaded, Opening, Reply, Reuse, Rules, Save, Session,
-    Swap,
+    Beyond, Closing, Enter, Entry, Error, Event, Failure, Listing, Loaded, Reply, Reuse, Rules, Save, Session, Swap,
 };
 use rand_core::TryRng;
 
-use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::{Engine, Host, NotListed, Store, Swapped, System, Unavailable, Wait, block_on};
+use crate::observe::{Act, Calls, Observer, Watch, Why, during, seen};
+use crate::sync::atomic::AtomicU32;
+use crate::{Host, NotListed, Store, Swapped, System, Unavailable};
+use place::{Place, Queued};
 
 /// How long a commit is tried before the answer is [`Error::Busy`] or [`Error::Unavailable`].
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,9 +26,6 @@ const PATIENCE_FOR_ENDINGS: Duration = Duration::from_secs(10);
 /// Conflicts that are met at once, before pauses begin.
 pub(crate) const EAGER_CONFLICTS: u32 = 3;
 const LONGEST_PAUSE_EXPONENT: u32 = 15;
-/// An engine is swept a little after every so many writes.
-const WRITES_PER_SWEEP: u32 = 64;
-const SWEPT_AT_ONCE: usize = 128;
 
 /// Runs exchanges over a store. Share one between all requests.
 #[derive(Debug)]
@@ -38,6 +36,7 @@ pub struct Driver<S, H = System> {
     writes: AtomicU32,
     /// A thread of its own sweeps, and requests do not.
     swept_elsewhere: OnceLock<()>,
+    watch: Watch,
     #[cfg(feature = "queue")]
     lanes: crate::lanes::Lanes,
 }
@@ -76,6 +75,7 @@ impl<S, H: Host> Driver<S, H> {
             host,
             writes: AtomicU32::new(0),
             swept_elsewhere: OnceLock::new(),
+            watch: Watch::default(),
             #[cfg(feature = "queue")]
             lanes: crate::lanes::Lanes::default(),
         }
@@ -94,6 +94,15 @@ impl<S, H: Host> Driver<S, H> {
     /// The host.
     pub const fn host(&self) -> &H {
         &self.host
+    }
+
+    /// The store, for whoever in this crate calls it.
+    pub(crate) const fn calls(&self) -> Calls<'_, S, H> {
+        Calls { store: &self.store, host: &self.host, watch: &self.watch }
+    }
+
+    pub(crate) const fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     pub(crate) fn is_swept_elsewhere(&self) {
@@ -126,35 +135,6 @@ struct Trial {
     has_made_room: bool,
 }
 
-/// The place of an exchange in the queue of those that write to the same session.
-#[derive(Default)]
-struct Place<'a>(#[cfg(feature = "queue")] Option<crate::lanes::Turn<'a>>, PhantomData<&'a ()>);
-
-impl Place<'_> {
-    /// Whoever comes next begins with what was just written.
-    #[cfg_attr(
-        not(feature = "queue"),
-        expect(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "with the feature it is told")
-    )]
-    fn leave(&mut self, save: &Save) {
-        #[cfg(feature = "queue")]
-        if let Some(turn) = self.0.as_mut().filter(|turn| turn.handle() == save.swap().handle) {
-            turn.leave(save.swap().new.clone());
-        }
-        #[cfg(not(feature = "queue"))]
-        let _ = save;
-    }
-}
-
-/// What the queue says.
-enum Queued {
-    /// Send it.
-    Next(Save),
-    /// It was overtaken, or waited too long.
-    #[cfg_attr(not(feature = "queue"), expect(dead_code, reason = "nobody waits"))]
-    Overtaken(Closing),
-}
-
 impl<S: Store, H: Host> Driver<S, H> {
     /// Opens an exchange on the bytes of the Cookie header.
     // spec: STORE-5 5484
@@ -168,9 +148,14 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Goes on with a closing that was begun elsewhere.
-    pub async fn finish(&self, closing: Closing) -> Result<Reply, Refused> {
+    pub fn finish(&self, closing: Closing) -> impl Future<Output = Result<Reply, Refused>> {
+        during(Act::Close, self.bring_to_an_end(closing))
+    }
+
+    async fn bring_to_an_end(&self, closing: Closing) -> Result<Reply, Refused> {
         let mut entered = None;
         let result = self.drive(closing, &mut entered).await;
+        self.watch.closed(seen(&result), || self.host.ticks());
         if let (Ok(_), Some(entry)) = (&result, entered) {
             self.evict(&entry).await;
         }
@@ -241,6 +226,7 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Swapped::Unavailable
                     if save.is_ending() && !self.is_over(&save, trial.get_or_insert_with(|| self.trial())) =>
                 {
+                    self.watch.retries(Why::Outage, Some(save.swap().handle));
                     self.host.pause(self.jitter(u32::MAX)).await;
                     Closing::Save(save)
                 }
@@ -249,47 +235,17 @@ impl<S: Store, H: Host> Driver<S, H> {
         }
     }
 
-    /// Waits until it is this exchange's turn among those of this process that write to the session. If another has
-    /// written meanwhile, what it left is met without asking the store.
-    #[cfg(feature = "queue")]
-    async fn queue_up<'a>(&'a self, save: Save, place: &mut Place<'a>, trial: &mut Option<Trial>) -> Queued {
-        let handle = save.swap().handle;
-        let creates = save.swap().expected.is_none();
-        if creates || self.store.is_here() || place.0.as_ref().is_some_and(|turn| turn.handle() == handle) {
-            return Queued::Next(save);
-        }
-        place.0 = self.lanes.free_turn(handle);
-        if place.0.is_none() {
-            let trial = trial.get_or_insert_with(|| self.trial());
-            place.0 = self.lanes.turn(handle).await;
-            if self.is_over(&save, trial) {
-                return Queued::Overtaken(save.gave_up(Error::Busy));
-            }
-        }
-        let left = place.0.as_mut().and_then(crate::lanes::Turn::take_left);
-        match left.filter(|left| Stamp::of(left) != save.swap().expected) {
-            Some(left) => Queued::Overtaken(save.overtaken(left)),
-            None => Queued::Next(save),
-        }
-    }
-
-    #[cfg(not(feature = "queue"))]
-    #[expect(clippy::unused_async, reason = "with the feature it waits")]
-    async fn queue_up<'a>(&'a self, save: Save, _: &mut Place<'a>, _: &mut Option<Trial>) -> Queued {
-        Queued::Next(save)
-    }
-
     /// Sends a swap. Where the index is apart and limits how many sessions there are, the place is taken first.
     async fn send(&self, swap: &Swap) -> Swapped {
         let entry = swap.listing.entry().filter(|entry| !self.store.enters_with_swap() && entry.at_most.is_some());
         if let Some(entry) = entry {
-            match self.store.enter(entry).await {
+            match self.calls().enter(entry).await {
                 Ok(_) => {}
                 Err(NotListed::Full) => return Swapped::Full,
                 Err(NotListed::Unavailable) => return Swapped::Unavailable,
             }
         }
-        self.store.swap(swap).await
+        self.calls().swap(swap).await
     }
 
     /// Where the index is apart, the entry of a session that has ended goes now; if it does not, when somebody looks.
@@ -297,7 +253,7 @@ impl<S: Store, H: Host> Driver<S, H> {
         if let Listing::Leave(principal) = &swap.listing
             && !self.store.enters_with_swap()
         {
-            let _when_somebody_looks = self.store.leave(principal, swap.handle).await;
+            let _when_somebody_looks = self.calls().leave(principal, swap.handle).await;
         }
     }
 
@@ -305,7 +261,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     // spec: IDX-1 7e62
     async fn enter(&self, enter: Enter, entered: &mut Option<Entry>) -> Closing {
         let entry = enter.entry().clone();
-        match self.persist(|| async { self.store.enter(&entry).await.map_err(|_| Unavailable) }).await {
+        match self.persist(|| async { self.calls().enter(&entry).await.map_err(|_| Unavailable) }).await {
             Ok(answer) => {
                 *entered = self.surplus(Some(&entry), answer.count);
                 enter.entered(answer.by(self.host.now()))
@@ -344,6 +300,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             if answer.is_ok() || self.host.ticks().saturating_sub(started) >= PATIENCE_FOR_ENDINGS {
                 return answer;
             }
+            self.watch.retries(Why::Outage, None);
             self.host.pause(self.jitter(u32::MAX)).await;
         }
     }
@@ -360,7 +317,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             return save.gave_up(Error::Busy);
         }
         self.host.pause(self.jitter(trial.conflicts)).await;
-        match self.store.load(save.swap().handle).await {
+        match self.calls().load(save.swap().handle).await {
             Loaded::Found(record) => save.conflicted(Some(record)),
             Loaded::Absent => save.conflicted(None),
             Loaded::Unavailable => save.conflicted(current),
@@ -372,14 +329,16 @@ impl<S: Store, H: Host> Driver<S, H> {
     // spec: WRITE-11 c612, STORE-8 8f18
     async fn reload(&self, save: Save, trial: &mut Trial) -> Closing {
         trial.doubts = trial.doubts.saturating_add(1);
+        self.watch.retries(Why::Doubt, Some(save.swap().handle));
         if trial.doubts > EAGER_CONFLICTS {
             self.host.pause(self.jitter(u32::MAX)).await;
         }
         let (handle, creates) = (save.swap().handle, save.swap().expected.is_none());
         loop {
-            let loaded = self.store.load(handle).await;
+            let loaded = self.calls().load(handle).await;
             let over = self.is_over(&save, trial);
             if loaded == Loaded::Unavailable && !over {
+                self.watch.retries(Why::Outage, Some(handle));
                 self.host.pause(self.jitter(u32::MAX)).await;
                 continue;
             }
@@ -403,100 +362,5 @@ impl<S: Store, H: Host> Driver<S, H> {
     fn is_over(&self, save: &Save, trial: &Trial) -> bool {
         let patience = if save.is_ending() { PATIENCE_FOR_ENDINGS } else { PATIENCE };
         self.host.ticks().saturating_sub(trial.started) >= patience
-    }
-}
-
-impl<E: Engine, H: Host> Driver<E, H> {
-    /// [`Driver::open`] for an engine, on this thread. Waits for nobody, but while a fork or the recovery of a
-    /// log holds the engine up.
-    pub fn open_now(&self, cookies: &[u8]) -> Result<Session, Refused> {
-        let mut opening = self.rules.open(cookies, self.host.now());
-        loop {
-            opening = match opening {
-                Opening::Ready(session) => return Ok(session),
-                Opening::Load(load) => {
-                    let loaded = Engine::load(&self.store, load.handle());
-                    load.found(loaded)
-                }
-                Opening::Unavailable(failure) => return Err(failure.into()),
-                waits => return self.finish_opening_now(waits),
-            }
-        }
-    }
-
-    /// [`Driver::close`] for an engine, on this thread. May wait for locks and disks.
-    pub fn close_now(&self, session: Session) -> Result<Reply, Refused> {
-        self.finish_now(self.start_closing(session))
-    }
-
-    /// [`Driver::finish`] for an engine, on this thread. May wait for locks and disks.
-    pub fn finish_now(&self, closing: Closing) -> Result<Reply, Refused> {
-        match closing {
-            Closing::Done(reply) => Ok(reply),
-            Closing::Failed(failure) => Err(failure.into()),
-            waiting => {
-                let result = block_on(self.finish(waiting));
-                self.sweep_if_due();
-                result
-            }
-        }
-    }
-
-    /// Goes on with a closing as far as the engine answers at once. A save that comes back is for [`Driver::finish_now`]
-    /// on a thread that may wait.
-    pub fn finish_without_waiting(&self, mut closing: Closing) -> Closing {
-        for _ in 0..=EAGER_CONFLICTS {
-            closing = match closing {
-                Closing::Save(save) if self.may_lead_on(&save) => return Closing::Save(save),
-                Closing::Save(save) => match Engine::swap(&self.store, save.swap(), Wait::Never) {
-                    Some(Swapped::Done) => {
-                        self.sweep_if_cheap();
-                        save.saved()
-                    }
-                    Some(Swapped::Entered(answer)) => {
-                        self.sweep_if_cheap();
-                        save.entered(answer.by(self.host.now()))
-                    }
-                    Some(Swapped::Conflict(current)) => save.conflicted(current),
-                    Some(Swapped::Unknown) => {
-                        let loaded = Engine::load(&self.store, save.swap().handle);
-                        save.reloaded(loaded)
-                    }
-                    Some(Swapped::Unavailable | Swapped::Full) | None => return Closing::Save(save),
-                },
-                Closing::Enter(enter) => match Engine::enter(&self.store, enter.entry()) {
-                    Ok(answer) => enter.entered(answer.by(self.host.now())),
-                    Err(_) => return Closing::Enter(enter),
-                },
-                over => return over,
-            };
-        }
-        closing
-    }
-
-    /// Whether what is saved may be followed by changes of other sessions, which is not for an event loop.
-    fn may_lead_on(&self, save: &Save) -> bool {
-        let settings = self.rules.policy().settings();
-        match save.swap().listing {
-            Listing::Keep => false,
-            Listing::Enter(_) => settings.limit.is_some(),
-            Listing::Leave(_) => settings.reuse == Reuse::RevokeAll,
-        }
-    }
-
-    fn sweep_if_cheap(&self) {
-        if self.store.sweeps_at_once() {
-            self.sweep_if_due();
-        }
-    }
-
-    /// Keeps an engine from growing without bound, a little at a time, after writes that are acknowledged.
-    // spec: STORE-9 0682
-    fn sweep_if_due(&self) {
-        if self.swept_elsewhere.get().is_none() && self.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_PER_SWEEP {
-            self.writes.store(0, Ordering::Relaxed);
-            // Sweeping is only a matter of space: the next one will do.
-            let _harmless = Engine::sweep(&self.store, self.host.now(), SWEPT_AT_ONCE);
-        }
     }
 }

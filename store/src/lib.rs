@@ -30,6 +30,7 @@ mod index;
 #[cfg(feature = "queue")]
 mod lanes;
 pub mod memory;
+mod observe;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod principals;

@@ -6,6 +6,7 @@ use coatroom_core::{
     Beyond, ByHandle, Cause, Change, Device, Entry, Error, Failure, Handle, Held, Loaded, Reply, Timestamp,
 };
 
+use crate::observe::{Act, Observer, during, seen};
 use crate::{Driver, Host, Refused, Store, Unavailable};
 
 /// Sessions looked at in one batch of [`Driver::revoke_everything`].
@@ -23,6 +24,10 @@ pub struct RevokedAll {
 impl<S: Store, H: Host> Driver<S, H> {
     /// The live sessions of a principal, the one used last first.
     pub async fn devices(&self, principal: &str) -> Result<Vec<Device>, Refused> {
+        during(Act::Devices, self.list(principal)).await
+    }
+
+    async fn list(&self, principal: &str) -> Result<Vec<Device>, Refused> {
         let mut devices = Vec::new();
         for handle in self.sessions(principal).await? {
             if let Held::Login(device) = self.look(principal, handle).await?
@@ -43,7 +48,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Ends all sessions of a principal but one, and refuses logins that are under way: for "log me out everywhere else".
     pub async fn revoke_others(&self, principal: &str, but: Handle) -> Result<RevokedAll, Refused> {
-        self.revoke_all_but(principal, Some(but)).await
+        during(Act::RevokeAll, self.revoke_all_but(principal, Some(but))).await
     }
 
     /// Ends all sessions of a principal, and refuses logins that are under way: for a change of the password.
@@ -51,14 +56,14 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// When this returns, no session that was logged in by an exchange opened before works on any node. A handler that
     /// logs in right after it says so through [`coatroom_core::Session::revoked_all`].
     pub async fn revoke_all(&self, principal: &str) -> Result<RevokedAll, Refused> {
-        self.revoke_all_but(principal, None).await
+        during(Act::RevokeAll, self.revoke_all_but(principal, None)).await
     }
 
     // spec: IDX-4 667d, CLAIM-8 d0d0
     async fn revoke_all_but(&self, principal: &str, but: Option<Handle>) -> Result<RevokedAll, Refused> {
         let now = self.host().now();
         // The moment first, the list after it: a login that the list misses finds the moment.
-        let moment = self.persist(|| self.store().bar(principal, now)).await.map_err(unavailable)?;
+        let moment = self.persist(|| self.calls().bar(principal, now)).await.map_err(unavailable)?;
         let mut ended = 0_usize;
         let mut failed = None;
         for handle in self.sessions(principal).await?.into_iter().filter(|handle| Some(*handle) != but) {
@@ -68,15 +73,20 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Err(refused) => failed = Some(refused),
             }
         }
+        self.watch().revoked_all(false, ended);
         failed.map_or(Ok(RevokedAll { moment, ended }), Err)
     }
 
     /// Ends every login there is, in batches, and says how many: after an incident. Visitors stay. Logins that are under
     /// way are not refused: withdraw the keys for that, or call it again.
     pub async fn revoke_everything(&self) -> Result<usize, Refused> {
+        during(Act::RevokeEverything, self.revoke_each()).await
+    }
+
+    async fn revoke_each(&self) -> Result<usize, Refused> {
         let (mut from, mut ended, mut failed) = (None, 0_usize, None);
         loop {
-            let batch = self.persist(|| self.store().scan(from.clone(), BATCH)).await;
+            let batch = self.persist(|| self.calls().scan(from.clone(), BATCH)).await;
             let (handles, next) = batch.map_err(unavailable)?;
             for handle in handles {
                 if let Loaded::Found(record) = self.load(handle).await.map_err(unavailable)?
@@ -90,7 +100,10 @@ impl<S: Store, H: Host> Driver<S, H> {
                 }
             }
             match next {
-                None => return failed.map_or(Ok(ended), Err),
+                None => {
+                    self.watch().revoked_all(true, ended);
+                    return failed.map_or(Ok(ended), Err);
+                }
                 from_here => from = from_here,
             }
         }
@@ -99,6 +112,10 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// Gives a principal another name in all its sessions, and says in how many: when users may change their user name.
     /// Change it in the application first. A login under the old name that is under way keeps it.
     pub async fn rename_principal(&self, from: &str, to: &str) -> Result<usize, Refused> {
+        during(Act::Rename, self.rename_each(from, to)).await
+    }
+
+    async fn rename_each(&self, from: &str, to: &str) -> Result<usize, Refused> {
         let mut renamed = 0_usize;
         for handle in self.sessions(from).await? {
             let Held::Login(device) = self.look(from, handle).await? else { continue };
@@ -108,11 +125,12 @@ impl<S: Store, H: Host> Driver<S, H> {
             if !self.store().enters_with_swap() {
                 let (now, until) = (self.host().now(), device.deadline);
                 let entry = Entry { principal: to.to_owned(), handle, until, now, at_most: None };
-                let entered = self.persist(|| async { self.store().enter(&entry).await.map_err(|_| Unavailable) });
+                let entered = self.persist(|| async { self.calls().enter(&entry).await.map_err(|_| Unavailable) });
                 entered.await.map_err(unavailable)?;
             }
             let now = self.host().now();
-            match self.change(self.rules().rename(handle, from, to, now, &mut self.host().rng())?).await {
+            let renaming = self.rules().rename(handle, from, to, now, &mut self.host().rng());
+            match self.change(handle, renaming).await {
                 Ok(reply) => {
                     renamed = renamed.saturating_add(usize::from(reply.trace().written.contains(&Change::Renamed)));
                 }
@@ -127,7 +145,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     // spec: LIMIT-1 ba27
     pub(crate) async fn evict(&self, entry: &Entry) {
         let Some(limit) = self.rules().policy().settings().limit else { return };
-        let Ok(mut devices) = self.devices(&entry.principal).await else { return };
+        let Ok(mut devices) = self.list(&entry.principal).await else { return };
         match limit.beyond {
             Beyond::Refuse => return,
             Beyond::EvictOldest => devices.sort_by_key(|device| (device.created_at, device.handle)),
@@ -141,7 +159,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Takes what is over out of the index.
     pub(crate) async fn clear_away(&self, principal: &str) -> Result<(), Unavailable> {
-        for handle in self.store().sessions(principal).await? {
+        for handle in self.calls().sessions(principal).await? {
             if let Held::Expired(cause) = self.look(principal, handle).await.map_err(|_| Unavailable)? {
                 // Once it is seen expired it is expired: written down, no clock takes it back.
                 let _next_time = self.end(handle, Some(principal), cause).await;
@@ -153,7 +171,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// The session whose copied id was noticed has ended; its principal's other sessions end too.
     // spec: IDX-6 5449
     pub(crate) async fn revoke_all_after_reuse(&self, handle: Handle) {
-        if let Loaded::Found(record) = self.store().load(handle).await
+        if let Loaded::Found(record) = self.calls().load(handle).await
             && let Held::Ended(Cause::Reuse, Some(principal)) = self.rules().describe(handle, record, self.host().now())
         {
             let _noticed_again_at_the_next_reuse = self.revoke_all(&principal).await;
@@ -161,7 +179,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     async fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Refused> {
-        self.persist(|| self.store().sessions(principal)).await.map_err(unavailable)
+        self.persist(|| self.calls().sessions(principal)).await.map_err(unavailable)
     }
 
     /// What the record of an entry is. One that is over leaves the index.
@@ -173,7 +191,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             Loaded::Found(record) => self.rules().describe(handle, record, self.host().now()),
         };
         if matches!(held, Held::Ended(..)) {
-            let _next_time = self.store().leave(principal, handle).await;
+            let _next_time = self.calls().leave(principal, handle).await;
         }
         Ok(held)
     }
@@ -182,7 +200,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     // spec: END-4 71db
     async fn load(&self, handle: Handle) -> Result<Loaded, Unavailable> {
         self.persist(|| async {
-            match self.store().load(handle).await {
+            match self.calls().load(handle).await {
                 Loaded::Unavailable => Err(Unavailable),
                 loaded => Ok(loaded),
             }
@@ -192,12 +210,19 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     async fn end(&self, handle: Handle, principal: Option<&str>, cause: Cause) -> Result<Reply, Refused> {
         let now = self.host().now();
-        self.change(self.rules().revoke(handle, principal, cause, now, &mut self.host().rng())?).await
+        let ending = self.rules().revoke(handle, principal, cause, now, &mut self.host().rng());
+        self.change(handle, ending).await
     }
 
-    async fn change(&self, by_handle: ByHandle) -> Result<Reply, Refused> {
-        let loaded = self.load(by_handle.handle()).await.unwrap_or(Loaded::Unavailable);
-        self.drive(by_handle.found(loaded), &mut None).await
+    async fn change(&self, handle: Handle, by_handle: Result<ByHandle, Failure>) -> Result<Reply, Refused> {
+        let change = async {
+            let by_handle = by_handle?;
+            let loaded = self.load(handle).await.unwrap_or(Loaded::Unavailable);
+            self.drive(by_handle.found(loaded), &mut None).await
+        };
+        let result = during(Act::Change(handle), change).await;
+        self.watch().changed(handle, seen(&result), || self.host().ticks());
+        result
     }
 }
 

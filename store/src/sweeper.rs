@@ -7,7 +7,8 @@ use std::{fmt, io};
 
 use rand_core::TryRng;
 
-use crate::{Driver, Host, Store, block_on};
+use crate::observe::Observer;
+use crate::{Driver, Host, Store, Unavailable, block_on};
 
 /// A thread that removes what is over, every now and then, until this is dropped.
 pub struct Sweeper {
@@ -32,9 +33,9 @@ impl Sweeper {
         let over = Arc::new((Mutex::new(false), Condvar::new()));
         let ends = Arc::clone(&over);
         driver.is_swept_elsewhere();
-        let sweep = move || {
+        let run = move || {
             while !is_over_after(&ends, jittered(every, driver.host())) {
-                while block_on(driver.store().sweep(driver.host().now(), batch)).is_ok_and(|swept| swept >= batch) {
+                while sweep(&driver, batch).is_ok_and(|swept| swept >= batch) {
                     // Between two batches others get to write.
                     if is_over_after(&ends, Duration::from_millis(10)) {
                         return;
@@ -42,7 +43,7 @@ impl Sweeper {
                 }
             }
         };
-        let thread = thread::Builder::new().name("coatroom-sweeper".into()).spawn(sweep)?;
+        let thread = thread::Builder::new().name("coatroom-sweeper".into()).spawn(run)?;
         Ok(Self { over, thread: Some(thread) })
     }
 }
@@ -57,6 +58,12 @@ impl Drop for Sweeper {
             let _ended = thread.join();
         }
     }
+}
+
+fn sweep<S: Store, H: Host>(driver: &Driver<S, H>, batch: usize) -> Result<usize, Unavailable> {
+    let swept = block_on(driver.calls().sweep(driver.host().now(), batch));
+    driver.watch().swept(swept);
+    swept
 }
 
 /// Waits, and says whether the end came meanwhile.

@@ -1,10 +1,12 @@
 //! Serial mode: how an exchange gets its turn, and how long it waits for those of others.
 
+use core::future::Future;
 use core::time::Duration;
 
-use coatroom_core::{Closing, Error, Loaded, Opening, Queued, Session, Take};
+use coatroom_core::{Closing, Error, Handle, Loaded, Opening, Queued, Session, Take};
 
 use crate::driver::EAGER_CONFLICTS;
+use crate::observe::{Act, Observer, Why, during};
 use crate::{Driver, Engine, Host, Refused, Store, Swapped, Wait, block_on};
 
 impl<S, H: Host> Driver<S, H> {
@@ -24,11 +26,12 @@ impl<S, H: Host> Driver<S, H> {
     }
 
     /// Pauses once; false when that has gone on for too long.
-    async fn waits(&self, since: &mut Option<Duration>) -> bool {
+    async fn waits(&self, handle: Handle, since: &mut Option<Duration>) -> bool {
         let since = *since.get_or_insert_with(|| self.host().ticks());
         if self.has_waited(since) {
             return false;
         }
+        self.watch().retries(Why::Turn, Some(handle));
         self.host().pause(self.jitter(u32::MAX)).await;
         true
     }
@@ -43,20 +46,27 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Goes on with an opening that was begun elsewhere.
+    pub fn finish_opening(&self, opening: Opening) -> impl Future<Output = Result<Session, Refused>> {
+        during(Act::Open, self.bring_to_open(opening))
+    }
+
     // spec: SER-1 0cb4, SER-2 884b, SER-4 ef64
-    pub async fn finish_opening(&self, mut opening: Opening) -> Result<Session, Refused> {
+    async fn bring_to_open(&self, mut opening: Opening) -> Result<Session, Refused> {
         let (mut waiting, mut refused) = (None, 0_u32);
         loop {
             opening = match opening {
                 Opening::Ready(session) => return Ok(session),
-                Opening::Unavailable(failure) => return Err(failure.into()),
+                Opening::Unavailable(failure) => {
+                    self.watch().refused_to_open(&failure);
+                    return Err(failure.into());
+                }
                 Opening::Load(load) => {
-                    let loaded = self.store().load(load.handle()).await;
+                    let loaded = self.calls().load(load.handle()).await;
                     load.found(loaded)
                 }
                 Opening::Wait(load) => {
-                    if self.waits(&mut waiting).await {
-                        let (now, loaded) = (self.host().now(), self.store().load(load.handle()).await);
+                    if self.waits(load.handle(), &mut waiting).await {
+                        let (now, loaded) = (self.host().now(), self.calls().load(load.handle()).await);
                         load.at(now).found(loaded)
                     } else {
                         load.gave_up(Error::Busy)
@@ -64,14 +74,14 @@ impl<S: Store, H: Host> Driver<S, H> {
                 }
                 Opening::Take(take) => {
                     refused = refused.saturating_add(1);
-                    if refused > EAGER_CONFLICTS && !self.waits(&mut waiting).await {
+                    if refused > EAGER_CONFLICTS && !self.waits(take.swap().handle, &mut waiting).await {
                         take.gave_up(Error::Busy)
                     } else {
-                        match self.store().swap(take.swap()).await {
+                        match self.calls().swap(take.swap()).await {
                             Swapped::Done | Swapped::Entered(_) => take.saved(),
                             Swapped::Conflict(current) => take.conflicted(current),
                             Swapped::Unknown => {
-                                let loaded = self.store().load(take.swap().handle).await;
+                                let loaded = self.calls().load(take.swap().handle).await;
                                 take.reloaded(loaded)
                             }
                             Swapped::Unavailable | Swapped::Full => take.gave_up(Error::Unavailable),
@@ -85,10 +95,10 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// A commit that has to wait for the turn of another.
     // spec: SER-4 ef64
     pub(crate) async fn queue(&self, queued: Queued, waiting: &mut Option<Duration>) -> Closing {
-        if !self.waits(waiting).await {
+        if !self.waits(queued.handle(), waiting).await {
             return queued.gave_up(Error::Busy);
         }
-        let (now, loaded) = (self.host().now(), self.store().load(queued.handle()).await);
+        let (now, loaded) = (self.host().now(), self.calls().load(queued.handle()).await);
         match loaded {
             Loaded::Unavailable => Closing::Wait(queued),
             loaded => queued.found(loaded, now),
@@ -117,9 +127,10 @@ impl<E: Engine, H: Host> Driver<E, H> {
     // spec: SER-1 0cb4, SER-4 ef64
     pub fn look_for_turn(&self, opening: Opening, since: Duration) -> Opening {
         match opening {
-            Opening::Wait(load) if self.has_waited(since) => load.gave_up(Error::Busy),
+            Opening::Wait(load) if self.has_waited(since) => self.watched(load.gave_up(Error::Busy)),
             Opening::Wait(load) => {
-                let (now, loaded) = (self.host().now(), Engine::load(self.store(), load.handle()));
+                self.watch().retries(Why::Turn, Some(load.handle()));
+                let (now, loaded) = (self.host().now(), self.calls().load_now(load.handle()));
                 self.go_on_without_waiting(load.at(now).found(loaded))
             }
             other => other,
@@ -130,9 +141,14 @@ impl<E: Engine, H: Host> Driver<E, H> {
     // spec: SER-4 ef64
     pub fn look_again(&self, closing: Closing, since: Duration) -> Closing {
         match closing {
-            Closing::Wait(queued) if self.has_waited(since) => queued.gave_up(Error::Busy),
+            Closing::Wait(queued) if self.has_waited(since) => {
+                let over = queued.gave_up(Error::Busy);
+                self.watch_end(&over);
+                over
+            }
             Closing::Wait(queued) => {
-                let (now, loaded) = (self.host().now(), Engine::load(self.store(), queued.handle()));
+                self.watch().retries(Why::Turn, Some(queued.handle()));
+                let (now, loaded) = (self.host().now(), self.calls().load_now(queued.handle()));
                 self.finish_without_waiting(queued.found(loaded, now))
             }
             other => other,
@@ -144,7 +160,7 @@ impl<E: Engine, H: Host> Driver<E, H> {
     pub fn take_now(&self, opening: Opening) -> Opening {
         match opening {
             Opening::Take(take) => {
-                let swapped = Engine::swap(self.store(), take.swap(), Wait::Patiently);
+                let swapped = self.calls().swap_now(take.swap(), Wait::Patiently);
                 let taken = self.taken(take, swapped.unwrap_or(Swapped::Unavailable));
                 self.go_on_without_waiting(taken)
             }
@@ -152,21 +168,29 @@ impl<E: Engine, H: Host> Driver<E, H> {
         }
     }
 
+    /// An opening that this call leads no further may be over.
+    fn watched(&self, opening: Opening) -> Opening {
+        if let Opening::Unavailable(failure) = &opening {
+            self.watch().refused_to_open(failure);
+        }
+        opening
+    }
+
     fn go_on_without_waiting(&self, mut opening: Opening) -> Opening {
         for _ in 0..=EAGER_CONFLICTS {
             opening = match opening {
                 Opening::Load(load) => {
-                    let loaded = Engine::load(self.store(), load.handle());
+                    let loaded = self.calls().load_now(load.handle());
                     load.found(loaded)
                 }
-                Opening::Take(take) => match Engine::swap(self.store(), take.swap(), Wait::Never) {
+                Opening::Take(take) => match self.calls().swap_now(take.swap(), Wait::Never) {
                     Some(Swapped::Unavailable) | None => return Opening::Take(take),
                     Some(swapped) => self.taken(take, swapped),
                 },
-                other => return other,
+                other => return self.watched(other),
             };
         }
-        opening
+        self.watched(opening)
     }
 
     fn taken(&self, take: Take, swapped: Swapped) -> Opening {
@@ -174,7 +198,7 @@ impl<E: Engine, H: Host> Driver<E, H> {
             Swapped::Done | Swapped::Entered(_) => take.saved(),
             Swapped::Conflict(current) => take.conflicted(current),
             Swapped::Unknown => {
-                let loaded = Engine::load(self.store(), take.swap().handle);
+                let loaded = self.calls().load_now(take.swap().handle);
                 take.reloaded(loaded)
             }
             Swapped::Unavailable | Swapped::Full => take.gave_up(Error::Unavailable),

@@ -86,6 +86,7 @@ use self::net::{Net, Order, Outcome};
 use self::scripts::{BAR_LOGINS, Call, END, END_AND_LEAVE, ENTER, SWAP, SWAP_AND_ENTER, number};
 use self::settings::Layout;
 use self::wire::Dialer;
+use crate::observe::warned;
 use crate::runtime::PerProcess;
 use crate::{Cursor, Entered, NotListed, Store, Swapped, Unavailable};
 
@@ -114,7 +115,11 @@ impl Redis {
 
     /// What is wrong with how the servers are set up: one sentence each. Worth a look at every start.
     pub async fn warnings(&self) -> Result<Vec<String>, Unavailable> {
-        health::warnings(self.net()).await
+        let warnings = health::warnings(self.net()).await?;
+        for sentence in &warnings {
+            warned(sentence);
+        }
+        Ok(warnings)
     }
 
     /// Why an operation or an attempt to connect failed last, in the words of the server or the system. Without secrets.

@@ -1,0 +1,76 @@
+//! The queue of the exchanges of this process that write to the same session.
+
+use core::marker::PhantomData;
+
+use coatroom_core::{Closing, Save};
+#[cfg(feature = "queue")]
+use coatroom_core::{Error, Stamp};
+
+use super::{Driver, Trial};
+#[cfg(feature = "queue")]
+use crate::observe::Observer;
+use crate::{Host, Store};
+
+/// The place of an exchange in the queue of those that write to the same session.
+#[derive(Default)]
+pub(super) struct Place<'a>(#[cfg(feature = "queue")] Option<crate::lanes::Turn<'a>>, PhantomData<&'a ()>);
+
+impl Place<'_> {
+    /// Whoever comes next begins with what was just written.
+    #[cfg_attr(
+        not(feature = "queue"),
+        expect(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "with the feature it is told")
+    )]
+    pub(super) fn leave(&mut self, save: &Save) {
+        #[cfg(feature = "queue")]
+        if let Some(turn) = self.0.as_mut().filter(|turn| turn.handle() == save.swap().handle) {
+            turn.leave(save.swap().new.clone());
+        }
+        #[cfg(not(feature = "queue"))]
+        let _ = save;
+    }
+}
+
+/// What the queue says.
+pub(super) enum Queued {
+    /// Send it.
+    Next(Save),
+    /// It was overtaken, or waited too long.
+    #[cfg_attr(not(feature = "queue"), expect(dead_code, reason = "nobody waits"))]
+    Overtaken(Closing),
+}
+
+impl<S: Store, H: Host> Driver<S, H> {
+    /// Waits until it is this exchange's turn among those of this process that write to the session. If another has
+    /// written meanwhile, what it left is met without asking the store.
+    #[cfg(feature = "queue")]
+    pub(super) async fn queue_up<'a>(&'a self, save: Save, place: &mut Place<'a>, trial: &mut Option<Trial>) -> Queued {
+        let handle = save.swap().handle;
+        let creates = save.swap().expected.is_none();
+        if creates || self.store.is_here() || place.0.as_ref().is_some_and(|turn| turn.handle() == handle) {
+            return Queued::Next(save);
+        }
+        place.0 = self.lanes.free_turn(handle);
+        if place.0.is_none() {
+            let trial = trial.get_or_insert_with(|| self.trial());
+            place.0 = self.lanes.turn(handle).await;
+            if self.is_over(&save, trial) {
+                return Queued::Overtaken(save.gave_up(Error::Busy));
+            }
+        }
+        let left = place.0.as_mut().and_then(crate::lanes::Turn::take_left);
+        match left.filter(|left| Stamp::of(left) != save.swap().expected) {
+            Some(left) => {
+                self.watch().overtaken(handle);
+                Queued::Overtaken(save.overtaken(left))
+            }
+            None => Queued::Next(save),
+        }
+    }
+
+    #[cfg(not(feature = "queue"))]
+    #[expect(clippy::unused_async, reason = "with the feature it waits")]
+    pub(super) async fn queue_up<'a>(&'a self, save: Save, _: &mut Place<'a>, _: &mut Option<Trial>) -> Queued {
+        Queued::Next(save)
+    }
+}

@@ -1,0 +1,20 @@
+//! Nobody looks: a call of the store is that call.
+
+use core::future::Future;
+
+use coatroom_core::Handle;
+
+use super::{Call, Calls};
+
+#[expect(clippy::unused_self, reason = "nobody looks")]
+impl<S, H> Calls<'_, S, H> {
+    #[inline]
+    pub(super) fn watched<F: Future + Send>(self, _: Call, _: Option<Handle>, ask: impl FnOnce() -> F) -> F {
+        ask()
+    }
+
+    #[inline]
+    pub(super) fn watched_now<T>(self, _: Call, _: Option<Handle>, ask: impl FnOnce() -> T) -> T {
+        ask()
+    }
+}
