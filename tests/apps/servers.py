@@ -55,7 +55,7 @@ def _running(command: list[str], port: int) -> Iterator[None]:
         raise RuntimeError(f"{program} is missing: scripts/need servers")
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        if not until(START_SECONDS, lambda: _listens(port)):
+        if not until(START_SECONDS, lambda: server.poll() is not None or _listens(port)) or server.poll() is not None:
             raise RuntimeError(f"no answer from {' '.join(command)}")
         yield
     finally:
