@@ -12,15 +12,21 @@ from harness import Server, together, until
 
 
 @pytest.fixture(scope="module", params=["file", "redis", "postgres"])
-def server(request: pytest.FixtureRequest, app: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two workers of an app over the store."""
-    folder: Path = tmp_path_factory.mktemp(f"{app}-{request.param}")
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a store."""
+    folder: Path = tmp_path_factory.mktemp(request.param)
     if request.param == "file":
-        with Server(app, "--store", f"file:{folder / 'sessions'}", "--workers", "2") as running:
-            yield running
+        yield f"file:{folder / 'sessions'}"
         return
     start = servers.redis if request.param == "redis" else servers.postgres
-    with start(folder) as store, Server(app, "--store", store, "--workers", "2") as running:
+    with start(folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def server(store: str, app: str) -> Iterator[Server]:
+    """Two workers of an app over the store."""
+    with Server(app, "--store", store, "--workers", "2") as running:
         yield running
 
 
@@ -41,6 +47,15 @@ def test_no_addition_is_lost_between_two_workers(server: Server) -> None:
     for _ in range(10):
         assert [reply.status for reply in together(20, lambda _: browser.post("/add", ms=5))] == [200] * 20
     assert browser.me()["views"] == 200
+
+
+def test_in_serial_mode_200_concurrent_increments_count_200(store: str, app: str) -> None:
+    with Server(app, "--store", store, "--workers", "2", "--concurrency", "serial") as server:
+        browser = server.browser()
+        browser.must("/login", user="in turn")
+        replies = together(200, lambda _: browser.post("/incr", ms=5))
+        assert [reply.status for reply in replies] == [200] * 200
+        assert browser.me()["views"] == 200
 
 
 def test_all_sessions_of_a_user_end_everywhere(server: Server) -> None:
