@@ -17,11 +17,11 @@ START_SECONDS = 30
 
 
 @contextmanager
-def redis(folder: Path) -> Iterator[str]:
+def redis(folder: Path, *options: str) -> Iterator[str]:
     """A server that writes nothing to disk; its address."""
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with _running([*command, "--logfile", str(folder / "redis.log")], port):
+    with _running([*command, "--logfile", str(folder / "redis.log"), *options], port):
         yield f"redis://127.0.0.1:{port}"
 
 

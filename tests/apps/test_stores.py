@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,3 +72,50 @@ def test_all_sessions_of_a_user_end_everywhere(server: Server) -> None:
     # A login opened within one trip to the store of the revocation cannot be told from one that was under way.
     assert until(1.0, lambda: browsers[0].post("/login", user="everywhere").status == 200)
     assert browsers[0].me()["user"] == "everywhere"
+
+
+def test_a_redis_server_that_may_evict_sessions_is_warned_of_at_the_start(tmp_path: Path) -> None:
+    program = """
+import logging, sys, coatroom
+logging.basicConfig()
+coatroom.Sessions(sys.argv[1], coatroom.Sessions.new_key(1))
+"""
+
+    def started(*options: str) -> str:
+        with servers.redis(tmp_path, *options) as store:
+            command = [sys.executable, "-c", program, store]
+            return subprocess.run(command, check=True, timeout=30, capture_output=True, text=True).stderr
+
+    assert "evict" in started("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    assert "evict" not in started("--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
+
+
+def test_children_forked_while_others_write_have_connections_of_their_own(store: str) -> None:
+    """As under a server that forks its workers after it has used the store."""
+    program = """
+import os, sys, threading, coatroom
+sessions = coatroom.Sessions(sys.argv[1], coatroom.Sessions.new_key(1))
+sessions.migrate()
+def login():
+    session = sessions.open(b""); session.login("forked"); session._commit(200)
+    cookie = session._exchange.head()[2][0].partition(";")[0]
+    assert sessions.open(cookie).principal == "forked"
+login()
+stop = False
+def write():
+    while not stop: login()
+threads = [threading.Thread(target=write) for _ in range(4)]
+for thread in threads: thread.start()
+children = []
+for _ in range(6):
+    child = os.fork()
+    if child == 0:
+        login(); login(); os._exit(0)
+    children.append(child)
+codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+stop = True
+for thread in threads: thread.join()
+login()
+sys.exit(codes != [0] * 6)
+"""
+    subprocess.run([sys.executable, "-c", program, store], check=True, timeout=60)

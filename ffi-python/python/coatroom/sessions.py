@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import os
 import secrets
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 from coatroom import _native
 from coatroom._events import OnEvent
 from coatroom._transport import Transport
-from coatroom.errors import ConfigError
+from coatroom.errors import ConfigError, StoreUnavailable
 from coatroom.session import Device, Session
 
 if TYPE_CHECKING:
@@ -126,6 +128,15 @@ class Sessions:
         self._is_embedded: bool = policy["same_site"] == "none"
         self.cookie_names: tuple[str, str] = self._native.cookie_names()
         """Names of the login and the visitor cookie."""
+        if store.startswith("redis"):
+            # Nobody waits for it. Not a daemon: those are cut off inside of the native module when the process ends.
+            threading.Thread(target=self._warn, name="coatroom warnings").start()
+
+    def _warn(self) -> None:
+        """Tells the log at the start what :meth:`warnings` finds."""
+        with contextlib.suppress(StoreUnavailable):
+            for warning in self.warnings():
+                log.warning(warning)
 
     @staticmethod
     def new_key(number: int) -> str:
@@ -179,7 +190,10 @@ class Sessions:
         self._native.migrate()
 
     def warnings(self) -> list[str]:
-        """What an operator ought to know of the store as it is set up, such as a Redis server that evicts sessions."""
+        """What an operator ought to know of the store as it is set up, such as a Redis server that evicts sessions.
+
+        For Redis it is told to the log ``coatroom`` as well, when the object is made and the server answers.
+        """
         return self._native.warnings()
 
     def sweep(self, most: int = 1000) -> int:
