@@ -30,6 +30,7 @@ test-rust:
 	scripts/need servers
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo clippy --package coatroom-store --all-targets --quiet -- -D warnings
 	cargo test --workspace --quiet
 	spec/check
 	scripts/assure/ledger

@@ -62,10 +62,12 @@ fn each_step_of_a_life_is_told_once_by_its_handle_and_at_the_level_of_who_has_to
     });
 }
 
+/// A way to drive an exchange.
+type Way = fn(&Site, &Browser);
+
 #[test]
 // spec: EVT-1 f23d
 fn an_exchange_is_told_once_whichever_way_it_is_driven() {
-    type Way = fn(&Site, &Browser);
     let ways: [(&str, Way); 5] = [
         ("asynchronously", |site, browser| drop(site.exchange(browser, |session| session.set("n", 1).unwrap()))),
         ("now", |site, browser| {
