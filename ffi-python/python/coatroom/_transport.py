@@ -78,11 +78,10 @@ def _as_cookies(sessions: Sessions, found: Lines) -> str:
             scheme, _, value = value.partition(" ")
             if scheme.lower() != "bearer":
                 continue
+        # Nothing but the alphabet of an id goes further; two that a server joined by a comma are none.
         text = value.strip()
-        # Several headers of a name arrive joined by commas, and nothing but the alphabet of an id goes further.
-        for part in text.split(","):
-            is_id = re.fullmatch("[A-Za-z0-9_-]{1,128}", part.strip()) is not None
-            pairs.append(f"{visitor if name == VISITOR else login}={part.strip() if is_id else 'junk'}")
+        is_id = re.fullmatch("[A-Za-z0-9_-]{1,128}", text) is not None
+        pairs.append(f"{visitor if name == VISITOR else login}={text if is_id else 'junk'}")
     return "; ".join(pairs)
 
 

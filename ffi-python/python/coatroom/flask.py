@@ -11,7 +11,15 @@ from flask.sessions import SessionInterface, SessionMixin
 
 from coatroom._answer import Answer, OnError, answer, report, session_headers
 from coatroom._events import refused
-from coatroom._flask_views import csrf_exempt, readonly, require_fresh, require_level, require_login, require_role
+from coatroom._flask_views import (
+    csrf_exempt,
+    readonly,
+    require_fresh,
+    require_level,
+    require_login,
+    require_role,
+    typed_session,
+)
 from coatroom._transport import header_from_environ
 from coatroom.csrf import Csrf, guard, of
 from coatroom.errors import CoatroomError, CsrfRefused
@@ -38,6 +46,7 @@ __all__ = [
     "require_login",
     "require_role",
     "skip",
+    "typed_session",
 ]
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -62,7 +71,7 @@ def out_of_turn(view: View) -> View:
     return view
 
 
-class FlaskSession(Session, SessionMixin):
+class FlaskSession(Session, SessionMixin):  # pyright: ignore[reportIncompatibleMethodOverride]
     """The session of one request, opened before the view runs."""
 
     def __init__(
