@@ -98,6 +98,7 @@ def carried(session: Session, cookies: Iterable[str]) -> Lines:
         fresh: str | None = getattr(session, "_visitor", None)
         if fresh is not None:
             lines.append(("Set-Cookie", cookie_line(sessions, fresh)))
+        lines.extend(("Set-Cookie", line) for line in getattr(session, "_more_lines", ()))
     if sessions._transport.clears and getattr(session, "_has_left", False):
         lines.append(("Clear-Site-Data", sessions._transport.clears))
     return lines

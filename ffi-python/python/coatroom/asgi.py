@@ -80,6 +80,8 @@ class CoatroomMiddleware:
                 session = await _in_thread(self.sessions.open, cookies)
             else:
                 session = self.sessions.open(cookies)
+            if kind == "http" and not is_readonly and self.sessions._may_restore(scope["method"], cookies):
+                await _in_thread(self.sessions._restore, session)
         except CoatroomError as error:
             if isinstance(error, CsrfRefused):
                 refused(self.sessions, error, None)
@@ -228,6 +230,9 @@ class _Exchange:
                     break
         finally:
             tell(self.session)
+        remembered = self.session._sessions._remembered if self.session._sessions else None
+        if remembered is not None and remembered.is_due(self.session):
+            await _in_thread(remembered.settle, self.session)
         return bool(touched)
 
     async def abandon(self) -> None:

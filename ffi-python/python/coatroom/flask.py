@@ -179,6 +179,8 @@ class Coatroom(SessionInterface):
             current._exchange  # noqa: B018
             if getattr(view, "coatroom_readonly", False):
                 current._exchange.head_sent()
+            elif self.sessions._may_restore(request.method, current._cookies):
+                self.sessions._restore(current)
             if is_guarded:
                 self._check_token(current)
 

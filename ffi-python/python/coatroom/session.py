@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 from coatroom import _flashes as flashes
 from coatroom import csrf
 from coatroom._events import tell
-from coatroom.errors import CoatroomError, LevelTooLow, NotFresh, SessionClosed, Unauthenticated
+from coatroom.errors import CoatroomError, ConfigError, LevelTooLow, NotFresh, SessionClosed, Unauthenticated
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -91,10 +91,26 @@ class Session(MutableMapping[str, Any], Generic[Data]):
     ``Session[Cart]`` says to type checkers that its :attr:`data` is a TypedDict ``Cart``.
     """
 
-    __slots__ = ("_cookies", "_exchange", "_handed_out", "_has_left", "_sessions", "_visitor")
+    __slots__ = (
+        "_cookies",
+        "_entered",
+        "_exchange",
+        "_handed_out",
+        "_has_left",
+        "_more_lines",
+        "_remembers",
+        "_sessions",
+        "_visitor",
+    )
 
     _visitor: str
     """The value of the cookie that the response gives a visitor for the sake of CSRF tokens, if it gives one."""
+    _more_lines: list[str]
+    """Cookies of a remembered login."""
+    _entered: str | None
+    """Who proved to be who they are, in this request."""
+    _remembers: str | None
+    """Whose login is to be remembered."""
 
     def __init__(self, exchange: Exchange, sessions: Sessions | None = None, cookies: bytes | str = "") -> None:
         self._exchange = exchange
@@ -179,8 +195,22 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         """
         self._flush()
         self._exchange.login(principal, list(roles), level)
+        self._entered = principal
         # What the login does not carry along is no longer followed.
         self._handed_out = {key: value for key, value in self._handed_out.items() if key in self}
+
+    def remember(self) -> None:
+        """Remembers whoever is logged in beyond the session, where the sessions have ``remember``. Call it after
+        ``login``, if the user wants it: on a machine of their own."""
+        sessions: Sessions | None = getattr(self, "_sessions", None)
+        if sessions is None or sessions._remembered is None:
+            raise ConfigError("nothing is remembered here: make the sessions with remember=Remember(...)")
+        principal = self.principal
+        if principal is None:
+            raise Unauthenticated("nobody is logged in")
+        if self.level == 0:
+            raise NotFresh("a remembered login is not prolonged: log in with the password")
+        self._remembers = principal
 
     def elevate(self, level: int) -> None:
         """Notes a higher (or lower) level of authentication. The id changes, no limit moves."""
@@ -191,6 +221,7 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         self._exchange.logout()
         self._handed_out.clear()
         self._has_left = True
+        self._remembers = self._entered = None
 
     def rotate(self) -> Rotation:
         """Asks for a new id: ``rotated``, ``pending`` (one is on its way already) or ``postponed`` (nobody is logged
@@ -260,13 +291,22 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         return self._exchange.revoke(handle)
 
     def revoke_others(self) -> int:
-        """Ends all sessions of whoever is logged in but this one, at once; returns how many."""
+        """Ends all sessions of whoever is logged in but this one, at once, and every remembered login, this browser's
+        too; returns how many sessions."""
+        self._forget_everywhere()
         return self._exchange.revoke_all(True)
 
     def revoke_all(self) -> int:
         """Ends all sessions of whoever is logged in, at once, this one included; returns how many. What this request
         writes to its session afterwards is refused; call :meth:`logout` too to remove its cookie."""
+        self._forget_everywhere()
         return self._exchange.revoke_all(False)
+
+    def _forget_everywhere(self) -> None:
+        sessions: Sessions | None = getattr(self, "_sessions", None)
+        principal = self.principal
+        if sessions is not None and sessions._remembered is not None and principal is not None:
+            sessions._remembered.revoke(principal)
 
     def set_client(self, label: str = "", address: str = "") -> None:
         """Notes what a list of devices shows of this client."""
@@ -313,9 +353,11 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         A status of 500 or above acknowledges nothing, so nothing that the handler asked for is written."""
         self._prepare(status)
         try:
-            return bool(self._exchange.close())
+            touched = bool(self._exchange.close())
         finally:
             tell(self)
+        self._settle()
+        return touched
 
     def _commit_without_waiting(self, status: int) -> bool | None:
         """As ``_commit``, on an event loop; None when ``_exchange.finish`` has to follow on another thread."""
@@ -336,11 +378,18 @@ class Session(MutableMapping[str, Any], Generic[Data]):
                 raise
         self._handed_out = {}
 
+    def _settle(self) -> None:
+        """What follows a commit: the credential of a remembered login."""
+        sessions: Sessions | None = getattr(self, "_sessions", None)
+        if sessions is not None and sessions._remembered is not None:
+            sessions._remembered.settle(self)
+
     def _discard(self) -> None:
         """Forgets whatever the handler asked for."""
         self._exchange.discard()
         self._handed_out = {}
         self._has_left = False
+        self._remembers = self._entered = None
 
     def __repr__(self) -> str:
         return "<coatroom.Session>"
