@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coatroom._answer import session_headers
 from coatroom.testing import KEYS, session_of
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -63,3 +64,13 @@ def test_the_callback_of_the_page_on_events_logs(caplog: pytest.LogCaptureFixtur
         session.login("ada")
         session._commit(200)
     assert "logged in" in caplog.text
+
+
+@pytest.mark.usefixtures("_keys")
+def test_the_login_of_the_page_on_remembered_logins_remembers_whoever_asks() -> None:
+    names = run("remember.md")
+    for form, count in (({"user": "ada"}, 1), ({"user": "ada", "remember": "on"}, 2)):
+        session = names["sessions"].open("")
+        names["login"](session, form)
+        session._commit(200)
+        assert len(session_headers(session, [])) == count + 2, "Vary, Cache-Control, and the cookies"

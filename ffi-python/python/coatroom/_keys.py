@@ -22,16 +22,17 @@ class Entry:
     @property
     def fingerprint(self) -> str:
         """Tells keys apart, and tells nothing of them: 32 bits of a hash over 256 random ones."""
-        return hashlib.sha256(b"coatroom key fingerprint|" + self._bytes()).hexdigest()[:8]
+        return hashlib.sha256(b"coatroom key fingerprint|" + self.material).hexdigest()[:8]
 
     @property
     def bits(self) -> int:
-        return len(self._bytes()) * 8
+        return len(self.material) * 8
 
     def __repr__(self) -> str:
         return f"<key {self.number}>"
 
-    def _bytes(self) -> bytes:
+    @property
+    def material(self) -> bytes:
         key = self.text.partition(":")[2]
         return base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))
 

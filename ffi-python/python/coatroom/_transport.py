@@ -78,11 +78,10 @@ def _as_cookies(sessions: Sessions, found: Lines) -> str:
             scheme, _, value = value.partition(" ")
             if scheme.lower() != "bearer":
                 continue
+        # Nothing but the alphabet of an id goes further; two that a server joined by a comma are none.
         text = value.strip()
-        # Several headers of a name arrive joined by commas, and nothing but the alphabet of an id goes further.
-        for part in text.split(","):
-            is_id = re.fullmatch("[A-Za-z0-9_-]{1,128}", part.strip()) is not None
-            pairs.append(f"{visitor if name == VISITOR else login}={part.strip() if is_id else 'junk'}")
+        is_id = re.fullmatch("[A-Za-z0-9_-]{1,128}", text) is not None
+        pairs.append(f"{visitor if name == VISITOR else login}={text if is_id else 'junk'}")
     return "; ".join(pairs)
 
 
@@ -99,6 +98,7 @@ def carried(session: Session, cookies: Iterable[str]) -> Lines:
         fresh: str | None = getattr(session, "_visitor", None)
         if fresh is not None:
             lines.append(("Set-Cookie", cookie_line(sessions, fresh)))
+        lines.extend(("Set-Cookie", line) for line in getattr(session, "_more_lines", ()))
     if sessions._transport.clears and getattr(session, "_has_left", False):
         lines.append(("Clear-Site-Data", sessions._transport.clears))
     return lines

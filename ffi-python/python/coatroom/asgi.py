@@ -76,6 +76,8 @@ class CoatroomMiddleware:
             is_guarded = self.csrf is not None and self.check_source(self.csrf, scope)
             in_turn = kind == "http" and not is_readonly and self.sessions._native.takes_turns(scope["method"])
             session = Session(await open_on_loop(self.sessions, cookies, in_turn), self.sessions, cookies)
+            if kind == "http" and not is_readonly and self.sessions._may_restore(scope["method"], cookies):
+                await in_thread(self.sessions._restore, session)
         except CoatroomError as error:
             if isinstance(error, CsrfRefused):
                 refused(self.sessions, error, None)
@@ -139,9 +141,12 @@ async def commit_on_loop(session: Session, status: int) -> bool:
             else:
                 # What waits for a disk or for another process waits on a thread of its own.
                 touched = await in_thread(exchange.finish)
-        return bool(touched)
     finally:
         tell(session)
+    remembered = session._sessions._remembered if session._sessions else None
+    if remembered is not None and remembered.is_due(session):
+        await in_thread(remembered.settle, session)
+    return bool(touched)
 
 
 # spec: SER-1 0cb4

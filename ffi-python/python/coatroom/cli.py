@@ -19,6 +19,7 @@ from typing import Any
 from coatroom import _bench, _check, _keys, _records
 from coatroom._show import Out
 from coatroom.errors import CoatroomError, ConfigError, Unavailable
+from coatroom.remember import PREFIX
 from coatroom.sessions import Sessions
 
 COLUMNS = ("handle", "kind", "principal", "label", "address", "created", "seen", "over", "level")
@@ -238,6 +239,8 @@ def sessions_revoke(args: argparse.Namespace, out: Out) -> int:
         ended = sessions.revoke_everything()
     elif args.principal is not None:
         ended = sessions.revoke_all(args.principal)
+        # Also where the settings do not say that logins are remembered: the credentials are in the store.
+        sessions.revoke_all(PREFIX + args.principal)
     else:
         record = _records.look_up(sessions, args.handle)
         if record is None or record.kind != "login" or record.principal is None:

@@ -145,5 +145,5 @@ _CLASSES: dict[str, type[CoatroomError]] = {
 
 def from_code(code: str, message: str, status: int) -> CoatroomError:
     """The exception for a code of the native module; a code without a class takes the class of its status."""
-    fallback = {409: Refused, 503: Unavailable}.get(status, CoatroomError)
+    fallback: type[CoatroomError] = {409: Refused, 503: Unavailable}.get(status, CoatroomError)
     return _CLASSES.get(code, fallback)(message, code=code, status=status)

@@ -11,7 +11,15 @@ from flask.sessions import SessionInterface, SessionMixin
 
 from coatroom._answer import Answer, OnError, answer, report, session_headers
 from coatroom._events import refused
-from coatroom._flask_views import csrf_exempt, readonly, require_fresh, require_level, require_login, require_role
+from coatroom._flask_views import (
+    csrf_exempt,
+    readonly,
+    require_fresh,
+    require_level,
+    require_login,
+    require_role,
+    typed_session,
+)
 from coatroom._transport import header_from_environ
 from coatroom._user_key import UserKeySession
 from coatroom._views import in_turn, out_of_turn, skip
@@ -39,12 +47,13 @@ __all__ = [
     "require_login",
     "require_role",
     "skip",
+    "typed_session",
 ]
 
 log = logging.getLogger("coatroom")
 
 
-class FlaskSession(UserKeySession, SessionMixin):
+class FlaskSession(UserKeySession, SessionMixin):  # pyright: ignore[reportIncompatibleMethodOverride]
     """The session of one request, opened before the view runs.
 
     Where Flask-Login is in use, its ``login_user``, ``logout_user`` and ``confirm_login`` log in and out here: they do
@@ -166,6 +175,8 @@ class Coatroom(SessionInterface):
             current._exchange  # noqa: B018
             if getattr(view, "coatroom_readonly", False):
                 current._exchange.head_sent()
+            elif self.sessions._may_restore(request.method, current._cookies):
+                self.sessions._restore(current)
             if is_guarded:
                 self._check_token(current)
 

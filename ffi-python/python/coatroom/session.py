@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 
 from coatroom import _flashes as flashes
 from coatroom import csrf
 from coatroom._events import tell
-from coatroom.errors import CoatroomError, LevelTooLow, NotFresh, SessionClosed, Unauthenticated
+from coatroom.errors import CoatroomError, ConfigError, LevelTooLow, NotFresh, SessionClosed, Unauthenticated
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from coatroom._native import Exchange
     from coatroom.csrf import Html
     from coatroom.sessions import Sessions
+
+    Data = TypeVar("Data", bound=Mapping[str, object], covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    Data = TypeVar("Data", covariant=True)
 
 Rotation = Literal["rotated", "pending", "postponed"]
 
@@ -74,17 +82,35 @@ class Device:
         return cls(handle, label, address, created, seen, authenticated, over, level, is_this)
 
 
-class Session(MutableMapping[str, Any]):
+class Session(MutableMapping[str, Any], Generic[Data]):
     """A mapping from text to plain data: None, bool, int, float, str, bytes, and lists and dicts of them.
 
     Nothing is written before the response is ready; then everything is, or the request is refused. Lists and dicts may
     be changed in place. Reading never writes data.
+
+    ``Session[Cart]`` says to type checkers that its :attr:`data` is a TypedDict ``Cart``.
     """
 
-    __slots__ = ("_cookies", "_exchange", "_handed_out", "_has_left", "_sessions", "_visitor")
+    __slots__ = (
+        "_cookies",
+        "_entered",
+        "_exchange",
+        "_handed_out",
+        "_has_left",
+        "_more_lines",
+        "_remembers",
+        "_sessions",
+        "_visitor",
+    )
 
     _visitor: str
     """The value of the cookie that the response gives a visitor for the sake of CSRF tokens, if it gives one."""
+    _more_lines: list[str]
+    """Cookies of a remembered login."""
+    _entered: str | None
+    """Who proved to be who they are, in this request."""
+    _remembers: str | None
+    """Whose login is to be remembered."""
 
     def __init__(self, exchange: Exchange, sessions: Sessions | None = None, cookies: bytes | str = "") -> None:
         self._exchange = exchange
@@ -92,6 +118,11 @@ class Session(MutableMapping[str, Any]):
         self._cookies = cookies
         # Objects that the application may change in place; compared with what is stored when the exchange closes.
         self._handed_out: dict[str, Any] = {}
+
+    @property
+    def data(self) -> Data:
+        """This mapping itself, under the type that was declared for it. Nothing is checked when the program runs."""
+        return cast("Data", self)
 
     def __getitem__(self, key: str) -> Any:
         handed_out = self._handed_out
@@ -138,7 +169,7 @@ class Session(MutableMapping[str, Any]):
     def update(self, key: str, function: Callable[[Any], Any], /) -> None: ...
     @overload
     def update(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), /, **values: Any) -> None: ...
-    def update(self, /, *args: Any, **values: Any) -> None:
+    def update(self, /, *args: Any, **values: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """``update(key, function)`` replaces the value by ``function(value)``, with None for an absent key.
 
         After a conflict the function runs again on the fresh value, possibly after the handler has returned: it must
@@ -164,8 +195,22 @@ class Session(MutableMapping[str, Any]):
         """
         self._flush()
         self._exchange.login(principal, list(roles), level)
+        self._entered = principal
         # What the login does not carry along is no longer followed.
         self._handed_out = {key: value for key, value in self._handed_out.items() if key in self}
+
+    def remember(self) -> None:
+        """Remembers whoever is logged in beyond the session, where the sessions have ``remember``. Call it after
+        ``login``, if the user wants it: on a machine of their own."""
+        sessions: Sessions | None = getattr(self, "_sessions", None)
+        if sessions is None or sessions._remembered is None:
+            raise ConfigError("nothing is remembered here: make the sessions with remember=Remember(...)")
+        principal = self.principal
+        if principal is None:
+            raise Unauthenticated("nobody is logged in")
+        if self.level == 0:
+            raise NotFresh("a remembered login is not prolonged: log in with the password")
+        self._remembers = principal
 
     def elevate(self, level: int) -> None:
         """Notes a higher (or lower) level of authentication. The id changes, no limit moves."""
@@ -176,6 +221,7 @@ class Session(MutableMapping[str, Any]):
         self._exchange.logout()
         self._handed_out.clear()
         self._has_left = True
+        self._remembers = self._entered = None
 
     def rotate(self) -> Rotation:
         """Asks for a new id: ``rotated``, ``pending`` (one is on its way already) or ``postponed`` (nobody is logged
@@ -245,13 +291,22 @@ class Session(MutableMapping[str, Any]):
         return self._exchange.revoke(handle)
 
     def revoke_others(self) -> int:
-        """Ends all sessions of whoever is logged in but this one, at once; returns how many."""
+        """Ends all sessions of whoever is logged in but this one, at once, and every remembered login, this browser's
+        too; returns how many sessions."""
+        self._forget_everywhere()
         return self._exchange.revoke_all(True)
 
     def revoke_all(self) -> int:
         """Ends all sessions of whoever is logged in, at once, this one included; returns how many. What this request
         writes to its session afterwards is refused; call :meth:`logout` too to remove its cookie."""
+        self._forget_everywhere()
         return self._exchange.revoke_all(False)
+
+    def _forget_everywhere(self) -> None:
+        sessions: Sessions | None = getattr(self, "_sessions", None)
+        principal = self.principal
+        if sessions is not None and sessions._remembered is not None and principal is not None:
+            sessions._remembered.revoke(principal)
 
     def set_client(self, label: str = "", address: str = "") -> None:
         """Notes what a list of devices shows of this client."""
@@ -298,9 +353,11 @@ class Session(MutableMapping[str, Any]):
         A status of 500 or above acknowledges nothing, so nothing that the handler asked for is written."""
         self._prepare(status)
         try:
-            return bool(self._exchange.close())
+            touched = bool(self._exchange.close())
         finally:
             tell(self)
+        self._settle()
+        return touched
 
     def _commit_without_waiting(self, status: int) -> bool | None:
         """As ``_commit``, on an event loop; None when ``_exchange.finish`` has to follow on another thread."""
@@ -321,11 +378,18 @@ class Session(MutableMapping[str, Any]):
                 raise
         self._handed_out = {}
 
+    def _settle(self) -> None:
+        """What follows a commit: the credential of a remembered login."""
+        sessions: Sessions | None = getattr(self, "_sessions", None)
+        if sessions is not None and sessions._remembered is not None:
+            sessions._remembered.settle(self)
+
     def _discard(self) -> None:
         """Forgets whatever the handler asked for."""
         self._exchange.discard()
         self._handed_out = {}
         self._has_left = False
+        self._remembers = self._entered = None
 
     def __repr__(self) -> str:
         return "<coatroom.Session>"

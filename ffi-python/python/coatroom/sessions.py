@@ -14,10 +14,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
-from coatroom import _native
+from coatroom import _native, csrf
 from coatroom._events import OnEvent
 from coatroom._transport import Transport
 from coatroom.errors import ConfigError, StoreUnavailable
+from coatroom.remember import Remember, Remembered
 from coatroom.session import Device, Session
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Settings(TypedDict, total=False):
     cookie."""
     clear_site_data: Sequence[Literal["cache", "cookies", "storage", "executionContexts"]]
     """What browsers throw away with the response of a logout. Default nothing."""
+    remember: Remember | None
+    """How logins are remembered beyond their session: see :mod:`coatroom.remember`. Default not at all."""
     on_event: OnEvent | None
     """Called with the name of each event, the handle of its session and the cause of an end, once it is written."""
 
@@ -118,11 +121,15 @@ class Sessions:
             chosen["plain_http"] = True
             log.warning("development mode: session cookies are not confined to https")
         self._transport = Transport.of(chosen.pop("transport", "cookie"), chosen.pop("clear_site_data", ()))
+        remember = cast("Remember | None", chosen.pop("remember", None))
         self._on_event = cast("OnEvent | None", chosen.pop("on_event", None))
         ring = _find_keys(keys, store, dev, os.environ)
         self._native = _native.Sessions(store, ring, chosen, clock._native if clock else None)
         self._chosen, self._clock = chosen, clock
         _LIVE.add(self)
+        self._remembered = Remembered(remember, self, store, ring, dev=dev, clock=clock) if remember else None
+        if remember is not None and self._transport.is_header:
+            raise ConfigError("`remember` is for browsers: a native client keeps its id for as long as it likes")
         policy = self._native.policy()
         self._is_secure: bool = not policy["plain_http"]
         self._is_embedded: bool = policy["same_site"] == "none"
@@ -155,6 +162,16 @@ class Sessions:
         in_turn = self._native.takes_turns(method) if serial is None else serial
         return Session(self._native.open(cookies, in_turn), self, cookies)
 
+    def _restore(self, session: Session) -> None:
+        """Logs in whom the request's credential names, or leaves the session as it is."""
+        if self._remembered is not None:
+            self._remembered.restore(session)
+
+    def _may_restore(self, method: str, cookies: bytes | str) -> bool:
+        """Whether a remembered login may begin here. Not where it would also change something: a request that was made
+        for an older login, or forged, finds nobody."""
+        return self._remembered is not None and method in csrf.SAFE_METHODS and self._remembered.is_in(cookies)
+
     @property
     def _uses_headers(self) -> bool:
         return self._transport.is_header
@@ -174,6 +191,8 @@ class Sessions:
         no session that was logged in by a request which began before works any more. A handler that resets a password
         and logs in calls :meth:`coatroom.Session.revoke_all` after its ``login`` instead.
         """
+        if self._remembered is not None:
+            self._remembered.revoke(principal)
         return self._native.revoke_all(principal, but)
 
     def revoke_everything(self) -> int:
@@ -182,6 +201,8 @@ class Sessions:
 
     def rename_principal(self, old: str, new: str) -> int:
         """Gives a principal another name in all its sessions; returns in how many. Change it elsewhere first."""
+        if self._remembered is not None:
+            self._remembered.rename(old, new)
         return self._native.rename_principal(old, new)
 
     def migrate(self) -> None:

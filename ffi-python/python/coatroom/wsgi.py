@@ -65,6 +65,8 @@ class CoatroomMiddleware:
                 self.check_source(environ)
             cookies = header_from_environ(self.sessions, environ)
             session = self.sessions.open(cookies, method=method, serial=False if is_readonly else None)
+            if self.sessions._may_restore(method, cookies) and not is_readonly:
+                self.sessions._restore(session)
             if is_guarded:
                 self.check_token(environ, session)
         except CoatroomError as error:
