@@ -426,6 +426,26 @@ def test_the_name_of_djangos_cookie_means_nothing_to_a_real_request(wsgi: Site) 
     assert wsgi.me(stranger) == NOBODY
 
 
+def without_csrf(get_response: Any) -> Any:
+    """What many projects use in production to be rid of the checks."""
+
+    def respond(request: Any) -> Any:
+        request._dont_enforce_csrf_checks = True
+        return get_response(request)
+
+    return respond
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_project_without_csrf_checks_is_not_taken_for_the_test_client(is_async: bool) -> None:
+    with Site(SYNC, is_async, MIDDLEWARE=[f"{__name__}.without_csrf", *MIDDLEWARE]) as site:
+        site.must("/login?user=ada")
+        assert set(site.browser.cookies) == {"__Host-id"}
+        stranger = Browser()
+        stranger.cookies = {settings.SESSION_COOKIE_NAME: site.browser.cookies["__Host-id"]}
+        assert site.me(stranger) == NOBODY
+
+
 def test_the_middleware_may_be_called_by_its_halves() -> None:
     with override_settings(COATROOM=coatroom_setting()):
         request = RequestFactory().get("/")

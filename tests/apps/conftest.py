@@ -13,7 +13,7 @@ from harness import Browser, Server
 Serve = Callable[..., Server]
 
 
-@pytest.fixture(scope="session", params=["flask", "django", "starlette"])
+@pytest.fixture(scope="session", params=["flask", "django", "starlette", "fastapi", "litestar"])
 def app(request: pytest.FixtureRequest) -> str:
     """The name of the app under test."""
     name: str = request.param

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from harness import LOGIN, VISITOR, Browser, Reply, Server, exchange
 
-APPS = ("flask", "django", "starlette")
+APPS = ("flask", "django", "starlette", "fastapi", "litestar")
 ALPHABET = string.ascii_letters + string.digits + "-_"
 CLIENTS = 2
 SHOWN_FINDINGS = 5

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from typing import cast
 
 import coatroom
-import uvicorn
 from coatroom.asgi import CoatroomMiddleware
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from uvicorn.supervisors import Multiprocess
 
 import options
+import uvicorn_server
 
 
 def create() -> Starlette:
@@ -137,29 +134,5 @@ def baseline() -> list[Route]:
     return [Route("/me", nobody, methods=["GET"]), Route("/incr", one, methods=["POST"])]
 
 
-def main() -> None:
-    """Serves until the process is told to stop."""
-    flags = options.start("starlette")
-    config = uvicorn.Config(
-        "starlette_app:create",
-        factory=True,
-        host="127.0.0.1",
-        port=flags.port,
-        workers=flags.workers,
-        log_level="error",
-        access_log=False,
-        timeout_graceful_shutdown=5,
-    )
-    if flags.workers == 1:
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run()
-        return
-    listener = config.bind_socket()
-    # Without it a reply on a kept connection waits 40 ms for the client's delayed acknowledgement: the event loop sets
-    # it only on sockets that name their protocol, which this one does not.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    Multiprocess(config, sockets=[listener]).run()
-
-
 if __name__ == "__main__":
-    main()
+    uvicorn_server.serve("starlette")

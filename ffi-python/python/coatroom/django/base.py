@@ -55,6 +55,8 @@ class SessionBase(UserKeySession, Expiry):
         """Whether what is written goes to another session than the one that was opened."""
         self._ran_out = False
         """Whether ``set_expiry`` ended it: like every end that the browser did not ask for, it removes no cookie."""
+        self._is_mirrored = False
+        """Whether it is looked at by Django's test client."""
         self._marked = False
         self._is_closing = False
         self._is_forgotten = False

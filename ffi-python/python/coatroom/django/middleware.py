@@ -67,7 +67,10 @@ class SessionMiddleware(DjangosMiddleware):
         """Gives the request its session, which is not opened yet."""
         config = configuration()
         in_turn = config.sessions._native.takes_turns(request.method or "GET")
-        request.session = DjangoSession(config.sessions, config.limits, _cookies(request), in_turn, request)
+        is_mirrored = mirror.is_of_test_client(request)
+        cookies = (mirror.shown(request) if is_mirrored else None) or _cookies(request)
+        request.session = DjangoSession(config.sessions, config.limits, cookies, in_turn, request)
+        request.session._is_mirrored = is_mirrored
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         """Opens the session once the view is known, before anything else runs."""
@@ -108,8 +111,8 @@ class SessionMiddleware(DjangosMiddleware):
         try:
             touched = session._commit(response.status_code)
         except CoatroomError as error:
-            return _refused(session, request, response, error)
-        return _with_session(session, request, response, touched)
+            return _refused(session, response, error)
+        return _with_session(session, response, touched)
 
     async def aprocess_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """As ``process_response``, on an event loop."""
@@ -119,8 +122,8 @@ class SessionMiddleware(DjangosMiddleware):
         try:
             touched = await commit_on_loop(session, response.status_code)
         except CoatroomError as error:
-            return _refused(session, request, response, error)
-        return _with_session(session, request, response, touched)
+            return _refused(session, response, error)
+        return _with_session(session, response, touched)
 
 
 def _session(request: HttpRequest) -> DjangoSession | None:
@@ -142,23 +145,18 @@ def _to_open(request: HttpRequest, view: Any) -> DjangoSession | None:
 
 def _cookies(request: HttpRequest) -> str | bytes:
     """The Cookie header; several are joined."""
-    shown = mirror.shown(request)
-    if shown is not None:
-        return shown
     scope = getattr(request, "scope", None)
     if scope is not None:
         return b"; ".join(value for name, value in scope.get("headers", ()) if name == b"cookie")
     return cast(str, request.META.get("HTTP_COOKIE", ""))
 
 
-def _with_session(
-    session: DjangoSession, request: HttpRequest, response: HttpResponseBase, touched: bool
-) -> HttpResponseBase:
+def _with_session(session: DjangoSession, response: HttpResponseBase, touched: bool) -> HttpResponseBase:
     """The response with the headers of a committed session."""
     failure = session._failure
     if failure is not None:
         # Something on the way here took the failure for its own, or for nobody: it is neither.
-        return _replaced(session, request, response, failure)
+        return _replaced(session, response, failure)
     vary, cache_control, lines = session._exchange.head(
         response.headers.get("Vary"), response.headers.get("Cache-Control")
     )
@@ -168,29 +166,25 @@ def _with_session(
             response.headers["Vary"] = vary
         if cache_control is not None:
             response.headers["Cache-Control"] = cache_control
-        _set_cookies(session, request, response)
+        _set_cookies(session, response)
     return response
 
 
-def _refused(
-    session: DjangoSession, request: HttpRequest, response: HttpResponseBase, error: CoatroomError
-) -> HttpResponseBase:
+def _refused(session: DjangoSession, response: HttpResponseBase, error: CoatroomError) -> HttpResponseBase:
     """The response to an exchange whose commit failed."""
     if response.status_code < 500:
-        return _replaced(session, request, response, error)
+        return _replaced(session, response, error)
     report(error)
-    _set_cookies(session, request, response)
+    _set_cookies(session, response)
     return response
 
 
-def _replaced(
-    session: DjangoSession, request: HttpRequest, response: HttpResponseBase, error: CoatroomError
-) -> HttpResponseBase:
+def _replaced(session: DjangoSession, response: HttpResponseBase, error: CoatroomError) -> HttpResponseBase:
     for close in response._resource_closers:
         with contextlib.suppress(Exception):
             close()
     answer = _answered(session, error)
-    _set_cookies(session, request, answer)
+    _set_cookies(session, answer)
     return answer
 
 
@@ -209,10 +203,11 @@ def _stand_in(error: CoatroomError) -> HttpResponseBase:
     return response
 
 
-def _set_cookies(session: DjangoSession, request: HttpRequest, response: HttpResponseBase) -> None:
+def _set_cookies(session: DjangoSession, response: HttpResponseBase) -> None:
     for name, line in session._lines.items():
         dict.__setitem__(response.cookies, name, _Line.of(line))
-    mirror.keep(request, response, session._lines)
+    if session._is_mirrored:
+        mirror.keep(response, session._lines)
 
 
 class _Line(Morsel[str]):
@@ -233,7 +228,7 @@ class _Line(Morsel[str]):
         return made
 
     def OutputString(self, attrs: Any = None) -> str:
-        return self._line
+        return self._line or super().OutputString(attrs)
 
     def output(self, attrs: Any = None, header: str = "Set-Cookie:") -> str:
-        return f"{header} {self._line}" if header else self._line
+        return f"{header} {self.OutputString(attrs)}".lstrip()
