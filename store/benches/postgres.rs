@@ -5,9 +5,10 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench may fail, and prints")]
 #![expect(clippy::arithmetic_side_effects, clippy::integer_division, reason = "small numbers")]
 
+mod beside;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use coatroom_core::{Handle, Listing, Stamp, Swap, Timestamp};
 use coatroom_store::postgres::{Postgres, Settings};
 use coatroom_store::{Store, Swapped, block_on};
 use tokio_postgres::{Client, NoTls, Statement};
+
+use beside::quantile;
 
 /// Operations of each kind.
 const COUNT: usize = 6000;
@@ -86,12 +89,7 @@ fn in_turns(mut works: [&mut dyn FnMut(); 2], turn: usize, count: usize) -> [Dur
             }
         }
     }
-    times.map(|times| quantile(times, 50))
-}
-
-fn quantile(mut times: Vec<Duration>, percent: usize) -> Duration {
-    times.sort_unstable();
-    times[(times.len() - 1) * percent / 100]
+    times.map(|times| quantile(&times, 50))
 }
 
 fn print(what: &str, how: &str, [ours, floor]: &[Duration; 2]) {
@@ -108,47 +106,11 @@ fn sweep(server: &Server, store: &Postgres, rows: u32) {
     );
     server.sql(&fill);
     let now = Timestamp::from_unix_ms(1_767_225_600_000);
-    // A thousand sessions, each phase its own.
-    let serve = |phase: u8, done: &dyn Fn() -> bool| {
-        let handle = |at: u16| {
-            let mut bytes = [phase; 12];
-            bytes[..2].copy_from_slice(&at.to_be_bytes());
-            Handle::from_bytes(bytes)
-        };
-        let mut times = Vec::new();
-        for version in 0.. {
-            for handle in (0..1000).map(handle) {
-                if done() {
-                    return times;
-                }
-                let started = Instant::now();
-                drop(block_on(store.load(handle)));
-                assert_eq!(block_on(store.swap(&write(handle, version, false))), Swapped::Done);
-                times.push(started.elapsed());
-            }
-        }
-        times
+    let exchange = |handle, version| {
+        drop(block_on(store.load(handle)));
+        assert_eq!(block_on(store.swap(&write(handle, version, false))), Swapped::Done);
     };
-    let started = Instant::now();
-    let alone = serve(3, &|| started.elapsed() > Duration::from_secs(10));
-    let over = AtomicBool::new(false);
-    let (beside, took) = thread::scope(|scope| {
-        let sweeping = scope.spawn(|| {
-            let (started, mut removed) = (Instant::now(), 0);
-            while removed < rows as usize {
-                removed += block_on(store.sweep(now, 500)).unwrap();
-                thread::sleep(Duration::from_millis(10));
-            }
-            over.store(true, Ordering::SeqCst);
-            started.elapsed()
-        });
-        (serve(4, &|| over.load(Ordering::SeqCst)), sweeping.join().unwrap())
-    });
-    println!("a load and a swap, {rows} expired rows swept beside it in {took:.1?}");
-    for percent in [50, 99] {
-        let [ours, floor] = [&beside, &alone].map(|times| quantile(times.clone(), percent));
-        print(&format!("with / without, p{percent}"), "apart", &[ours, floor]);
-    }
+    beside::compare("PostgreSQL", rows as usize, exchange, |most| block_on(store.sweep(now, most)).unwrap());
 }
 
 fn write(handle: Handle, from: u64, durable: bool) -> Swap {

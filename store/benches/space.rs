@@ -9,13 +9,12 @@
 )]
 #![expect(clippy::arithmetic_side_effects, clippy::integer_division, reason = "small numbers")]
 
+mod beside;
+
 use core::time::Duration;
 use std::env;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Instant;
 
 use coatroom_core::{Entry, Handle, KeyRing, Listing, Loaded, Policy, Rules, Settings, Stamp, Swap, Timestamp};
 use coatroom_store::memory::Memory;
@@ -118,53 +117,12 @@ fn sweep(count: usize) {
         handle[..8].copy_from_slice(&(number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
         assert_eq!(store.swap(&write(Handle::from_bytes(handle), 0, soon), Wait::Patiently), Some(Swapped::Done));
     }
-    // A thousand sessions, each phase its own.
-    let serve = |phase: u8, done: &dyn Fn() -> bool| {
-        let handle = |at: u16| {
-            let mut bytes = [phase; 12];
-            bytes[..2].copy_from_slice(&at.to_be_bytes());
-            Handle::from_bytes(bytes)
-        };
-        let mut times = Vec::new();
-        for version in 0.. {
-            for handle in (0..1000).map(handle) {
-                if done() {
-                    return times;
-                }
-                let started = Instant::now();
-                drop(Engine::load(&store, handle));
-                assert_eq!(store.swap(&write(handle, version, late), Wait::Patiently), Some(Swapped::Done));
-                times.push(started.elapsed());
-            }
-        }
-        times
+    let exchange = |handle, version| {
+        drop(Engine::load(&store, handle));
+        assert_eq!(store.swap(&write(handle, version, late), Wait::Patiently), Some(Swapped::Done));
     };
-    let started = Instant::now();
-    let alone = serve(3, &|| started.elapsed() > Duration::from_secs(10));
-    let over = AtomicBool::new(false);
-    let (beside, took) = thread::scope(|scope| {
-        let sweeping = scope.spawn(|| {
-            let (started, mut removed) = (Instant::now(), 0);
-            while removed < count {
-                removed += Engine::sweep(&store, Timestamp::from_unix_ms(1 << 32), BATCH).unwrap();
-                thread::sleep(Duration::from_millis(10));
-            }
-            over.store(true, Ordering::SeqCst);
-            started.elapsed()
-        });
-        (serve(4, &|| over.load(Ordering::SeqCst)), sweeping.join().unwrap())
-    });
-    println!("SQLite, a load and a swap, {count} expired rows swept beside it in {took:.1?}");
-    for percent in [50, 99] {
-        let [with, without] = [&beside, &alone].map(|times| quantile(times, percent).as_secs_f64() * 1e6);
-        println!("with / without, p{percent}: {with:.1} us : {without:.1} us = {:.2}", with / without);
-    }
-}
-
-fn quantile(times: &[Duration], percent: usize) -> Duration {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    times[(times.len() - 1) * percent / 100]
+    let now = Timestamp::from_unix_ms(1 << 32);
+    beside::compare("SQLite", count, exchange, |most| Engine::sweep(&store, now, most).unwrap());
 }
 
 fn write(handle: Handle, from: u64, garbage_at: Timestamp) -> Swap {
