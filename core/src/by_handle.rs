@@ -67,6 +67,17 @@ impl Rules {
         self.by_handle(handle, What::End(holder, cause), now, rng)
     }
 
+    /// Makes sure that no session comes to be under this handle, under which there is none: a login that is about to make one
+    /// takes another. Where there is one, nothing is written.
+    pub fn forestall<R: TryCryptoRng + ?Sized>(
+        self: &Arc<Self>,
+        handle: Handle,
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<ByHandle, Failure> {
+        self.by_handle(handle, What::End(Holder::Nobody, Cause::Revoked), now, rng)
+    }
+
     /// Gives the principal of the session of this handle another name, if it is `from`. The id stays, for nobody gains a right.
     pub fn rename<R: TryCryptoRng + ?Sized>(
         self: &Arc<Self>,

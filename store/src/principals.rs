@@ -150,11 +150,12 @@ impl<S: Store, H: Host> Driver<S, H> {
         Ok(())
     }
 
-    /// The session whose copied id was noticed has ended; its principal's other sessions end too.
+    /// The session whose copied id was noticed has ended, by this exchange or by one that came first; its principal's other
+    /// sessions end too.
     // spec: IDX-6 5449
     pub(crate) async fn revoke_all_after_reuse(&self, handle: Handle) {
-        if let Loaded::Found(record) = self.store().load(handle).await
-            && let Held::Ended(Cause::Reuse, Some(principal)) = self.rules().describe(handle, record, self.host().now())
+        if let Ok(Loaded::Found(record)) = self.load(handle).await
+            && let Held::Ended(_, Some(principal)) = self.rules().describe(handle, record, self.host().now())
         {
             let _noticed_again_at_the_next_reuse = self.revoke_all(&principal).await;
         }
@@ -167,7 +168,11 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// What the record of an entry is. One that is over leaves the index.
     // spec: IDX-2 2659
     async fn look(&self, principal: &str, handle: Handle) -> Result<Held, Refused> {
-        let held = match self.load(handle).await.map_err(unavailable)? {
+        let mut loaded = self.load(handle).await.map_err(unavailable)?;
+        if loaded == Loaded::Absent && !self.store().enters_with_swap() {
+            loaded = self.stays_absent(handle).await?;
+        }
+        let held = match loaded {
             Loaded::Unavailable => return Err(unavailable(Unavailable)),
             Loaded::Absent => Held::Ended(Cause::Logout, None),
             Loaded::Found(record) => self.rules().describe(handle, record, self.host().now()),
@@ -176,6 +181,15 @@ impl<S: Store, H: Host> Driver<S, H> {
             let _next_time = self.store().leave(principal, handle).await;
         }
         Ok(held)
+    }
+
+    /// Where the index is apart, an entry may be there before its record. So what is absent is made to stay so, or else is
+    /// there by now.
+    // spec: IDX-2 2659
+    async fn stays_absent(&self, handle: Handle) -> Result<Loaded, Refused> {
+        let now = self.host().now();
+        let reply = self.change(self.rules().forestall(handle, now, &mut self.host().rng())?).await?;
+        if has_ended(&reply) { Ok(Loaded::Absent) } else { self.load(handle).await.map_err(unavailable) }
     }
 
     /// A record, asked for until the store answers or patience is over: what is skipped here would live on.

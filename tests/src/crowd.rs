@@ -78,6 +78,8 @@ pub struct Bar {
     pub who: String,
     pub by: usize,
     pub at: u64,
+    /// Whoever asked for it knows of it.
+    pub is_known: bool,
 }
 
 /// One who has begun.
@@ -101,9 +103,13 @@ pub struct World {
     pub held: Shared<BTreeMap<usize, Held>>,
     pub bars: Shared<Vec<Bar>>,
     pub begun: Shared<BTreeMap<usize, Begun>>,
-    /// Who logged in to which session last.
-    pub logged: Shared<BTreeMap<Handle, usize>>,
+    /// Which session each tried to log in to last.
+    pub logged: Shared<BTreeMap<usize, Handle>>,
     pub trouble: Trouble,
+    /// The first of those that overlap.
+    pub first: usize,
+    /// Evictions may end no more than the limit asks for, also of logins that race.
+    pub is_exact: bool,
     /// Something went wrong on the way here: some claims are of a world without trouble.
     pub troubled: bool,
 }
@@ -122,6 +128,8 @@ impl World {
             begun: Shared::default(),
             logged: Shared::default(),
             trouble: Trouble::default(),
+            first: 0,
+            is_exact: false,
             troubled: false,
         }
     }
@@ -185,12 +193,12 @@ impl World {
             Step::Tick => self.now += 1,
             Step::Start(number) => self.start(number),
             Step::Answer(number) => {
-                let answer = self.serve(number, &self.call(number))?;
+                let answer = self.serve(number, &self.call(number), true)?;
                 self.tell(number, answer)?;
             }
             Step::Unheard(number) => {
                 self.trouble.faults -= 1;
-                self.serve(number, &self.call(number))?;
+                self.serve(number, &self.call(number), false)?;
                 self.tell(number, Answer::Silence)?;
             }
             Step::Lost(number) => {
@@ -205,7 +213,7 @@ impl World {
             }
             Step::Land(at) => {
                 let (by, call, _) = self.delayed.remove(at);
-                self.serve(by, &call)?;
+                self.serve(by, &call, false)?;
             }
             Step::Crash(number) => {
                 self.trouble.crashes -= 1;
@@ -231,19 +239,13 @@ impl World {
         self.replace(number, self.nodes.begin(&actor, given));
     }
 
-    fn serve(&mut self, by: usize, call: &Call) -> Result<Answer, String> {
+    fn serve(&mut self, by: usize, call: &Call, is_known: bool) -> Result<Answer, String> {
         let before = self.shelf.clone();
         let now = self.now;
         let answer = self.shelf.serve(call, now);
         claims::of_a_call(self, by, call, &before, &answer)?;
-        match call {
-            Call::Bar(who, _) => self.bars.push(Bar { who: who.clone(), by, at: now }),
-            Call::Swap(swap) if matches!(answer, Answer::Done | Answer::Entered { .. }) => {
-                if let (Some(_), Some(entry)) = (self.actors[by].deed.logs_in(), swap.listing.entry()) {
-                    self.logged.insert(entry.handle, by);
-                }
-            }
-            _ => {}
+        if let Call::Bar(who, _) = call {
+            self.bars.push(Bar { who: who.clone(), by, at: now, is_known });
         }
         Ok(answer)
     }
@@ -258,6 +260,11 @@ impl World {
     fn replace(&mut self, number: usize, actor: Arc<Actor>) {
         self.actors[number] = actor;
         let actor = Arc::clone(&self.actors[number]);
+        if let (Some(_), Some(Call::Swap(swap))) = (actor.deed.logs_in(), &actor.call)
+            && let Some(entry) = swap.listing.entry()
+        {
+            self.logged.insert(number, entry.handle);
+        }
         let Stage::Over(Ok(Told { browser, handle, noticed })) = &actor.stage else { return };
         if actor.deed.revokes_all_of().is_some() || *noticed {
             self.begun.get_mut(&number).unwrap().has_revoked = true;

@@ -24,6 +24,8 @@ pub struct Scenario {
     /// How often the clock moves on by a millisecond.
     pub ticks: u64,
     pub trouble: Trouble,
+    /// See [`World::is_exact`].
+    pub is_exact: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,8 +48,8 @@ impl Found {
 impl Scenario {
     pub fn new(kind: Kind, before: &[Deed], deeds: &[Deed]) -> Self {
         let (before, deeds) = (before.to_vec(), deeds.to_vec());
-        let (limit, reuse, ahead, ticks) = (None, Reuse::Destroy, Vec::new(), 1);
-        Self { kind, limit, reuse, before, deeds, ahead, ticks, trouble: Trouble::default() }
+        let (limit, reuse, ahead, ticks, is_exact) = (None, Reuse::Destroy, Vec::new(), 1, false);
+        Self { kind, limit, reuse, before, deeds, ahead, ticks, trouble: Trouble::default(), is_exact }
     }
 
     #[must_use]
@@ -71,14 +73,13 @@ impl Scenario {
             let ahead = if self.kind == Kind::Here { 0 } else { self.ahead.get(at).copied().unwrap_or_default() };
             world.add(*deed, ahead);
         }
-        world.trouble = self.trouble;
+        (world.first, world.trouble, world.is_exact) = (self.before.len(), self.trouble, self.is_exact);
         Ok(world)
     }
 
     /// How much there is, or the shortest way to a broken claim.
     pub fn search(&self) -> Result<Found, String> {
         let world = self.world()?;
-        let first = world.actors.len() - self.deeds.len();
         let last_tick = world.now + self.ticks;
         let mut known: HashSet<u128, Build> = HashSet::default();
         let mut paths: Vec<(u32, Step)> = Vec::new();
@@ -93,7 +94,7 @@ impl Scenario {
                     continue;
                 }
                 let is_under_way = |stage: &Stage| matches!(stage, Stage::Idle | Stage::Asks);
-                let reads_yet = world.actors[first..].iter().any(|actor| is_under_way(&actor.stage));
+                let reads_yet = world.actors[world.first..].iter().any(|actor| is_under_way(&actor.stage));
                 if world.now < last_tick && reads_yet {
                     steps.push(Step::Tick);
                 }
