@@ -12,6 +12,7 @@ use rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
 use crate::attempt::{Attempt, Outcome, Task, entry, swap};
+use crate::bugs::{Bug, planted};
 use crate::closer::Closer;
 use crate::closing::Closing;
 use crate::codec;
@@ -147,7 +148,8 @@ impl Renaming {
         let data = record.data.as_bytes();
         let new = closer.encode(self.handle, &head, Some(&principal), &record.client, data)?;
         // A new name is no further session: no limit refuses it.
-        let listing = Listing::Enter(Entry { at_most: None, ..entry(&principal, self.handle, &head, closer) });
+        let entry = Entry { at_most: None, ..entry(&principal, self.handle, &head, closer) };
+        let listing = if planted(Bug::NewNameUnlisted) { Listing::Keep } else { Listing::Enter(entry) };
         let mut outcome = Outcome::default();
         outcome.note(Change::Renamed, None);
         Ok(Attempt::Swap(

@@ -57,11 +57,13 @@ impl<S: Store, H: Host> Driver<S, H> {
     // spec: IDX-4 667d, CLAIM-8 d0d0
     async fn revoke_all_but(&self, principal: &str, but: Option<Handle>) -> Result<RevokedAll, Refused> {
         let now = self.host().now();
+        let early = if planted!(ListBeforeMoment) { Some(self.sessions(principal).await?) } else { None };
         // The moment first, the list after it: a login that the list misses finds the moment.
         let moment = self.persist(|| self.store().bar(principal, now)).await.map_err(unavailable)?;
         let mut ended = 0_usize;
         let mut failed = None;
-        for handle in self.sessions(principal).await?.into_iter().filter(|handle| Some(*handle) != but) {
+        let listed = if let Some(early) = early { early } else { self.sessions(principal).await? };
+        for handle in listed.into_iter().filter(|handle| Some(*handle) != but) {
             match self.end(handle, Some(principal), Cause::Revoked).await {
                 Ok(reply) => ended = ended.saturating_add(usize::from(has_ended(&reply))),
                 Err(Refused(Failure { error: Error::NotTheirs, .. })) => {}
@@ -133,6 +135,10 @@ impl<S: Store, H: Host> Driver<S, H> {
             Beyond::EvictOldest => devices.sort_by_key(|device| (device.created_at, device.handle)),
             Beyond::EvictIdlest => devices.sort_by_key(|device| (device.seen_at, device.handle)),
         }
+        if planted!(NewcomerEvicted) {
+            let _next_time = self.end(entry.handle, Some(&entry.principal), Cause::Evicted).await;
+            return;
+        }
         let surplus = devices.len().saturating_sub(usize::try_from(limit.sessions).unwrap_or(usize::MAX));
         for device in devices.iter().filter(|device| device.handle != entry.handle).take(surplus) {
             let _next_time = self.end(device.handle, Some(&entry.principal), Cause::Evicted).await;
@@ -155,6 +161,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     // spec: IDX-6 5449
     pub(crate) async fn revoke_all_after_reuse(&self, handle: Handle) {
         if let Ok(Loaded::Found(record)) = self.load(handle).await
+            && !planted!(ReuseSparesOthers)
             && let Held::Ended(_, Some(principal)) = self.rules().describe(handle, record, self.host().now())
         {
             let _noticed_again_at_the_next_reuse = self.revoke_all(&principal).await;
@@ -169,7 +176,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     // spec: IDX-2 2659
     async fn look(&self, principal: &str, handle: Handle) -> Result<Held, Refused> {
         let mut loaded = self.load(handle).await.map_err(unavailable)?;
-        if loaded == Loaded::Absent && !self.store().enters_with_swap() {
+        if loaded == Loaded::Absent && !self.store().enters_with_swap() && !planted!(AbsentIsGone) {
             loaded = self.stays_absent(handle).await?;
         }
         let held = match loaded {
@@ -177,7 +184,8 @@ impl<S: Store, H: Host> Driver<S, H> {
             Loaded::Absent => Held::Ended(Cause::Logout, None),
             Loaded::Found(record) => self.rules().describe(handle, record, self.host().now()),
         };
-        if matches!(held, Held::Ended(..)) {
+        let is_another = planted!(AnotherIsGone) && matches!(held, Held::Visitor);
+        if matches!(held, Held::Ended(..)) || is_another {
             let _next_time = self.store().leave(principal, handle).await;
         }
         Ok(held)

@@ -22,7 +22,7 @@ impl World {
             let record = self.shelf.records.get(&handle);
             staged.found(record.map_or(Loaded::Absent, |record| Loaded::Found(record.to_vec()))).unwrap();
         }
-        staged.session().unwrap().principal().map(|principal| principal.name().to_owned())
+        staged.session().ok()?.principal().map(|principal| principal.name().to_owned())
     }
 
     fn told(&self) -> impl Iterator<Item = (Handle, Front)> {
@@ -150,6 +150,10 @@ fn may_end(world: &World, actor: &Actor, handle: Handle, was: &Front, is: Option
 pub fn of_what_was_told(world: &World, number: usize) -> Result<(), String> {
     let actor = &world.actors[number];
     let Some(who) = actor.deed.logs_in() else { return Ok(()) };
+    let alone = world.actors.len() == world.first + 1;
+    if actor.stage == Stage::Over(Err(Error::LimitReached)) && alone && world.live(who) == 0 && !world.troubled {
+        return Err(format!("the login {number} is refused for sessions that are over"));
+    }
     let spared = |bar: &Bar| bar.who != who || bar.by == number || bar.at < world.begun[&number].at;
     // A revocation that landed late, or twice, is as good as another's.
     let refused = actor.stage == Stage::Over(Err(Error::Revoked));

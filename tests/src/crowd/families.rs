@@ -14,7 +14,6 @@ pub struct Family {
     pub scenarios: Vec<Scenario>,
 }
 
-const KINDS: [Kind; 3] = [Kind::Here, Kind::Server, Kind::Cluster];
 /// Of one whom nothing is known of yet.
 const NEW: Deed = Login("ann", None);
 const MINUTE: u64 = 60_000;
@@ -24,19 +23,30 @@ pub fn families(wide: bool) -> Vec<Family> {
     vec![revocations(wide), limits(wide), names(wide), copies(wide)]
 }
 
-fn each(lists: &[(&[Deed], &[Deed])], change: impl Fn(Scenario) -> Vec<Scenario>) -> Vec<Scenario> {
-    let of = |kind| lists.iter().map(move |(before, deeds)| Scenario::new(kind, before, deeds));
-    KINDS.into_iter().flat_map(of).flat_map(change).collect()
+fn each(lists: &[(&[Deed], &[Deed])], wide: bool, change: impl Fn(Scenario) -> Scenario) -> Vec<Scenario> {
+    let kinds = if wide { &[Kind::Here, Kind::Server, Kind::Cluster][..] } else { &[Kind::Here, Kind::Cluster] };
+    let of = |kind: &Kind| {
+        let kind = *kind;
+        lists.iter().map(move |(before, deeds)| Scenario::new(kind, before, deeds))
+    };
+    kinds.iter().flat_map(of).map(change).flat_map(|scenario| troubles(scenario, wide)).collect()
 }
 
-/// Without trouble, and with one of a kind; of few deeds, in the wide search, with one of each at once.
-fn troubles(scenario: &Scenario, wide: bool) -> Vec<Scenario> {
-    let mut all = vec![scenario.clone(), scenario.clone().troubled(0, 0, 1)];
+/// Without trouble, and with one of a kind; of few deeds, in the wide search, with one of each at once. In the narrow search
+/// only few deeds have trouble, and more of them no tick.
+fn troubles(scenario: Scenario, wide: bool) -> Vec<Scenario> {
     let few = scenario.deeds.len() < 3;
-    if wide || few && scenario.kind != Kind::Server {
-        all.extend([scenario.clone().troubled(1, 0, 0), scenario.clone().troubled(0, 1, 0)]);
+    if !few && !wide {
+        return vec![Scenario { ticks: 0, ..scenario }];
     }
-    all.extend((wide && few).then(|| scenario.clone().troubled(1, 1, 1)));
+    let mut all = vec![scenario.clone().troubled(0, 0, 1)];
+    if wide || scenario.kind == Kind::Here {
+        all.push(scenario.clone().troubled(0, 1, 0));
+    }
+    if wide || scenario.kind == Kind::Cluster && scenario.limit.is_none() {
+        all.push(scenario.clone().troubled(1, 0, 0));
+    }
+    all.extend((wide && few).then(|| scenario.troubled(1, 1, 1)));
     all
 }
 
@@ -60,12 +70,13 @@ fn revocations(wide: bool) -> Family {
         (&[NEW], &[Revoke("ann", 0), Devices("ann"), NEW]),
         (&[NEW], &[Logout(0), Devices("ann"), Login("ann", Some(0))]),
     ];
-    let scenarios = each(lists, |scenario| {
-        let skewed = Scenario { ahead: vec![0, 4000, -4000], ..scenario.clone() };
-        let mut all = troubles(&scenario, wide);
-        all.extend((scenario.kind != Kind::Here).then_some(skewed));
-        all
+    let mut scenarios = each(lists, wide, |scenario| scenario);
+    // Nodes whose clocks differ, over a store that has its own.
+    let skewed = lists.iter().filter(|(_, deeds)| deeds.len() < 3).flat_map(|(before, deeds)| {
+        let server = Scenario::new(Kind::Server, before, deeds);
+        [[2_000, -2_000], [-2_000, 2_000]].map(|ahead| Scenario { ahead: ahead.to_vec(), ..server.clone() })
     });
+    scenarios.extend(skewed);
     Family { name: "revocations", scenarios }
 }
 
@@ -78,17 +89,18 @@ fn limits(wide: bool) -> Family {
         (&[NEW], &[NEW, Login("ann", Some(0))]),
         (&[NEW], &[NEW, Logout(0), Devices("ann")]),
         (&[NEW], &[NEW, RevokeAll("ann")]),
+        (&[NEW, Wait(31 * MINUTE)], &[NEW]),
         (&[NEW, Wait(31 * MINUTE)], &[NEW, NEW]),
         (&[Visit], &[Login("ann", Some(0)), NEW]),
     ];
     let mut scenarios = Vec::new();
     for (sessions, beyond) in [(1, Beyond::Refuse), (1, Beyond::EvictOldest), (1, Beyond::EvictIdlest)] {
-        scenarios.extend(each(lists, |scenario| troubles(&scenario.limited(sessions, beyond), wide)));
+        scenarios.extend(each(lists, wide, |scenario| scenario.limited(sessions, beyond)));
     }
     let more: &[(&[Deed], &[Deed])] =
         &[(&[NEW, NEW], &[NEW, NEW]), (&[NEW, NEW], &[NEW, Login("ben", None), Request(0)])];
     for beyond in [Beyond::Refuse, Beyond::EvictOldest, Beyond::EvictIdlest] {
-        scenarios.extend(each(more, |scenario| troubles(&scenario.limited(2, beyond), wide)));
+        scenarios.extend(each(more, wide, |scenario| scenario.limited(2, beyond)));
     }
     Family { name: "limits", scenarios }
 }
@@ -102,7 +114,7 @@ fn names(wide: bool) -> Family {
         (&[NEW], &[rename, Logout(0), Devices("anna")]),
         (&[NEW], &[rename, Rename("anna", "ann")]),
     ];
-    Family { name: "names", scenarios: each(lists, |scenario| troubles(&scenario, wide)) }
+    Family { name: "names", scenarios: each(lists, wide, |scenario| scenario) }
 }
 
 /// IDX-6: a copied id is noticed, and all sessions of its principal end, logins that are under way among them.
@@ -110,9 +122,6 @@ fn copies(wide: bool) -> Family {
     let noticed: &[Deed] = &[NEW, NEW, Request(0), Wait(16 * MINUTE), Rotate(0), Request(4), Wait(MINUTE)];
     let lists: &[(&[Deed], &[Deed])] =
         &[(noticed, &[Request(0), NEW]), (noticed, &[Request(0), Request(1), Logout(4)])];
-    let scenarios = each(lists, |scenario| {
-        let scenario = Scenario { reuse: Reuse::RevokeAll, ..scenario };
-        troubles(&scenario, wide)
-    });
+    let scenarios = each(lists, wide, |scenario| Scenario { reuse: Reuse::RevokeAll, ..scenario });
     Family { name: "copies", scenarios }
 }
