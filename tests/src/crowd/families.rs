@@ -33,14 +33,14 @@ fn each(lists: &[(&[Deed], &[Deed])], wide: bool, change: impl Fn(Scenario) -> S
 }
 
 /// Without trouble, and with one of a kind; of few deeds, in the wide search, with one of each at once. In the narrow search
-/// only few deeds have trouble, and more of them no tick.
+/// only few deeds have trouble, under a limit only crashes, and more of them no tick.
 fn troubles(scenario: Scenario, wide: bool) -> Vec<Scenario> {
     let few = scenario.deeds.len() < 3;
     if !few && !wide {
         return vec![Scenario { ticks: 0, ..scenario }];
     }
     let mut all = vec![scenario.clone().troubled(0, 0, 1)];
-    if wide || scenario.kind == Kind::Here {
+    if wide || scenario.kind == Kind::Here && scenario.limit.is_none() {
         all.push(scenario.clone().troubled(0, 1, 0));
     }
     if wide || scenario.kind == Kind::Cluster && scenario.limit.is_none() {
