@@ -5,6 +5,7 @@ macro_rules! bugs {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// A defect that a test can switch on.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[cfg_attr(not(coatroom_bugs), expect(dead_code, reason = "some are planted in the stores"))]
         pub enum Bug {
             $($(#[$doc])* $name,)*
         }
@@ -174,6 +175,42 @@ bugs! {
     LastKeySeals,
     /// Numbers are read in longer forms than the shortest.
     LooseCbor,
+    /// A login does not ask whether all sessions of its principal were revoked meanwhile.
+    RevocationUnread,
+    /// A revocation bars the logins that were opened after it, and no others.
+    LaterLoginsBarred,
+    /// A login is barred by the revocation that its own exchange asked for.
+    OwnRevocationBars,
+    /// A login whose swap is recognised only later is not entered into the index.
+    RecognisedUnentered,
+    /// A session is ended by its handle, whosever it is.
+    RevokedByAnybody,
+    /// A login may have been under way for longer than the moment of a revocation is kept.
+    LongLoginsPass,
+    /// A principal's new name is not entered into the index.
+    NewNameUnlisted,
+    /// A list of devices shows sessions that are over.
+    DevicesShowWhatIsOver,
+    /// All sessions are listed first, and the moment of their revocation is written then.
+    ListBeforeMoment,
+    /// Where the index is apart, a login is told before its entry stands.
+    ToldBeforeEntered,
+    /// An entry goes because its record is absent, though the record may be yet to come.
+    AbsentIsGone,
+    /// An entry goes because its record is not one of the principal's.
+    AnotherIsGone,
+    /// The entry goes before the session ends.
+    LeavesBeforeItEnds,
+    /// Of too many sessions, the one that just logged in ends.
+    NewcomerEvicted,
+    /// Sessions that are over count towards the limit until somebody ends them.
+    OverTakesPlace,
+    /// A login counts itself when it looks for a place.
+    LimitCountsItself,
+    /// A copied id ends one session, though the policy says all.
+    ReuseSparesOthers,
+    /// Two revocations may have the same moment.
+    MomentsRepeat,
 }
 
 #[cfg(coatroom_bugs)]
@@ -199,7 +236,7 @@ mod switch {
     }
 
     /// A defect is also planted by its name in `COATROOM_BUG`, so that any test can be run with it.
-    pub(crate) fn planted(bug: Bug) -> bool {
+    pub fn planted(bug: Bug) -> bool {
         ENVIRONMENT.call_once(|| {
             let name = std::env::var("COATROOM_BUG").unwrap_or_default();
             store(Bug::ALL.into_iter().find(|bug| std::format!("{bug:?}") == name));
@@ -210,9 +247,7 @@ mod switch {
 }
 
 #[cfg(coatroom_bugs)]
-pub use switch::plant;
-#[cfg(coatroom_bugs)]
-pub(crate) use switch::planted;
+pub use switch::{plant, planted};
 
 #[cfg(not(coatroom_bugs))]
 pub(crate) const fn planted(_: Bug) -> bool {

@@ -12,6 +12,7 @@ use rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
 use crate::attempt::{Attempt, Outcome, Task, entry, swap};
+use crate::bugs::{Bug, planted};
 use crate::closer::Closer;
 use crate::closing::Closing;
 use crate::codec;
@@ -65,6 +66,17 @@ impl Rules {
     ) -> Result<ByHandle, Failure> {
         let holder = principal.map_or(Holder::Anybody, |principal| Holder::Named(principal.to_owned()));
         self.by_handle(handle, What::End(holder, cause), now, rng)
+    }
+
+    /// Makes sure that no session comes to be under this handle, under which there is none: a login that is about to make one
+    /// takes another. Where there is one, nothing is written.
+    pub fn forestall<R: TryCryptoRng + ?Sized>(
+        self: &Arc<Self>,
+        handle: Handle,
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<ByHandle, Failure> {
+        self.by_handle(handle, What::End(Holder::Nobody, Cause::Revoked), now, rng)
     }
 
     /// Gives the principal of the session of this handle another name, if it is `from`. The id stays, for nobody gains a right.
@@ -136,7 +148,8 @@ impl Renaming {
         let data = record.data.as_bytes();
         let new = closer.encode(self.handle, &head, Some(&principal), &record.client, data)?;
         // A new name is no further session: no limit refuses it.
-        let listing = Listing::Enter(Entry { at_most: None, ..entry(&principal, self.handle, &head, closer) });
+        let entry = Entry { at_most: None, ..entry(&principal, self.handle, &head, closer) };
+        let listing = if planted(Bug::NewNameUnlisted) { Listing::Keep } else { Listing::Enter(entry) };
         let mut outcome = Outcome::default();
         outcome.note(Change::Renamed, None);
         Ok(Attempt::Swap(

@@ -91,7 +91,8 @@ impl Session {
         if self.head_sent && !plan.is_empty() {
             return Some(Error::HeadSent);
         }
-        if logs_in && self.exchange.now.since(opened_at) >= NOT_BEFORE_KEPT {
+        let too_long = self.exchange.now.since(opened_at) >= NOT_BEFORE_KEPT && !planted(Bug::LongLoginsPass);
+        if logs_in && too_long {
             return Some(Error::Revoked);
         }
         if self.exchange.superseded && plan.logout {

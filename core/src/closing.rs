@@ -202,6 +202,9 @@ impl Save {
                 Ok(current) => current,
             };
             if current.as_ref().is_some_and(|record| self.closer.wrote(&record.head)) {
+                if planted(Bug::RecognisedUnentered) {
+                    self.work.swap.listing = Listing::Keep;
+                }
                 return self.acknowledged();
             }
             if self.closer.lost_track(current.as_deref()) && !(current.is_none() && self.work.swap.new.is_none()) {

@@ -58,7 +58,7 @@ pub(crate) fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error>
 }
 
 // spec: TIME-3 cd01, TIME-12 144d, REC-7 d895
-fn first_head(id: &SessionId, closer: &Closer) -> Head {
+pub(crate) fn first_head(id: &SessionId, closer: &Closer) -> Head {
     let now = closer.exchange.now;
     let settings = closer.policy().settings();
     let none = CommitId([0; 8]);

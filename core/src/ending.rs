@@ -3,17 +3,21 @@
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
+use core::time::Duration;
 
 use crate::attempt::{Attempt, Outcome, swap};
 use crate::bugs::{Bug, planted};
 use crate::closer::Closer;
+use crate::closing::Swap;
+use crate::create::first_head;
+use crate::data::Data;
 use crate::error::Error;
 use crate::event::Event;
-use crate::id::Handle;
+use crate::id::{Handle, SessionId};
 use crate::listing::Listing;
 use crate::opening::React;
 use crate::plan::Change;
-use crate::record::{Cause, Head, Phase, Principal, Record};
+use crate::record::{Cause, Client, End, Head, Phase, Principal, Record};
 use crate::time::Timestamp;
 
 /// Write down what a dead id calls for.
@@ -25,6 +29,9 @@ pub(crate) struct Reacting {
     pub(crate) found_at: Timestamp,
     pub(crate) current: Option<Box<Record>>,
 }
+
+/// Longer than a store that answered no more may yet make a session that somebody wanted.
+const FORESTALLED_FOR: Duration = Duration::from_mins(5);
 
 /// End a session.
 pub(crate) struct Ending {
@@ -42,6 +49,8 @@ pub(crate) enum Holder {
     Named(String),
     /// Of anybody.
     Anybody,
+    /// Of nobody: there is none yet, and never will be.
+    Nobody,
 }
 
 impl Reacting {
@@ -90,6 +99,9 @@ impl Reacting {
 impl Ending {
     // spec: END-1 9a4d, END-3 5139, END-7 dcc3, IDX-5 75ca
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
+        if let (Holder::Nobody, None) = (&self.holder, &self.current) {
+            return forestall(self.handle, self.cause, closer);
+        }
         let Some(record) = self.current.as_ref().filter(|record| record.head.end.is_none()) else {
             return Ok(Attempt::Nothing(Outcome::default()));
         };
@@ -100,7 +112,8 @@ impl Ending {
         let holder = record.principal.as_ref().map(Principal::name);
         match &self.holder {
             Holder::Anybody => {}
-            Holder::Named(principal) if holder == Some(principal) => {}
+            Holder::Nobody => return Ok(Attempt::Nothing(Outcome::default())),
+            Holder::Named(principal) if holder == Some(principal) || planted(Bug::RevokedByAnybody) => {}
             Holder::Named(_) => return Err(Error::NotTheirs),
             Holder::Presented(generation, _)
                 if planted(Bug::LogoutSparesSuccessor) && *generation < record.head.current.generation =>
@@ -151,4 +164,18 @@ pub(crate) fn end(
     let mut outcome = Outcome::default();
     outcome.note(Change::Ended, Some(Event::Ended(handle, cause)));
     Ok(Attempt::Swap(swap, outcome))
+}
+
+/// The swap that keeps a session from being made: whoever is about to make it meets an ended one, and takes another handle.
+// spec: IDX-2 2659
+fn forestall(handle: Handle, cause: Cause, closer: &Closer) -> Result<Attempt, Error> {
+    let id = SessionId { handle, generation: 0, secret: closer.draws.secret(1) };
+    let mut head = first_head(&id, closer);
+    head.end = Some(End { at: closer.exchange.now, cause });
+    let bytes = closer.encode(handle, &head, None, &Client::default(), Data::empty().as_bytes())?;
+    let swap = swap(handle, None, &head, Some(bytes), true, Listing::Keep, closer.policy());
+    let garbage_at = swap.garbage_at.max(closer.exchange.now.plus(FORESTALLED_FOR));
+    let mut outcome = Outcome::default();
+    outcome.note(Change::Ended, None);
+    Ok(Attempt::Swap(Swap { garbage_at, ..swap }, outcome))
 }

@@ -10,6 +10,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::attempt::Task;
+use crate::bugs::{Bug, planted};
 use crate::closer::Closer;
 use crate::closing::Closing;
 use crate::codec;
@@ -79,8 +80,14 @@ impl Closer {
     /// Whether all sessions of the principal were revoked since this exchange was opened, and by somebody else.
     // spec: IDX-4 667d, CLAIM-8 d0d0
     fn is_barred(&self, listed: Listed) -> bool {
+        if planted(Bug::RevocationUnread) {
+            return false;
+        }
         let ever = listed.revoked > Timestamp::default();
         let own = self.exchange.revoked_all_at == Some(listed.revoked);
-        ever && !own && self.opened_at <= listed.not_before
+        let own = own && !planted(Bug::OwnRevocationBars);
+        // A record that is ahead of this clock moves the time of the exchange, and not this clock.
+        let before = self.exchange.began_at <= listed.not_before;
+        ever && !own && before != planted(Bug::LaterLoginsBarred)
     }
 }

@@ -96,7 +96,7 @@ pub mod staged;
 pub mod value;
 
 #[cfg(coatroom_bugs)]
-pub use bugs::{Bug, plant};
+pub use bugs::{Bug, plant, planted};
 pub use by_handle::ByHandle;
 pub use closing::{Closing, Save, Swap};
 pub use codec::Stamp;

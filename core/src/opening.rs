@@ -113,6 +113,8 @@ pub(crate) struct Exchange {
     pub(crate) takes: u64,
     /// When it began to wait for another's turn to end, if it had to.
     pub(crate) waits_since: Option<Timestamp>,
+    /// What the node's own clock said at the beginning, whatever the records say.
+    pub(crate) began_at: Timestamp,
     /// When this exchange itself revoked all sessions of a principal: that bars others' logins, and not its own.
     pub(crate) revoked_all_at: Option<Timestamp>,
 }
@@ -250,6 +252,7 @@ impl Exchange {
             turn: None,
             takes: 0,
             waits_since: None,
+            began_at: now,
             revoked_all_at: None,
         }
     }

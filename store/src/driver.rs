@@ -201,6 +201,9 @@ impl<S: Store, H: Host> Driver<S, H> {
                     }
                 },
             };
+            if planted!(LeavesBeforeItEnds) {
+                self.leave(save.swap()).await;
+            }
             closing = match self.send(save.swap()).await {
                 Swapped::Done => {
                     trial = None;
@@ -260,6 +263,9 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// Makes the entry of a login that was stored. Nobody is told of the login before that.
     // spec: IDX-1 7e62
     async fn enter(&self, enter: Enter, entered: &mut Option<Entry>) -> Closing {
+        if planted!(ToldBeforeEntered) {
+            return enter.entered(coatroom_core::Listed::default());
+        }
         let entry = enter.entry().clone();
         match self.persist(|| async { self.calls().enter(&entry).await.map_err(|_| Unavailable) }).await {
             Ok(answer) => {
@@ -279,7 +285,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// Some of the sessions that fill the principal's share may be over: then there is room after all.
     // spec: LIMIT-1 ba27
     async fn make_room(&self, save: Save, trial: &mut Trial) -> Closing {
-        let entry = save.swap().listing.entry().filter(|_| !trial.has_made_room);
+        let entry = save.swap().listing.entry().filter(|_| !trial.has_made_room && !planted!(OverTakesPlace));
         let Some(entry) = entry.cloned() else { return save.full() };
         trial.has_made_room = true;
         // Boxed, for what it clears away is driven by the same loop.

@@ -21,6 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[macro_use]
+mod bugs;
 mod driver;
 #[cfg(all(feature = "file", unix))]
 pub mod file;

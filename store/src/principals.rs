@@ -62,11 +62,13 @@ impl<S: Store, H: Host> Driver<S, H> {
     // spec: IDX-4 667d, CLAIM-8 d0d0
     async fn revoke_all_but(&self, principal: &str, but: Option<Handle>) -> Result<RevokedAll, Refused> {
         let now = self.host().now();
+        let early = if planted!(ListBeforeMoment) { Some(self.sessions(principal).await?) } else { None };
         // The moment first, the list after it: a login that the list misses finds the moment.
         let moment = self.persist(|| self.calls().bar(principal, now)).await.map_err(unavailable)?;
         let mut ended = 0_usize;
         let mut failed = None;
-        for handle in self.sessions(principal).await?.into_iter().filter(|handle| Some(*handle) != but) {
+        let listed = if let Some(early) = early { early } else { self.sessions(principal).await? };
+        for handle in listed.into_iter().filter(|handle| Some(*handle) != but) {
             match self.end(handle, Some(principal), Cause::Revoked).await {
                 Ok(reply) => ended = ended.saturating_add(usize::from(has_ended(&reply))),
                 Err(Refused(Failure { error: Error::NotTheirs, .. })) => {}
@@ -151,6 +153,10 @@ impl<S: Store, H: Host> Driver<S, H> {
             Beyond::EvictOldest => devices.sort_by_key(|device| (device.created_at, device.handle)),
             Beyond::EvictIdlest => devices.sort_by_key(|device| (device.seen_at, device.handle)),
         }
+        if planted!(NewcomerEvicted) {
+            let _next_time = self.end(entry.handle, Some(&entry.principal), Cause::Evicted).await;
+            return;
+        }
         let surplus = devices.len().saturating_sub(usize::try_from(limit.sessions).unwrap_or(usize::MAX));
         for device in devices.iter().filter(|device| device.handle != entry.handle).take(surplus) {
             let _next_time = self.end(device.handle, Some(&entry.principal), Cause::Evicted).await;
@@ -168,11 +174,13 @@ impl<S: Store, H: Host> Driver<S, H> {
         Ok(())
     }
 
-    /// The session whose copied id was noticed has ended; its principal's other sessions end too.
+    /// The session whose copied id was noticed has ended, by this exchange or by one that came first; its principal's other
+    /// sessions end too.
     // spec: IDX-6 5449
     pub(crate) async fn revoke_all_after_reuse(&self, handle: Handle) {
-        if let Loaded::Found(record) = self.calls().load(handle).await
-            && let Held::Ended(Cause::Reuse, Some(principal)) = self.rules().describe(handle, record, self.host().now())
+        if let Ok(Loaded::Found(record)) = self.load(handle).await
+            && !planted!(ReuseSparesOthers)
+            && let Held::Ended(_, Some(principal)) = self.rules().describe(handle, record, self.host().now())
         {
             let _noticed_again_at_the_next_reuse = self.revoke_all(&principal).await;
         }
@@ -185,15 +193,30 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// What the record of an entry is. One that is over leaves the index.
     // spec: IDX-2 2659
     async fn look(&self, principal: &str, handle: Handle) -> Result<Held, Refused> {
-        let held = match self.load(handle).await.map_err(unavailable)? {
+        let mut loaded = self.load(handle).await.map_err(unavailable)?;
+        if loaded == Loaded::Absent && !self.store().enters_with_swap() && !planted!(AbsentIsGone) {
+            loaded = self.stays_absent(handle).await?;
+        }
+        let held = match loaded {
             Loaded::Unavailable => return Err(unavailable(Unavailable)),
             Loaded::Absent => Held::Ended(Cause::Logout, None),
             Loaded::Found(record) => self.rules().describe(handle, record, self.host().now()),
         };
-        if matches!(held, Held::Ended(..)) {
+        let is_another = planted!(AnotherIsGone) && matches!(held, Held::Visitor);
+        if matches!(held, Held::Ended(..)) || is_another {
             let _next_time = self.calls().leave(principal, handle).await;
         }
         Ok(held)
+    }
+
+    /// Where the index is apart, an entry may be there before its record. So what is absent is made to stay so, or else is
+    /// there by now.
+    // spec: IDX-2 2659
+    async fn stays_absent(&self, handle: Handle) -> Result<Loaded, Refused> {
+        let now = self.host().now();
+        let forestalling = self.rules().forestall(handle, now, &mut self.host().rng());
+        let reply = self.change(handle, forestalling).await?;
+        if has_ended(&reply) { Ok(Loaded::Absent) } else { self.load(handle).await.map_err(unavailable) }
     }
 
     /// A record, asked for until the store answers or patience is over: what is skipped here would live on.

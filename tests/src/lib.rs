@@ -4,6 +4,7 @@
 pub mod browser;
 pub mod choices;
 pub mod clauses;
+pub mod crowd;
 pub mod duel;
 pub mod exchange;
 pub mod families;

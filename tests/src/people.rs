@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coatroom_core::{
-    Beyond, Client, Device, Error, Event, Failure, Handle, KeyRing, Limit, Policy, Reply, Reuse, Rules, Session,
+    Beyond, Client, Device, Entry, Error, Event, Failure, Handle, KeyRing, Limit, Policy, Reply, Reuse, Rules, Session,
     Settings, Timestamp,
 };
 use coatroom_store::{Driver, Host, Refused, Store, block_on};
@@ -146,6 +146,7 @@ pub fn stories<S: Store>(store: &Arc<S>) {
     a_limit_evicts(store);
     a_principal_gets_another_name(store);
     reuse_revokes_all_where_the_policy_says_so(store);
+    an_entry_outlives_an_anonymous_record(store);
     no_login_slips_through_a_revocation(store);
 }
 
@@ -350,6 +351,21 @@ pub fn reuse_revokes_all_where_the_policy_says_so<S: Store>(store: &Arc<S>) {
         assert!(!desk.is_in(&mut phone));
         assert_eq!(desk.is_in(&mut laptop), reuse == Reuse::Destroy);
     }
+}
+
+/// A store that lost its newest writes may show a login as the visitor that it was, and one whose index is apart may show an
+/// entry before its login. Either may log in yet.
+pub fn an_entry_outlives_an_anonymous_record<S: Store>(store: &Arc<S>) {
+    let desk = Desk::new(store, |_| ());
+    let mut visitor = Browser::default();
+    let mut session = desk.open(&visitor);
+    session.set("k", 1).unwrap();
+    let handle = desk.close(session, &mut visitor).unwrap().trace().handle.unwrap();
+    let (now, principal) = (desk.driver.host().now(), desk.name("ann"));
+    let entry = Entry { principal, handle, until: now.plus(Duration::from_hours(1)), now, at_most: None };
+    block_on(store.enter(&entry)).unwrap();
+    assert_eq!(desk.handles("ann"), [], "a visitor is nobody's device");
+    assert_eq!(block_on(store.sessions(&entry.principal)).unwrap(), [handle]);
 }
 
 /// CLAIM-8 under races: logins on two threads, a revocation of all on a third. The clock stands still meanwhile, so every

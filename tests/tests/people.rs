@@ -116,6 +116,12 @@ fn reuse_revokes_all_where_the_policy_says_so() {
 }
 
 #[test]
+// spec: IDX-2 2659
+fn an_entry_outlives_an_anonymous_record() {
+    people::an_entry_outlives_an_anonymous_record(&Arc::new(Memory::default()));
+}
+
+#[test]
 // spec: CLAIM-8 d0d0, IDX-1 7e62
 fn no_login_slips_through_a_revocation() {
     people::no_login_slips_through_a_revocation(&Arc::new(Memory::default()));
@@ -154,4 +160,20 @@ fn sqlite_knows_who_is_logged_in_where() {
 fn a_store_with_its_index_apart_knows_who_is_logged_in_where() {
     stories(&Arc::new(Apart::default()));
     everything(&Arc::new(Apart::default()));
+}
+
+#[test]
+// spec: CLAIM-8 d0d0, IDX-4 667d
+fn a_record_ahead_of_the_clock_does_not_hide_a_revocation() {
+    let mut house = House::new(Settings::default());
+    house.now += 2000;
+    house.run(|session| session.set("k", 1).unwrap()).unwrap();
+    house.now -= 2000;
+    let mut login = house.open();
+    login.session().unwrap().login("ann", &[""; 0], 1).unwrap();
+    let mut login = house.close(login);
+    let revoked = Timestamp::from_unix_ms(house.now + 1);
+    house.store.swap(&login.swap().unwrap().clone()).unwrap();
+    login.entered(coatroom_core::Listed { revoked, not_before: revoked, count: 1 }).unwrap();
+    assert!(house.drive(login).err() == Some(Error::Revoked), "opened before, and told");
 }
