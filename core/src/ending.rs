@@ -167,7 +167,7 @@ pub(crate) fn end(
 }
 
 /// The swap that keeps a session from being made: whoever is about to make it meets an ended one, and takes another handle.
-// spec: IDX-2 2659
+// spec: IDX-2 e0df
 fn forestall(handle: Handle, cause: Cause, closer: &Closer) -> Result<Attempt, Error> {
     let id = SessionId { handle, generation: 0, secret: closer.draws.secret(1) };
     let mut head = first_head(&id, closer);

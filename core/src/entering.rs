@@ -78,7 +78,7 @@ impl Enter {
 
 impl Closer {
     /// Whether all sessions of the principal were revoked since this exchange was opened, and by somebody else.
-    // spec: IDX-4 667d, CLAIM-8 d0d0
+    // spec: IDX-4 667d, CLAIM-8 6865
     fn is_barred(&self, listed: Listed) -> bool {
         if planted(Bug::RevocationUnread) {
             return false;

@@ -59,7 +59,7 @@ impl<S: Store, H: Host> Driver<S, H> {
         during(Act::RevokeAll, self.revoke_all_but(principal, None)).await
     }
 
-    // spec: IDX-4 667d, CLAIM-8 d0d0
+    // spec: IDX-4 667d, CLAIM-8 6865
     async fn revoke_all_but(&self, principal: &str, but: Option<Handle>) -> Result<RevokedAll, Refused> {
         let now = self.host().now();
         let early = if planted!(ListBeforeMoment) { Some(self.sessions(principal).await?) } else { None };
@@ -191,7 +191,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// What the record of an entry is. One that is over leaves the index.
-    // spec: IDX-2 2659
+    // spec: IDX-2 e0df
     async fn look(&self, principal: &str, handle: Handle) -> Result<Held, Refused> {
         let mut loaded = self.load(handle).await.map_err(unavailable)?;
         if loaded == Loaded::Absent && !self.store().enters_with_swap() && !planted!(AbsentIsGone) {
@@ -211,7 +211,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Where the index is apart, an entry may be there before its record. So what is absent is made to stay so, or else is
     /// there by now.
-    // spec: IDX-2 2659
+    // spec: IDX-2 e0df
     async fn stays_absent(&self, handle: Handle) -> Result<Loaded, Refused> {
         let now = self.host().now();
         let forestalling = self.rules().forestall(handle, now, &mut self.host().rng());

@@ -13,7 +13,7 @@ use coatroom_tests::crowd::search::{Found, Scenario};
 use coatroom_tests::crowd::shelf::Kind;
 
 #[test]
-// spec: CLAIM-8 d0d0, IDX-1 7e62, IDX-2 2659, IDX-4 667d, IDX-5 75ca, IDX-6 5449, IDX-8 b396, LIMIT-1 ba27
+// spec: CLAIM-8 6865, IDX-1 7e62, IDX-2 e0df, IDX-4 667d, IDX-5 75ca, IDX-6 5449, IDX-8 b396, LIMIT-1 ba27
 fn no_schedule_loses_or_spares_a_session_that_it_must_not() {
     let wide = std::env::var("COATROOM_CROWD").is_ok_and(|width| width != "1");
     let wanted = std::env::var("COATROOM_FAMILY").ok();

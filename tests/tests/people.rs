@@ -68,13 +68,13 @@ fn one_session_is_revoked_by_its_owner_alone() {
 }
 
 #[test]
-// spec: IDX-3 763e, CLAIM-8 d0d0
+// spec: IDX-3 763e, CLAIM-8 6865
 fn all_others_or_all_are_revoked() {
     people::all_others_or_all_are_revoked(&Arc::new(Memory::default()));
 }
 
 #[test]
-// spec: IDX-4 667d, CLAIM-8 d0d0
+// spec: IDX-4 667d, CLAIM-8 6865
 fn a_login_under_way_does_not_survive_a_revocation_of_all() {
     people::a_login_under_way_does_not_survive_a_revocation_of_all(&Arc::new(Memory::default()));
 }
@@ -116,13 +116,13 @@ fn reuse_revokes_all_where_the_policy_says_so() {
 }
 
 #[test]
-// spec: IDX-2 2659
+// spec: IDX-2 e0df
 fn an_entry_outlives_an_anonymous_record() {
     people::an_entry_outlives_an_anonymous_record(&Arc::new(Memory::default()));
 }
 
 #[test]
-// spec: CLAIM-8 d0d0, IDX-1 7e62
+// spec: CLAIM-8 6865, IDX-1 7e62
 fn no_login_slips_through_a_revocation() {
     people::no_login_slips_through_a_revocation(&Arc::new(Memory::default()));
 }
@@ -148,7 +148,7 @@ fn a_login_that_was_under_way_for_a_day_is_refused() {
 }
 
 #[test]
-// spec: IDX-2 2659, IDX-3 763e
+// spec: IDX-2 e0df, IDX-3 763e
 fn sqlite_knows_who_is_logged_in_where() {
     let folder = tempfile::tempdir().unwrap();
     stories(&Arc::new(Sqlite::new(folder.path().join("stories.db")).unwrap()));
@@ -163,7 +163,7 @@ fn a_store_with_its_index_apart_knows_who_is_logged_in_where() {
 }
 
 #[test]
-// spec: CLAIM-8 d0d0, IDX-4 667d
+// spec: CLAIM-8 6865, IDX-4 667d
 fn a_record_ahead_of_the_clock_does_not_hide_a_revocation() {
     let mut house = House::new(Settings::default());
     house.now += 2000;

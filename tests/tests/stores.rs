@@ -45,7 +45,7 @@ fn files_pass_the_suite() {
 }
 
 #[test]
-// spec: IDX-3 763e, CLAIM-8 d0d0
+// spec: IDX-3 763e, CLAIM-8 6865
 fn files_keep_principals_and_devices() {
     let (_folder, engine) = files();
     people::stories(&Arc::new(engine));
