@@ -244,6 +244,10 @@ flask_app = flask.Flask(__name__)
 Coatroom(flask_app, coatroom.Sessions("memory", TEST_KEYS, same_site="none"))
 
 
+guarded_app = flask.Flask(__name__)
+Coatroom(guarded_app, coatroom.Sessions("memory", TEST_KEYS), csrf=True)
+
+
 def starlette_app() -> Starlette:
     from coatroom.asgi import CoatroomMiddleware
 
@@ -256,6 +260,14 @@ def test_the_settings_of_an_application_are_what_is_checked(target: str, capsys:
     status, report = run(capsys, "check", "--app", target)
     assert status == 1
     assert [finding["source"] for finding in report["findings"] if finding["verdict"] == "fail"] == ["ASVS 3.3.2"]
+
+
+def test_protection_against_forged_requests_is_seen_in_an_application(capsys: pytest.CaptureFixture[str]) -> None:
+    def verdict(target: str) -> str:
+        findings = run(capsys, "check", "--app", target)[1]["findings"]
+        return next(str(finding["verdict"]) for finding in findings if finding["source"] == "ASVS 3.5.1")
+
+    assert [verdict("test_cli:guarded_app"), verdict("test_cli:flask_app")] == ["pass", "yours"]
 
 
 @pytest.mark.parametrize("target", ["no_such_module:app", "test_cli:nothing", "test_cli:SETTINGS", ":"])
