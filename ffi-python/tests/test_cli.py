@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -293,3 +294,11 @@ def test_on_a_terminal_long_work_shows_its_progress_and_a_pipe_stays_clean(store
     assert b"reading" in os.read(here, 4096)
     os.close(here)
     assert b"\x1b" not in done.stdout
+
+
+def test_the_wheel_brings_the_command_and_the_plugin() -> None:
+    for group, module in (("console_scripts", "coatroom.cli"), ("pytest11", "coatroom.pytest_plugin")):
+        (entry,) = entry_points(group=group, name="coatroom")
+        assert (entry.module, entry.load() is not None) == (module, True)
+    done = subprocess.run([Path(sys.executable).parent / "coatroom", "--help"], capture_output=True, timeout=60)
+    assert (done.returncode, b"keys" in done.stdout) == (0, True)
