@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,10 @@ flask_app = flask.Flask(__name__)
 Coatroom(flask_app, coatroom.Sessions("memory", TEST_KEYS, same_site="none"))
 
 
+guarded_app = flask.Flask(__name__)
+Coatroom(guarded_app, coatroom.Sessions("memory", TEST_KEYS), csrf=True)
+
+
 def starlette_app() -> Starlette:
     from coatroom.asgi import CoatroomMiddleware
 
@@ -256,6 +261,14 @@ def test_the_settings_of_an_application_are_what_is_checked(target: str, capsys:
     status, report = run(capsys, "check", "--app", target)
     assert status == 1
     assert [finding["source"] for finding in report["findings"] if finding["verdict"] == "fail"] == ["ASVS 3.3.2"]
+
+
+def test_protection_against_forged_requests_is_seen_in_an_application(capsys: pytest.CaptureFixture[str]) -> None:
+    def verdict(target: str) -> str:
+        findings = run(capsys, "check", "--app", target)[1]["findings"]
+        return next(str(finding["verdict"]) for finding in findings if finding["source"] == "ASVS 3.5.1")
+
+    assert [verdict("test_cli:guarded_app"), verdict("test_cli:flask_app")] == ["pass", "yours"]
 
 
 @pytest.mark.parametrize("target", ["no_such_module:app", "test_cli:nothing", "test_cli:SETTINGS", ":"])
@@ -281,3 +294,11 @@ def test_on_a_terminal_long_work_shows_its_progress_and_a_pipe_stays_clean(store
     assert b"reading" in os.read(here, 4096)
     os.close(here)
     assert b"\x1b" not in done.stdout
+
+
+def test_the_wheel_brings_the_command_and_the_plugin() -> None:
+    for group, module in (("console_scripts", "coatroom.cli"), ("pytest11", "coatroom.pytest_plugin")):
+        (entry,) = entry_points(group=group, name="coatroom")
+        assert (entry.module, entry.load() is not None) == (module, True)
+    done = subprocess.run([Path(sys.executable).parent / "coatroom", "--help"], capture_output=True, timeout=60)
+    assert (done.returncode, b"keys" in done.stdout) == (0, True)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import coatroom
 import pytest
 from coatroom._answer import session_headers
 from coatroom.testing import KEYS, session_of
@@ -74,3 +75,12 @@ def test_the_login_of_the_page_on_remembered_logins_remembers_whoever_asks() -> 
         names["login"](session, form)
         session._commit(200)
         assert len(session_headers(session, [])) == count + 2, "Vary, Cache-Control, and the cookies"
+
+
+@pytest.mark.usefixtures("_keys")
+def test_the_handlers_of_the_page_on_messages_show_one_once() -> None:
+    names = run("messages.md")
+    session = coatroom.Sessions("memory").open("")
+    names["save"](session)
+    assert names["page"](session) == ["success: Saved."]
+    assert names["page"](session) == []

@@ -193,7 +193,9 @@ def test_a_logout_forgets(site: Site) -> None:
     site.get("/login")
     copy = Browser()
     copy.cookies = dict(site.browser.cookies)
-    assert site.get("/logout").text.startswith("None")
+    left = site.get("/logout")
+    assert left.text.startswith("None")
+    assert "unused" not in str(left.headers), "the name that nothing travels under"
     assert site.browser.cookies == {}
     assert site.get("/me", copy).text == "None  None"
     site.next_day()

@@ -28,9 +28,20 @@ class Finding:
     why: str
 
 
-def findings(policy: Mapping[str, Any], level: str | None = None) -> list[Finding]:
-    """All requirements, for a policy as the native module tells it; ``level`` is the NIST level to be met."""
-    return [*_asvs_sessions(policy), *_asvs_cookies(policy), *_nist(policy, level or policy["preset"] or "aal1")]
+def findings(policy: Mapping[str, Any], level: str | None = None, *, is_guarded: bool = False) -> list[Finding]:
+    """All requirements, for a policy as the native module tells it; ``level`` is the NIST level to be met, and
+    ``is_guarded`` says whether an adapter was seen that refuses forged requests."""
+    return [
+        *_asvs_sessions(policy),
+        *_asvs_cookies(policy),
+        _forged(is_guarded),
+        *_nist(policy, level or policy["preset"] or "aal1"),
+    ]
+
+
+def _forged(is_guarded: bool) -> Finding:
+    why = "csrf of the adapter" if is_guarded else "csrf=True for the adapter, unless something else sees to it"
+    return Finding("ASVS 3.5.1", "L1", "forged requests are refused", "pass" if is_guarded else "yours", why)
 
 
 def _asvs_sessions(policy: Mapping[str, Any]) -> Iterator[Finding]:

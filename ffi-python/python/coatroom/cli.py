@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from coatroom import _bench, _check, _keys, _records
@@ -179,7 +180,9 @@ def keys_list(args: argparse.Namespace, out: Out) -> int:
 
 def check_(args: argparse.Namespace, out: Out) -> int:
     sessions = _sessions(args, keys_matter=False)
-    found = _check.findings(sessions._native.policy(), args.level)
+    is_guarded = args.app is not None and any(getattr(at, "csrf", None) for at in _candidates(_named(args.app)))
+    policy = sessions._native.policy() | {"transport": "header" if sessions._uses_headers else "cookie"}
+    found = _check.findings(policy, args.level, is_guarded=is_guarded)
     warnings = sessions.warnings()
     failed = sum(finding.verdict == "fail" for finding in found)
     if args.json:
@@ -351,6 +354,13 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _of_app(target: str) -> Sessions:
+    for candidate in _candidates(_named(target)):
+        if isinstance(candidate, Sessions):
+            return candidate
+    raise ConfigError(f"{target} has no coatroom.Sessions: name the object itself")
+
+
+def _named(target: str) -> Any:
     module_name, _, path = target.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
@@ -361,17 +371,14 @@ def _of_app(target: str) -> Sessions:
                 found = found()
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{target} cannot be imported: {error}") from None
-    for candidate in _candidates(found):
-        if isinstance(candidate, Sessions):
-            return candidate
-    raise ConfigError(f"{target} has no coatroom.Sessions: name the object itself")
+    return found
 
 
 def _candidates(found: Any) -> list[Any]:
     """Where an application keeps its sessions: itself, an adapter, Flask, Starlette."""
-    middleware = [layer.kwargs.get("sessions") for layer in getattr(found, "user_middleware", ())]
-    interface = getattr(found, "session_interface", None)
-    return [found, getattr(found, "sessions", None), getattr(interface, "sessions", None), *middleware]
+    layers = [SimpleNamespace(**layer.kwargs) for layer in getattr(found, "user_middleware", ())]
+    adapters = [found, getattr(found, "session_interface", None), *layers]
+    return [*adapters, *(getattr(adapter, "sessions", None) for adapter in adapters)]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from html import escape
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 
 from coatroom import _flashes as flashes
@@ -265,7 +266,7 @@ class Session(MutableMapping[str, Any], Generic[Data]):
 
     def csrf_input(self, field: str = "csrf_token") -> Html:
         """A hidden field with that token: put it first into each form, as ``{{ session.csrf_input() }}``."""
-        return csrf.Html(f'<input type="hidden" name="{field}" value="{csrf.token(self)}">')
+        return csrf.Html(f'<input type="hidden" name="{escape(field)}" value="{csrf.token(self)}">')
 
     def flash(self, text: str, category: str = "message") -> None:
         """Leaves a message for the next page that asks for :meth:`flashes`."""
