@@ -250,6 +250,16 @@ def test_another_session_of_the_same_user_can_be_deleted_by_its_key() -> None:
         DjangoSession(get_sessions(), stores[0]._limits, "", False).delete(other)
 
 
+def test_a_login_as_somebody_else_has_no_key_before_it_is_written(session: SessionStore) -> None:
+    session["_auth_user_id"] = "7"
+    session.save()
+    ada = session.session_key
+    session["_auth_user_id"] = "8"
+    assert session.session_key is None
+    session.save()
+    assert session.session_key not in (None, ada)
+
+
 def test_the_test_cookie(session: SessionStore) -> None:
     session.set_test_cookie()
     session = reopened(session)
@@ -505,6 +515,31 @@ def test_each_asynchronous_method_does_what_the_other_does() -> None:
         await SessionStore.aclear_expired()
 
     asyncio.run(work())
+
+
+def test_a_request_whose_client_has_gone_gives_its_turn_back() -> None:
+    async def gone(cookies: str) -> None:
+        opened = asyncio.Event()
+
+        async def view(request: Any) -> HttpResponse:
+            await request.session.aset("a", 2)
+            opened.set()
+            await asyncio.Event().wait()
+            return HttpResponse()
+
+        request = RequestFactory().post("/", headers={"cookie": cookies})
+        task = asyncio.ensure_future(SessionMiddleware(view)(request))
+        await opened.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with override_settings(COATROOM={"sessions": coatroom.Sessions("memory", TEST_KEYS, concurrency="serial")}):
+        cookies = sent_back(requested(lambda session: session.update(a=1)))
+        asyncio.run(gone(cookies))
+        next_one = get_sessions()._native.open_without_waiting(cookies)
+        assert next_one.opens() is None, "it waits for nobody"
+        assert next_one.get("a") == 1
 
 
 def test_no_method_of_djangos_sessions_is_missing() -> None:
