@@ -219,3 +219,19 @@ fn the_end_of_a_login_that_is_barred_is_not_taken_for_the_login_itself() {
     assert_eq!(house.drive(staged).err(), Some(Error::Revoked));
     assert!(house.store.get(swap.handle).and_then(Front::read).unwrap().is_ended());
 }
+
+#[test]
+// spec: IDX-1 7e62, WRITE-10 a015
+fn a_login_that_is_recognised_on_a_conflict_is_entered_before_it_is_told() {
+    let mut house = House::logged_in(settings());
+    let mut staged = house.open();
+    login(staged.session().unwrap(), "alice");
+    let mut staged = house.close(staged);
+    let swap = staged.swap().unwrap().clone();
+    house.store.swap(&swap).unwrap();
+    // The answer was lost, and the swap was sent again.
+    staged.conflicted(swap.new.clone()).unwrap();
+    assert_eq!(staged.entry().map(|entry| entry.handle), Ok(swap.handle));
+    staged.entered(Listed::default()).unwrap();
+    assert!(staged.reply().is_ok());
+}
