@@ -20,6 +20,7 @@ pub async fn confirmed<F: Future>(exchange: F) -> (F::Output, Option<u32>) {
 }
 
 /// What `WAIT` answered, unless nothing was written before it.
+// spec: STORE-10 5846
 pub(super) fn tell(replicas: &Value, written: Option<&Value>) {
     let count = match replicas {
         Value::Int(count) => u32::try_from(*count).unwrap_or_default(),

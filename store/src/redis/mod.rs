@@ -252,7 +252,7 @@ impl Store for Redis {
         let kept = self.kept(now.plus(NOT_BEFORE_KEPT));
         let call = Call::new(&BAR_LOGINS, vec![key.clone()], vec![number(kept)]);
         match self.net().insist(&key, &Order::Script(&call), true).await {
-            Outcome::Answer(Value::BulkString(score)) => scripts::moment(&score).ok_or(Unavailable),
+            Outcome::Answer(Value::Array(answer)) => scripts::noted(&answer).ok_or(Unavailable),
             _ => Err(Unavailable),
         }
     }

@@ -100,7 +100,7 @@ pub(super) static SWAP_AND_ENTER: Script = Script::new(concat!("#!lua\n", check!
 /// server's clock says; or 0 if there are too many.
 pub(super) static ENTER: Script = Script::new(concat!("#!lua\n", admit!(), enter!()));
 
-/// Notes when all were revoked, and answers that. Rounded up, so that it is never longer ago than it seems.
+/// Notes when all were revoked, and answers that, in a list, for a text alone would be a record in the way. Rounded up, so that it is never longer ago than it seems.
 pub(super) static BAR_LOGINS: Script = Script::new(
     "#!lua flags=allow-oom
 local time = redis.call('TIME')
@@ -111,7 +111,7 @@ local score = string.format('%.0f', moment)
 redis.call('ZADD', KEYS[1], score, 'bar')
 redis.call('PEXPIRE', KEYS[1], ARGV[1], 'NX')
 redis.call('PEXPIRE', KEYS[1], ARGV[1], 'GT')
-return score",
+return {score}",
 );
 
 /// The text of a script, and the digest under which a server remembers it.
@@ -196,8 +196,14 @@ pub(super) fn entered(answer: &Value) -> Option<Entered> {
     Some(Entered { revoked, ago: Some(now.since(revoked)), count: u32::try_from(*count).ok()? })
 }
 
+/// What [`BAR_LOGINS`] answered.
+pub(super) fn noted(answer: &[Value]) -> Option<Timestamp> {
+    let [Value::BulkString(score)] = answer else { return None };
+    moment(score)
+}
+
 /// What the score of a revocation stands for.
-pub(super) fn moment(score: &[u8]) -> Option<Timestamp> {
+fn moment(score: &[u8]) -> Option<Timestamp> {
     let score: u64 = core::str::from_utf8(score).ok()?.parse().ok()?;
     score.checked_sub(BAR).map(Timestamp::from_unix_ms)
 }

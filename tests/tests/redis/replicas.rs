@@ -59,6 +59,7 @@ fn a_promotion_undoes_a_logout_that_no_replica_had() {
 }
 
 #[test]
+// spec: STORE-10 5846
 fn waiting_for_replicas_says_that_a_logout_may_be_undone() {
     let mut primary = Redis::start(&[]);
     let (proxy, replica) = replica_behind(&primary);
@@ -72,6 +73,7 @@ fn waiting_for_replicas_says_that_a_logout_may_be_undone() {
 }
 
 #[test]
+// spec: STORE-10 5846
 fn a_logout_that_a_replica_confirmed_survives_its_promotion() {
     let mut primary = Redis::start(&[]);
     let replica = Redis::replica_of(&primary, &[]);
@@ -85,6 +87,15 @@ fn a_logout_that_a_replica_confirmed_survives_its_promotion() {
     assert_eq!(primary.calls("wait"), waits, "what may be lost is not waited for");
     let after = promote(&mut primary, &replica);
     assert!(!is_logged_in(&after, &cookie));
+}
+
+#[test]
+fn a_revocation_says_how_many_replicas_confirmed_it() {
+    let primary = Redis::start(&[]);
+    let _replica = Redis::replica_of(&primary, &[]);
+    let driver = driver(waiting(&primary.url()));
+    let (revoked, replicas) = block_on(confirmed(driver.revoke_all("nobody")));
+    assert_eq!((revoked.unwrap().ended, replicas), (0, Some(1)));
 }
 
 #[test]
