@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 import coatroom
 import flask
 import pytest
+from coatroom._body import peek
 from coatroom.asgi import CoatroomMiddleware as AsgiMiddleware
 from coatroom.csrf import Csrf
 from coatroom.flask import Coatroom, csrf_exempt, skip
@@ -444,3 +446,7 @@ def test_settings_that_mean_nothing_are_refused() -> None:
     for wrong in mistakes:
         with pytest.raises(coatroom.ConfigError):
             Csrf(**wrong)
+
+
+def test_a_length_of_thousands_of_digits_is_none() -> None:
+    assert peek({"CONTENT_LENGTH": "9" * 5000, "wsgi.input": io.BytesIO(b"csrf_token=x")}) == b""

@@ -12,13 +12,16 @@ from coatroom.csrf import BODY_LIMIT
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+LONGEST_LENGTH = 18
+"""Digits of a Content-Length. Python refuses to read numbers of some thousands."""
+
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 def peek(environ: WSGIEnvironment) -> bytes:
     """What a WSGI application will read first; it will read it all the same."""
     length = environ.get("CONTENT_LENGTH", "")
-    if not length.isdecimal():
+    if not length.isdecimal() or len(length) > LONGEST_LENGTH:
         # Nobody knows where the body ends, so that reading might wait for ever.
         return b""
     stream = environ["wsgi.input"]

@@ -125,7 +125,7 @@ class Sessions:
         self._on_event = cast("OnEvent | None", chosen.pop("on_event", None))
         ring = _find_keys(keys, store, dev, os.environ)
         self._native = _native.Sessions(store, ring, chosen, clock._native if clock else None)
-        self._chosen, self._clock = chosen, clock
+        self._clock = clock
         _LIVE.add(self)
         self._remembered = Remembered(remember, self, store, ring, dev=dev, clock=clock) if remember else None
         if remember is not None and self._transport.is_header:

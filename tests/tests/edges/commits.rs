@@ -1,7 +1,7 @@
 //! What a commit meets that was not there when its exchange was opened.
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Concurrency, Error, Kind, Listed, Loaded, Rotation, Session, Settings, Timestamp};
+use coatroom_core::{Concurrency, Error, Kind, Listed, Loaded, Rotation, Session, Settings, Swap, Timestamp};
 use coatroom_tests::house::{House, login, set};
 use coatroom_tests::record::Front;
 use coatroom_tests::scenarios::settings;
@@ -198,15 +198,21 @@ fn strictness_counts_from_where_it_was_asked_for() {
     }
 }
 
-#[test]
-// spec: WRITE-10 a015, IDX-4 667d
-fn the_end_of_a_login_that_is_barred_is_not_taken_for_the_login_itself() {
+/// A second login of alice that is stored, and whose exchange does not know it yet.
+fn stored_login() -> (House, Staged, Swap) {
     let mut house = House::logged_in(settings());
     let mut staged = house.open();
     login(staged.session().unwrap(), "alice");
-    let mut staged = house.close(staged);
+    let staged = house.close(staged);
     let swap = staged.swap().unwrap().clone();
     house.store.swap(&swap).unwrap();
+    (house, staged, swap)
+}
+
+#[test]
+// spec: WRITE-10 a015, IDX-4 667d
+fn the_end_of_a_login_that_is_barred_is_not_taken_for_the_login_itself() {
+    let (mut house, mut staged, swap) = stored_login();
     let now = Timestamp::from_unix_ms(house.now);
     staged.entered(Listed { revoked: now, not_before: now, count: 1 }).unwrap();
     assert_ne!(staged.swap().unwrap().expected, swap.expected, "its end is to be written");
@@ -223,12 +229,7 @@ fn the_end_of_a_login_that_is_barred_is_not_taken_for_the_login_itself() {
 #[test]
 // spec: IDX-1 7e62, WRITE-10 a015
 fn a_login_that_is_recognised_on_a_conflict_is_entered_before_it_is_told() {
-    let mut house = House::logged_in(settings());
-    let mut staged = house.open();
-    login(staged.session().unwrap(), "alice");
-    let mut staged = house.close(staged);
-    let swap = staged.swap().unwrap().clone();
-    house.store.swap(&swap).unwrap();
+    let (_house, mut staged, swap) = stored_login();
     // The answer was lost, and the swap was sent again.
     staged.conflicted(swap.new.clone()).unwrap();
     assert_eq!(staged.entry().map(|entry| entry.handle), Ok(swap.handle));

@@ -12,13 +12,6 @@ from coatroom.sessions import Sessions
 EXPIRY_KEY = "_session_expiry"
 """Where Django keeps what ``set_expiry`` was called with: seconds, 0, or a time in ISO 8601."""
 
-_PRESETS: dict[object, tuple[float | None, float]] = {
-    None: (1800.0, 43_200.0),
-    "aal1": (None, 2_592_000.0),
-    "aal2": (3600.0, 86_400.0),
-    "aal3": (900.0, 43_200.0),
-}
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -31,13 +24,11 @@ class Limits:
 
     @classmethod
     def of(cls, sessions: Sessions) -> Limits:
-        chosen: dict[str, Any] = sessions._chosen
-        idle, absolute = _PRESETS[chosen.get("preset")]
-        idle, absolute = chosen.get("idle", idle), chosen.get("absolute", absolute)
-        touch = chosen.get("touch")
+        policy: dict[str, Any] = sessions._native.policy()
+        idle, touch = policy["idle"], policy["touch"]
         if touch is None:
             touch = 60.0 if idle is None else min(60.0, idle / 16)
-        return cls(idle, absolute, touch if idle is None else min(touch, idle / 2), chosen.get("max_age"))
+        return cls(idle, policy["absolute"], touch if idle is None else min(touch, idle / 2), policy["max_age"])
 
 
 class Expiry(Session):
