@@ -4,7 +4,7 @@
 use core::convert::Infallible;
 use core::hint::black_box;
 
-use coatroom_core::{Closing, KeyRing, Listed, Loaded, Opening, Policy, Rules, Settings, Timestamp};
+use coatroom_core::{Closing, KeyRing, Listed, Loaded, Opening, Place, Policy, Rules, Settings, Timestamp};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand_core::{TryCryptoRng, TryRng};
 
@@ -66,5 +66,42 @@ fn sealed(c: &mut Criterion) {
     exchange(c, "core, sealed", true);
 }
 
-criterion_group!(exchanges, plain, sealed);
+/// A whole read of a session with 1 KB of data that lives in its cookie, as the driver sees it: nothing is loaded or saved.
+fn cookie(c: &mut Criterion) {
+    let keys = KeyRing::parse("1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE").unwrap();
+    let rules = Rules::new(Policy::try_from(Settings { place: Place::Cookie, ..Settings::default() }).unwrap(), keys);
+    let now = Timestamp::from_unix_ms(1_767_225_600_000);
+    let header = |closing| {
+        let Closing::Done(reply) = closing else { panic!("nobody is asked") };
+        reply.set_cookies().next().unwrap().split(';').next().unwrap().to_owned()
+    };
+    let opened = |cookie: &str| {
+        let Opening::Ready(session) = rules.open(black_box(cookie.as_bytes()), now) else { panic!("nobody is asked") };
+        session
+    };
+    let mut session = opened("");
+    session.set("views", 7).unwrap();
+    session.set("name", "Ada Lovelace").unwrap();
+    session.set("cart", "x".repeat(1024)).unwrap();
+    session.login("ada", &["admin"], 1).unwrap();
+    let cookie = header(session.close(now, &mut Still));
+    let cookie = header(opened(&cookie).close(now, &mut Still));
+    c.bench_function("cookie, 1 KB/read", |b| {
+        b.iter(|| {
+            let mut session = opened(&cookie);
+            black_box(session.get_encoded("views"));
+            black_box(session.get_encoded("name"));
+            session.close(now, &mut Still)
+        });
+    });
+    c.bench_function("cookie, 1 KB/write", |b| {
+        b.iter(|| {
+            let mut session = opened(&cookie);
+            session.add("views", 1).unwrap();
+            session.close(now, &mut Still)
+        });
+    });
+}
+
+criterion_group!(exchanges, plain, sealed, cookie);
 criterion_main!(exchanges);

@@ -3,8 +3,11 @@
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+
+use zeroize::Zeroizing;
 
 use crate::bugs::{Bug, planted};
 use crate::by_handle::Renaming;
@@ -22,7 +25,7 @@ use crate::listing::{Entry, Listing};
 use crate::opening::{Base, Exchange, Reaction};
 use crate::plan::{Change, Plan, Reads};
 use crate::policy::Policy;
-use crate::record::{Head, Principal, Record};
+use crate::record::{Head, Kept, Principal, Record};
 use crate::serial::Releasing;
 use crate::time::Timestamp;
 
@@ -42,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) events: Vec<Event>,
     pub(crate) changes: Vec<Change>,
     pub(crate) id: Option<(Kind, SessionId, Timestamp)>,
+    /// The cookie line itself, where the record goes with the id.
+    pub(crate) line: Option<(Kind, Zeroizing<String>)>,
     pub(crate) at: Option<(Handle, Head)>,
     /// The task has more to do after this write.
     pub(crate) unfinished: bool,
@@ -91,7 +96,7 @@ impl Task {
     pub(crate) fn meets(&mut self, record: Option<Box<Record>>) {
         match self {
             Self::React(task) => task.current = record,
-            Self::End(task) => task.current = record,
+            Self::End(task) => task.meets(record),
             Self::Rename(task) => task.current = record,
             Self::Commit(task) => task.meets(record),
             Self::Release(task) => task.current = record,
@@ -99,8 +104,20 @@ impl Task {
         }
     }
 
-    /// The version of the record that the next attempt is based on.
+    /// The version of the record that the next attempt is based on; of a client's, of what the deny list holds.
     pub(crate) fn version(&self) -> Option<u64> {
+        self.current().map(|record| match &record.kept {
+            Kept::Stored => record.head.version,
+            Kept::Worn(listed) => listed.as_ref().map_or(0, |listed| listed.version),
+        })
+    }
+
+    /// Whether nothing need be stored of it yet.
+    pub(crate) fn may_be_unlisted(&self) -> bool {
+        self.current().is_some_and(|record| matches!(record.kept, Kept::Worn(None)))
+    }
+
+    fn current(&self) -> Option<&Record> {
         match self {
             Self::React(task) => task.current.as_deref(),
             Self::End(task) => task.current.as_deref(),
@@ -109,7 +126,6 @@ impl Task {
             Self::Release(task) => task.current.as_deref(),
             Self::Create(_) => None,
         }
-        .map(|record| record.head.version)
     }
 
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
@@ -125,14 +141,15 @@ impl Task {
 
     /// What is left to do of a task that comes to nothing: to give back the turn, if the exchange has one.
     // spec: SER-5 a33a
-    pub(crate) fn release(self, exchange: &Exchange) -> Option<Self> {
-        let token = exchange.token?;
-        let (handle, current) = match self {
-            Self::Commit(task) => (task.handle(), task.into_current()?),
-            Self::End(task) => (task.handle, task.current?),
+    pub(crate) fn release(&self, exchange: &Exchange) -> Option<Self> {
+        let token = exchange.token.filter(|_| !planted(Bug::RefusalKeepsLease))?;
+        let handle = match self {
+            Self::Commit(task) => task.handle(),
+            Self::End(task) => task.handle,
             Self::Release(_) | Self::React(_) | Self::Create(_) | Self::Rename(_) => return None,
         };
-        Some(Self::Release(Releasing { handle, token, current: Some(current) }))
+        let current = Some(Box::new(self.current()?.clone()));
+        Some(Self::Release(Releasing { handle, token, current }))
     }
 
     /// What is left to do when the ending that was asked for is not begun.
@@ -150,10 +167,11 @@ pub(crate) fn entry(principal: &Principal, handle: Handle, head: &Head, closer: 
         until: head.deadline.plus(policy.settings().skew),
         now: closer.exchange.now,
         at_most: policy.others_at_login(),
+        names: policy.named_at_login(),
     }
 }
 
-// spec: STORE-1 4bc6, STORE-7 250a
+// spec: STORE-1 4bc6, STORE-7 250a, COAT-7 a7fd
 pub(crate) fn swap(
     handle: Handle,
     expected: Option<&Head>,
@@ -165,6 +183,9 @@ pub(crate) fn swap(
 ) -> Swap {
     let settings = policy.settings();
     let garbage_at = match head.end {
+        Some(end) if settings.place.is_listed() && !planted(Bug::ListForgetsEarly) => {
+            end.at.plus(settings.tombstone).max(head.deadline.plus(settings.skew))
+        }
         Some(end) => end.at.plus(settings.tombstone),
         None if planted(Bug::SweptEarly) => head.seen_at,
         None => head.limits().ends_at().plus(settings.skew),

@@ -161,6 +161,12 @@ bugs! {
     RotationDropsLease,
     /// A login leaves a turn to one whose id it did away with.
     LoginKeepsLease,
+    /// An exchange that is refused does not give back its turn.
+    RefusalKeepsLease,
+    /// All exchanges take their turns under one token.
+    TokenShared,
+    /// A policy that does not seal takes what is sealed for absent.
+    SealedRefused,
     /// Every record that an exchange seals has the same nonce.
     NonceReused,
     /// What was sealed for one session opens in another.
@@ -203,6 +209,10 @@ bugs! {
     LeavesBeforeItEnds,
     /// Of too many sessions, the one that just logged in ends.
     NewcomerEvicted,
+    /// Logins that race beyond a limit end each other.
+    RacersEvictEachOther,
+    /// What a login left whose answer was lost stays listed.
+    LostLoginStays,
     /// Sessions that are over count towards the limit until somebody ends them.
     OverTakesPlace,
     /// A login counts itself when it looks for a place.
@@ -211,6 +221,54 @@ bugs! {
     ReuseSparesOthers,
     /// Two revocations may have the same moment.
     MomentsRepeat,
+    /// What was sealed for the cookie of one session opens beside the id of another.
+    CoatUnbound,
+    /// Of a session in a cookie, no limit is looked at.
+    CoatOutlivesLimits,
+    /// A cookie may have any size.
+    CookieSizeUnchecked,
+    /// A session in a cookie is used without asking the deny list.
+    ListUnasked,
+    /// The end of a session in a cookie is told to nobody.
+    EndingUnlisted,
+    /// The deny list forgets an end while a cookie from before still opens.
+    ListForgetsEarly,
+    /// A login goes on in the cookie that a visitor brought, under its handle.
+    LoginKeepsCoat,
+    /// A token may be longer than the limit.
+    LongTokensRead,
+    /// Of a claim that comes twice, the last one counts.
+    DuplicateClaimsRead,
+    /// A token chooses the algorithm that it is checked under.
+    AlgorithmFromToken,
+    /// A token of another type counts.
+    TypeUnchecked,
+    /// What a header asks for besides is passed over.
+    HeaderMembersIgnored,
+    /// Any signature counts.
+    SignatureUnchecked,
+    /// A token of another issuer counts.
+    IssuerUnchecked,
+    /// A token made for others counts.
+    AudienceUnchecked,
+    /// An expired token counts.
+    ExpiryUnchecked,
+    /// A token counts before its time.
+    EarlyTokensCount,
+    /// A token expires when its lifetime is over, whatever the limits of its session.
+    TokenOutlivesSession,
+    /// A verifier does not look up what has ended.
+    RevocationsUnread,
+    /// A token issued in the second in which its session ended counts.
+    SameSecondPasses,
+    /// A verifier that never heard of any ending takes itself for up to date.
+    NeverHeardIsFresh,
+    /// An ending is not announced to verifiers.
+    EndingUnannounced,
+    /// An ending is announced only after it took place.
+    AnnouncedAfter,
+    /// An ending that took long is announced as of its beginning.
+    SlowEndingNotRenewed,
 }
 
 #[cfg(coatroom_bugs)]

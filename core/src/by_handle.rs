@@ -148,7 +148,7 @@ impl Renaming {
         let data = record.data.as_bytes();
         let new = closer.encode(self.handle, &head, Some(&principal), &record.client, data)?;
         // A new name is no further session: no limit refuses it.
-        let entry = Entry { at_most: None, ..entry(&principal, self.handle, &head, closer) };
+        let entry = Entry { at_most: None, names: 0, ..entry(&principal, self.handle, &head, closer) };
         let listing = if planted(Bug::NewNameUnlisted) { Listing::Keep } else { Listing::Enter(entry) };
         let mut outcome = Outcome::default();
         outcome.note(Change::Renamed, None);

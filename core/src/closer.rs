@@ -9,7 +9,7 @@ use crate::attempt::{Attempt, Task};
 use crate::bugs::{Bug, planted};
 use crate::closing::{Closing, Save};
 use crate::cookie::Kind;
-use crate::entering::NOT_BEFORE_KEPT;
+use crate::entering::LONGEST_LOGIN;
 use crate::error::Error;
 use crate::id::{CommitId, Draws};
 use crate::opening::{Exchange, Presence};
@@ -56,7 +56,7 @@ impl Session {
             return Closing::Failed(self.exchange.fail(error));
         }
         if self.is_settled() {
-            return Closing::Done(Reply::of_settled(self));
+            return Closing::Done(Reply::of_settled(&self));
         }
         let mut bytes = zeroize::Zeroizing::new([0; 40]);
         if rng.try_fill_bytes(&mut *bytes).is_err() {
@@ -84,14 +84,14 @@ impl Session {
     }
 
     /// What cannot be promised whatever the store says.
-    // spec: COOK-13 1359, COOK-15 907f, WRITE-17 01cf, IDX-7 9f32
+    // spec: COOK-13 1359, COOK-15 907f, WRITE-17 01cf, IDX-7 d24a
     fn refusal(&self, opened_at: Timestamp) -> Option<Error> {
         let plan = &self.exchange.plan;
         let logs_in = matches!(plan.privilege, Some(Privilege::Login(_)));
         if self.head_sent && !plan.is_empty() {
             return Some(Error::HeadSent);
         }
-        let too_long = self.exchange.now.since(opened_at) >= NOT_BEFORE_KEPT && !planted(Bug::LongLoginsPass);
+        let too_long = self.exchange.now.since(opened_at) >= LONGEST_LOGIN && !planted(Bug::LongLoginsPass);
         if logs_in && too_long {
             return Some(Error::Revoked);
         }

@@ -207,7 +207,8 @@ impl Save {
                 }
                 return self.acknowledged();
             }
-            if self.closer.lost_track(current.as_deref()) && !(current.is_none() && self.work.swap.new.is_none()) {
+            let may_be_absent = self.work.swap.new.is_none() || self.work.task.may_be_unlisted();
+            if self.closer.lost_track(current.as_deref()) && !(current.is_none() && may_be_absent) {
                 return self.closer.fail(Error::Unknown);
             }
             // The version has moved on without us, so the attempt in doubt can no longer take place.

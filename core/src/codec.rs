@@ -34,8 +34,9 @@ use core::time::Duration;
 use crate::bugs::{Bug, planted};
 use crate::data::Data;
 use crate::id::{CommitId, Digest, Handle, Nonce};
+use crate::keys::KeyRing;
 use crate::opening::Rules;
-use crate::record::{Cause, Client, End, Head, Issued, Lease, Phase, Previous, Principal, Record};
+use crate::record::{Cause, Client, End, Head, Issued, Kept, Lease, Phase, Previous, Principal, Record};
 use crate::seal::{self, Seal};
 use crate::time::{Timestamp, millis};
 
@@ -143,26 +144,50 @@ pub(crate) fn encode(
 
 /// Total: any bytes give a record or the reason why not, in one pass and without allocating more than the input.
 // spec: REC-2 d46f, REC-3 e864, REC-5 ad66, CLAIM-9 72e0, SEAL-3 7efc, SEAL-4 9c31, SEAL-5 da17
-pub(crate) fn decode(mut bytes: Vec<u8>, handle: Handle, rules: &Rules) -> Result<Box<Record>, Unreadable> {
+pub(crate) fn decode(bytes: Vec<u8>, handle: Handle, rules: &Rules) -> Result<Box<Record>, Unreadable> {
     let format = match bytes.first() {
         Some(&FORMAT) if rules.policy().settings().sealed && !planted(Bug::UnsealedAccepted) => {
             return Err(Unreadable::Unsealed);
+        }
+        Some(&SEALED) if !rules.policy().settings().sealed && planted(Bug::SealedRefused) => {
+            return Err(Unreadable::Unopened);
         }
         Some(&format @ (FORMAT | SEALED)) => format,
         Some(&format) if format > SEALED && !planted(Bug::NewerIsAbsent) => return Err(Unreadable::Newer),
         _ => return Err(Unreadable::Damaged),
     };
+    let sealed = (format == SEALED).then(|| (handle, rules.keys()));
+    decode_with(bytes, sealed, format == SEALED)
+}
+
+/// As [`decode`], of a record that its client kept: always of format 1, for it was sealed as a whole.
+// spec: COAT-2 25a7, COAT-3 9c05
+pub(crate) fn decode_worn(bytes: Vec<u8>) -> Result<Box<Record>, Unreadable> {
+    match bytes.first() {
+        Some(&FORMAT) => decode_with(bytes, None, true),
+        Some(&format) if format > SEALED => Err(Unreadable::Newer),
+        _ => Err(Unreadable::Damaged),
+    }
+}
+
+/// A record of which client details and data are sealed, or are not. What is `secret` is wiped in the end.
+// spec: REC-2 d46f, REC-3 e864, SEAL-4 9c31
+fn decode_with(
+    mut bytes: Vec<u8>,
+    sealed: Option<(Handle, &KeyRing)>,
+    secret: bool,
+) -> Result<Box<Record>, Unreadable> {
     let mut input = Input(bytes.get(1..).unwrap_or_default());
     let mut record = take_front(&mut input).ok_or(Unreadable::Damaged)?;
     let mut start = bytes.len().saturating_sub(input.0.len());
-    if format == SEALED {
-        let opened = seal::open(&mut bytes, start, format, handle, record.head.floor, rules.keys());
+    if let Some((handle, keys)) = sealed {
+        let opened = seal::open(&mut bytes, start, SEALED, handle, record.head.floor, keys);
         start = opened.ok_or(Unreadable::Unopened)?;
     }
     let mut input = Input(bytes.get(start..).unwrap_or_default());
     record.client = take_client(&mut input).ok_or(Unreadable::Damaged)?;
     let start = bytes.len().saturating_sub(input.0.len());
-    record.data = Data::parse(bytes, start, format == SEALED).map_err(|_| Unreadable::Damaged)?;
+    record.data = Data::parse(bytes, start, secret).map_err(|_| Unreadable::Damaged)?;
     if is_consistent(&record) { Ok(record) } else { Err(Unreadable::Damaged) }
 }
 
@@ -201,7 +226,7 @@ fn take_front(input: &mut Input<'_>) -> Option<Box<Record>> {
     if state > 2 || (state < 2 && (state == 1) != principal.is_some()) {
         return None;
     }
-    Some(Box::new(Record { head, principal, client: Client::default(), data: Data::none() }))
+    Some(Box::new(Record { head, principal, client: Client::default(), data: Data::none(), kept: Kept::Stored }))
 }
 
 // spec: REC-1 14f3

@@ -2,13 +2,16 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::mem::take;
 
 use crate::attempt::{Attempt, Outcome, Task, check_size, entry, swap};
 use crate::bugs::{Bug, planted};
 use crate::closer::Closer;
+use crate::coat::Coat;
 use crate::cookie::Kind;
+use crate::create::create;
 use crate::data::{self, Data};
 use crate::ending::{Reacting, end};
 use crate::error::Error;
@@ -19,7 +22,7 @@ use crate::listing::Listing;
 use crate::opening::{Base, React};
 use crate::plan::{Change, Plan, Privilege, Reads};
 use crate::policy::Carry;
-use crate::record::{Cause, Head, Phase, Principal, Record, Standing};
+use crate::record::{Cause, Client, Head, Kept, Phase, Principal, Record, Standing};
 use crate::time::Timestamp;
 
 /// Change the session that the exchange was opened with.
@@ -28,6 +31,8 @@ pub(crate) struct Commit {
     plan: Plan,
     reads: Reads,
     known: Known,
+    /// The deny list knows that the visitor's session gave way to a login.
+    has_left: bool,
 }
 
 /// What the store is believed to hold.
@@ -52,7 +57,7 @@ impl Known {
 
 impl Commit {
     pub(crate) const fn new(base: Base, plan: Plan, reads: Reads) -> Self {
-        Self { base, plan, reads, known: Known::AsOpened }
+        Self { base, plan, reads, known: Known::AsOpened, has_left: false }
     }
 
     pub(crate) const fn handle(&self) -> Handle {
@@ -60,15 +65,15 @@ impl Commit {
     }
 
     pub(crate) fn meets(&mut self, record: Option<Box<Record>>) {
-        self.known = record.map_or(Known::Gone, Known::Met);
-    }
-
-    pub(crate) fn into_current(self) -> Option<Box<Record>> {
-        match self.known {
-            Known::AsOpened => Some(self.base.record),
-            Known::Met(record) => Some(record),
-            Known::Gone => None,
-        }
+        self.has_left = false;
+        self.known = match self.current().filter(|current| current.is_worn()) {
+            Some(coat) => {
+                let mut coat = coat.clone();
+                coat.meets(record.as_deref());
+                Known::Met(coat.into())
+            }
+            None => record.map_or(Known::Gone, Known::Met),
+        };
     }
 
     pub(crate) fn current(&self) -> Option<&Record> {
@@ -84,6 +89,7 @@ impl Commit {
         let standing = record.judge(&self.base.id, now, closer.policy());
         if let (Standing::Expired(cause), Known::AsOpened) = (standing, &self.known)
             && !planted(Bug::StaleExpiry)
+            && !record.is_worn()
         {
             return self.end_if_unused(now, cause, closer);
         }
@@ -92,6 +98,9 @@ impl Commit {
         }
         if self.conflicts(record) || self.missed_its_turn(record, closer) {
             return Err(Error::Conflict);
+        }
+        if self.leaves_coat(record) {
+            return self.leave_coat(now, closer);
         }
         let token = closer.exchange.token;
         let waits = self.plan.waits_for_turns() && record.head.is_leased_to_another(token, now, closer.policy());
@@ -154,12 +163,68 @@ impl Commit {
             return Ok(Attempt::Nothing(outcome));
         }
         head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
+        if record.is_worn() {
+            let coat = (&head, principal.as_deref(), client, data.as_ref());
+            return self.wear(record, coat, outcome, closer);
+        }
         let new = closer.encode(handle, &head, principal.as_deref(), client, &data)?;
         if outcome.changes.iter().any(|change| matches!(change, Change::Data | Change::LoggedIn)) {
             check_size(&new, policy)?;
         }
         let listing = self.listing(principal.as_deref(), &head, closer);
         Ok(Attempt::Swap(swap(handle, Some(&record.head), &head, Some(new), durable, listing, policy), outcome))
+    }
+
+    /// The client keeps the record: it goes into its cookie, and nowhere else unless ids from before are to be dead.
+    // spec: COAT-14 b2fa
+    // spec: COAT-4 4d5c, COAT-5 350e, COAT-7 a7fd
+    fn wear(
+        &self,
+        record: &Record,
+        (head, principal, client, data): (&Head, Option<&Principal>, &Client, &[u8]),
+        mut outcome: Outcome,
+        closer: &Closer,
+    ) -> Result<Attempt, Error> {
+        let fresh = outcome.id.take();
+        let (kind, id) = fresh.as_ref().map_or((self.base.kind, &self.base.id), |(kind, id, _)| (*kind, id));
+        let coat = Coat { kind, id, head, principal, client, data };
+        let mere = outcome.changes.iter().all(|change| matches!(change, Change::Touched | Change::Confirmed));
+        match coat.line(closer) {
+            // It was written under other names or attributes. What it holds stays good for as long as it says.
+            Err(Error::TooLarge { .. }) if mere => return Ok(Attempt::Nothing(Outcome::default())),
+            line => outcome.line = Some((kind, line?)),
+        }
+        match &record.kept {
+            Kept::Worn(listed) if fresh.is_some() && closer.policy().place().is_listed() => {
+                let listing = self.listing(principal, head, closer);
+                Ok(Attempt::Swap(coat.listed(listed.as_deref(), record.head.deadline, listing, closer)?, outcome))
+            }
+            _ => Ok(Attempt::Nothing(outcome)),
+        }
+    }
+
+    // spec: COAT-8 4b97
+    fn leaves_coat(&self, record: &Record) -> bool {
+        let logs_in = matches!(self.plan.privilege, Some(Privilege::Login(_)));
+        record.is_worn() && record.principal.is_none() && logs_in && !planted(Bug::LoginKeepsCoat)
+    }
+
+    /// A login never goes on under the handle of an anonymous coat: whoever planted it has a copy, and could log in under the
+    /// same one. It takes the data along into a session of its own, and the list then bars the coats from before.
+    // spec: COAT-9 35a5
+    // spec: COAT-8 4b97
+    fn leave_coat(&mut self, now: Timestamp, closer: &Closer) -> Result<Attempt, Error> {
+        let Some(record) = self.known.over(&self.base) else { return Err(Error::Unavailable) };
+        self.plan.carried = Some(Box::new((record.data.clone(), record.client.clone())));
+        // Nothing is ended for a login that cannot be made.
+        create(&mut self.plan, closer)?;
+        if !self.has_left
+            && let Attempt::Swap(swap, outcome) = end(self.base.id.handle, record, now, Cause::Replaced, closer)?
+        {
+            self.has_left = true;
+            return Ok(Attempt::Swap(swap, Outcome { unfinished: true, ..outcome }));
+        }
+        Ok(Attempt::Instead(vec![Task::Create(Box::new(take(&mut self.plan)))], None))
     }
 
     fn listing(&self, principal: Option<&Principal>, head: &Head, closer: &Closer) -> Listing {
@@ -291,7 +356,7 @@ impl Commit {
             _ => None,
         };
         let mut tasks = Vec::new();
-        if let (Some(what), Some(record)) = (written, self.current()) {
+        if let (Some(what), Some(record)) = (written, self.current().filter(|record| !record.is_worn())) {
             let (handle, generation) = (self.base.id.handle, self.base.id.generation);
             let current = Some(Box::new(record.clone()));
             tasks.push(Task::React(Reacting { handle, generation, what, found_at, current }));
@@ -300,6 +365,7 @@ impl Commit {
             let mut plan = take(&mut self.plan);
             if !planted(Bug::FreshLoginInherits) {
                 plan.before = Journal::default();
+                plan.carried = None;
             }
             tasks.push(Task::Create(Box::new(plan)));
             return Attempt::Instead(tasks, None);

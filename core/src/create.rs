@@ -3,6 +3,7 @@
 use crate::attempt::{Attempt, Outcome, check_size, entry, swap};
 use crate::bugs::{Bug, planted};
 use crate::closer::Closer;
+use crate::coat::Coat;
 use crate::commit::replay;
 use crate::cookie::Kind;
 use crate::data::Data;
@@ -16,12 +17,14 @@ use crate::record::{Head, Issued, Principal};
 
 /// A session that did not exist before. Nothing when there is nothing to keep in it.
 // spec: ID-4 9900, COOK-15 907f, COOK-16 bfe5, COOK-17 b93e, COOK-18 0051, WRITE-13 2f77, LIFE-7 2908
+// spec: COAT-5 350e, COAT-7 a7fd, COAT-8 4b97
 pub(crate) fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error> {
     let exchange = &closer.exchange;
     let settings = closer.policy().settings();
     let empty = Data::empty();
     let carry = plan.carry(false, &settings.carry);
-    let data = replay(&mut plan.before, &mut plan.after, carry, &empty)?;
+    let (carried, brought) = plan.carried.as_deref().map_or((&empty, None), |(data, client)| (data, Some(client)));
+    let data = replay(&mut plan.before, &mut plan.after, carry, carried)?;
     let principal = match &plan.privilege {
         Some(Privilege::Login(principal)) => Some(Principal { authenticated_at: exchange.now, ..principal.clone() }),
         _ => None,
@@ -41,18 +44,28 @@ pub(crate) fn create(plan: &mut Plan, closer: &Closer) -> Result<Attempt, Error>
     let attempt = closer.creates.checked_add(1).ok_or(Error::Busy)?;
     let id = SessionId { handle: closer.draws.handle(attempt), generation: 0, secret: closer.draws.secret(attempt) };
     let head = first_head(&id, closer);
-    let client = plan.client.clone().unwrap_or_default();
-    let new = closer.encode(id.handle, &head, principal.as_ref(), &client, &data)?;
-    check_size(&new, closer.policy())?;
+    let client = plan.client.as_ref().or(brought).cloned().unwrap_or_default();
     let listing = principal
         .as_ref()
         .map_or(Listing::Keep, |principal| Listing::Enter(entry(principal, id.handle, &head, closer)));
-    let swap = swap(id.handle, None, &head, Some(new), true, listing, closer.policy());
     let mut outcome = Outcome { at: Some((id.handle, head)), ..Outcome::default() };
     outcome.note(Change::Created, Some(Event::Created(id.handle)));
     if principal.is_some() {
         outcome.note(Change::LoggedIn, Some(Event::LoggedIn(id.handle)));
     }
+    let place = closer.policy().place();
+    if place.is_worn(kind) {
+        let coat = Coat { kind, id: &id, head: &head, principal: principal.as_ref(), client: &client, data: &data };
+        outcome.line = Some((kind, coat.line(closer)?));
+        if principal.is_none() || !place.is_listed() {
+            return Ok(Attempt::Nothing(outcome));
+        }
+        // On the list, so that it can be found and revoked.
+        return Ok(Attempt::Swap(coat.listed(None, head.deadline, listing, closer)?, outcome));
+    }
+    let new = closer.encode(id.handle, &head, principal.as_ref(), &client, &data)?;
+    check_size(&new, closer.policy())?;
+    let swap = swap(id.handle, None, &head, Some(new), true, listing, closer.policy());
     outcome.id = Some((kind, id, head.deadline));
     Ok(Attempt::Swap(swap, outcome))
 }

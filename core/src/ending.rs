@@ -9,6 +9,7 @@ use crate::attempt::{Attempt, Outcome, swap};
 use crate::bugs::{Bug, planted};
 use crate::closer::Closer;
 use crate::closing::Swap;
+use crate::coat;
 use crate::create::first_head;
 use crate::data::Data;
 use crate::error::Error;
@@ -17,7 +18,7 @@ use crate::id::{Handle, SessionId};
 use crate::listing::Listing;
 use crate::opening::React;
 use crate::plan::Change;
-use crate::record::{Cause, Client, End, Head, Phase, Principal, Record};
+use crate::record::{Cause, Client, End, Head, Kept, Phase, Principal, Record};
 use crate::time::Timestamp;
 
 /// Write down what a dead id calls for.
@@ -97,6 +98,14 @@ impl Reacting {
 }
 
 impl Ending {
+    /// The store holds something else than believed. Of a session that its client keeps, that is an entry of the deny list.
+    pub(crate) fn meets(&mut self, record: Option<Box<Record>>) {
+        match self.current.as_mut().filter(|current| current.is_worn()) {
+            Some(coat) => coat.meets(record.as_deref()),
+            None => self.current = record,
+        }
+    }
+
     // spec: END-1 9a4d, END-3 5139, END-7 dcc3, IDX-5 75ca
     pub(crate) fn attempt(&mut self, closer: &Closer) -> Result<Attempt, Error> {
         if let (Holder::Nobody, None) = (&self.holder, &self.current) {
@@ -115,12 +124,10 @@ impl Ending {
             Holder::Nobody => return Ok(Attempt::Nothing(Outcome::default())),
             Holder::Named(principal) if holder == Some(principal) || planted(Bug::RevokedByAnybody) => {}
             Holder::Named(_) => return Err(Error::NotTheirs),
-            Holder::Presented(generation, _)
-                if planted(Bug::LogoutSparesSuccessor) && *generation < record.head.current.generation =>
-            {
-                return Ok(Attempt::Nothing(Outcome::default()));
-            }
             Holder::Presented(generation, principal) => {
+                if planted(Bug::LogoutSparesSuccessor) && *generation < record.head.current.generation {
+                    return Ok(Attempt::Nothing(Outcome::default()));
+                }
                 // An ending is monotone: it reaches across a login of the same principal, and across nobody else's.
                 let crosses = planted(Bug::LogoutCrossesPrincipals);
                 let other = holder.is_none() || (holder != principal.as_deref() && !crosses);
@@ -138,7 +145,7 @@ impl Ending {
 }
 
 /// The swap that ends a session: a tombstone, or removal when the policy wants none.
-// spec: END-2 b6ef, END-5 5fe9, STORE-6 aac8
+// spec: END-2 b6ef, END-5 5fe9, STORE-6 aac8, COAT-7 a7fd
 pub(crate) fn end(
     handle: Handle,
     record: &Record,
@@ -148,21 +155,20 @@ pub(crate) fn end(
 ) -> Result<Attempt, Error> {
     let mut ended = record.clone();
     ended.end(now, cause);
-    ended.head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
-    let keep = !closer.policy().settings().tombstone.is_zero();
-    let (principal, data) = (ended.principal.as_ref(), ended.data.as_bytes());
-    let bytes = keep.then(|| closer.encode(handle, &ended.head, principal, &ended.client, data)).transpose()?;
-    let swap = swap(
-        handle,
-        Some(&record.head),
-        &ended.head,
-        bytes,
-        !planted(Bug::EndingNotDurable),
-        record.principal.as_ref().map_or(Listing::Keep, |principal| Listing::Leave(principal.name().to_owned())),
-        closer.policy(),
-    );
     let mut outcome = Outcome::default();
     outcome.note(Change::Ended, Some(Event::Ended(handle, cause)));
+    let listing =
+        record.principal.as_ref().map_or(Listing::Keep, |principal| Listing::Leave(principal.name().to_owned()));
+    if let Kept::Worn(listed) = &record.kept {
+        return coat::end(handle, &record.head, listed.as_deref(), &ended, listing, outcome, closer);
+    }
+    ended.head.stamp(closer.commit()).ok_or(Error::Unavailable)?;
+    // An entry of the deny list that were gone would deny nothing.
+    let keep = !closer.policy().settings().tombstone.is_zero() || closer.policy().place().is_listed();
+    let (principal, data) = (ended.principal.as_ref(), ended.data.as_bytes());
+    let bytes = keep.then(|| closer.encode(handle, &ended.head, principal, &ended.client, data)).transpose()?;
+    let swap =
+        swap(handle, Some(&record.head), &ended.head, bytes, !planted(Bug::EndingNotDurable), listing, closer.policy());
     Ok(Attempt::Swap(swap, outcome))
 }
 

@@ -28,9 +28,12 @@ pub struct Enter {
     login: Option<Vec<u8>>,
 }
 
-/// How long a store keeps the moment at which all sessions of a principal were revoked. A login by an exchange that was
-/// opened so long ago is refused without looking.
-pub const NOT_BEFORE_KEPT: Duration = Duration::from_hours(24);
+/// How long a store keeps the moment at which all sessions of a principal were revoked: a few minutes longer than any login
+/// takes, its last attempts included.
+pub const NOT_BEFORE_KEPT: Duration = Duration::from_mins(24 * 60 + 5);
+
+/// A login by an exchange that was opened so long ago is refused without looking.
+pub(crate) const LONGEST_LOGIN: Duration = Duration::from_hours(24);
 
 impl fmt::Debug for Enter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -29,6 +29,8 @@ pub enum Error {
     HeadSent,
     /// The exchange is over or in another stage.
     WrongStage,
+    /// Logins live in cookies and no deny list is kept, so nobody can say which there are, or end one.
+    Unlisted,
 
     /// Strict mode: another exchange changed a key that this one read or set. Serial mode: this exchange took longer than
     /// its turn, and another had one meanwhile.
@@ -72,12 +74,15 @@ pub enum Remedy {
 impl Error {
     /// What to do about it.
     #[must_use]
-    // spec: ERR-1 a398
+    // spec: ERR-1 63c2
     pub const fn remedy(self) -> Remedy {
         match self {
-            Self::Value(_) | Self::BadPrincipal | Self::NotLoggedIn | Self::HeadSent | Self::WrongStage => {
-                Remedy::MendTheCall
-            }
+            Self::Value(_)
+            | Self::BadPrincipal
+            | Self::NotLoggedIn
+            | Self::HeadSent
+            | Self::WrongStage
+            | Self::Unlisted => Remedy::MendTheCall,
             Self::NotAddable
             | Self::UpdateRefused
             | Self::TooLarge { .. }
@@ -95,7 +100,7 @@ impl Error {
 
     /// The HTTP status that an adapter answers with in place of the held response (RFC 9110 section 15).
     #[must_use]
-    // spec: ERR-1 a398
+    // spec: ERR-1 63c2
     pub const fn status(self) -> u16 {
         match self.remedy() {
             Remedy::MendTheCall => 500,
@@ -106,7 +111,7 @@ impl Error {
 
     /// A stable name for logs and bindings.
     #[must_use]
-    // spec: ERR-1 a398
+    // spec: ERR-1 63c2
     pub const fn code(self) -> &'static str {
         match self {
             Self::Value(_) => "value",
@@ -117,6 +122,7 @@ impl Error {
             Self::NotLoggedIn => "not-logged-in",
             Self::HeadSent => "head-sent",
             Self::WrongStage => "wrong-stage",
+            Self::Unlisted => "unlisted",
             Self::Conflict => "conflict",
             Self::Ended => "ended",
             Self::Superseded => "superseded",
@@ -140,7 +146,7 @@ impl fmt::Display for Error {
             Self::TooLarge { bytes, limit } => {
                 return write!(
                     f,
-                    "the session record would have {bytes} of at most {limit} bytes: store less, or raise `size`"
+                    "the session record would have {bytes} of at most {limit} bytes: store less, or raise `size` (a cookie holds 4,096)"
                 );
             }
             Self::NotAddable => "`add` needs an integer with room for the sum: set the key to one first",
@@ -149,6 +155,7 @@ impl fmt::Display for Error {
             Self::NotLoggedIn => "nobody is logged in: call `login` before `elevate`",
             Self::HeadSent => "the response head is already sent: change the session before the response starts",
             Self::WrongStage => "the exchange is over or in another stage: use the session of the present request",
+            Self::Unlisted => "logins live in cookies, where nobody can find or end them: name a deny list, or a store",
             Self::Conflict => "another request changed the session in between: read it again and repeat the request",
             Self::Ended => "the session ended while the request was under way: nothing was written, log in again",
             Self::Superseded => {

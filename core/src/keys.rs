@@ -26,8 +26,8 @@ const KEY_BYTES: usize = 32;
 /// a file has one entry per line. Put a new key first only once every node has it, and keep an old one for the longest
 /// absolute limit after it stopped signing. Rotating keys logs nobody out.
 ///
-/// A leaked key opens no session, for the secret of each session is missing from it, but lets its holder end sessions:
-/// withdraw it. The ring prints nothing, and is wiped when dropped.
+/// A leaked key opens no session in a store, for the secret of each session is missing from it, but lets its holder end
+/// sessions; where sessions live in their cookies, it opens and makes any. Withdraw it. The ring prints nothing, and is wiped when dropped.
 pub struct KeyRing {
     keys: Vec<Key>,
 }
@@ -36,6 +36,7 @@ struct Key {
     number: NonZeroU16,
     tag: Hmac<Sha256>,
     seal: XChaCha20Poly1305,
+    coat: XChaCha20Poly1305,
 }
 
 /// Why a text is not a key ring. Names the position of the entry (from 1) and never its content.
@@ -118,6 +119,18 @@ impl KeyRing {
         self.get(number).map(|key| &key.seal)
     }
 
+    /// Number of the key that seals whole records for cookies, and the key.
+    // spec: COAT-2 25a7
+    pub(crate) fn coat_sealer(&self) -> Option<(u16, &XChaCha20Poly1305)> {
+        self.keys.first().map(|key| (key.number.get(), &key.coat))
+    }
+
+    /// The key that opens what the one of this number sealed for a cookie.
+    // spec: COAT-2 25a7
+    pub(crate) fn coat_opener(&self, number: u16) -> Option<&XChaCha20Poly1305> {
+        self.get(number).map(|key| &key.coat)
+    }
+
     fn get(&self, number: u16) -> Option<&Key> {
         self.keys.iter().find(|key| key.number.get() == number)
     }
@@ -131,7 +144,7 @@ impl fmt::Debug for KeyRing {
 }
 
 impl Key {
-    // spec: KEY-1 d259, KEY-2 b383, KEY-4 af29
+    // spec: KEY-1 d259, KEY-2 b383, KEY-4 af29, COAT-2 25a7
     fn parse(entry: &str, position: usize) -> Result<Self, KeyError> {
         let malformed = KeyError::Malformed { position };
         let (number, key) = entry.split_once(':').ok_or(malformed)?;
@@ -144,7 +157,9 @@ impl Key {
         let material = Hkdf::<Sha256>::new(None, &material);
         let tag = subkey::<64>(&material, b"coatroom/1 session id tag").ok_or(malformed)?;
         let seal = subkey::<32>(&material, b"coatroom/1 record seal").ok_or(malformed)?;
-        Ok(Self { number, tag: Hmac::new((&*tag).into()), seal: XChaCha20Poly1305::new((&*seal).into()) })
+        let coat = subkey::<32>(&material, b"coatroom/1 sealed cookie").ok_or(malformed)?;
+        let cipher = |key: &[u8; 32]| XChaCha20Poly1305::new(key.into());
+        Ok(Self { number, tag: Hmac::new((&*tag).into()), seal: cipher(&seal), coat: cipher(&coat) })
     }
 }
 

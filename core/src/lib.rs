@@ -59,6 +59,7 @@
 
 extern crate alloc;
 
+mod announcement;
 mod attempt;
 mod base64url;
 #[cfg_attr(not(coatroom_bugs), expect(unreachable_pub, reason = "public in test builds alone"))]
@@ -67,6 +68,7 @@ mod by_handle;
 mod cbor;
 mod closer;
 mod closing;
+mod coat;
 mod codec;
 mod commit;
 mod cookie;
@@ -81,6 +83,7 @@ mod id;
 mod journal;
 mod keys;
 mod listing;
+mod on_record;
 mod opening;
 mod plan;
 mod policy;
@@ -95,6 +98,7 @@ pub mod lifecycle;
 pub mod staged;
 pub mod value;
 
+pub use announcement::{Announcement, Subject};
 #[cfg(coatroom_bugs)]
 pub use bugs::{Bug, plant, planted};
 pub use by_handle::ByHandle;
@@ -110,12 +114,13 @@ pub use journal::UpdateFn;
 pub use keys::{KeyError, KeyRing};
 pub use lifecycle::State;
 pub use listing::{Entry, Listed, Listing};
+pub use on_record::{NotOnRecord, OnRecord};
 pub use opening::{Failure, Load, Loaded, Opening, Rules};
 pub use plan::{Change, Denied, Rotation, Trace};
-pub use policy::{Assurance, Beyond, Carry, Concurrency, Danger, Limit, Policy, PolicyError, Reuse, Settings};
+pub use policy::{Assurance, Beyond, Carry, Concurrency, Danger, Limit, Place, Policy, PolicyError, Reuse, Settings};
 pub use record::{Cause, Client, Principal};
 pub use reply::Reply;
 pub use serial::{Queued, Take};
-pub use session::Session;
+pub use session::{Peek, Session};
 pub use time::Timestamp;
 pub use value::Value;

@@ -54,6 +54,8 @@ pub struct Entry {
     pub now: Timestamp,
     /// Enter only if fewer other sessions are listed.
     pub at_most: Option<u32>,
+    /// How many of the sessions that were listed before it are to be named, those that are over first; 0 where no limit evicts.
+    pub names: u32,
 }
 
 impl fmt::Debug for Entry {

@@ -10,6 +10,7 @@ use core::fmt;
 use rand_core::TryCryptoRng;
 
 use crate::bugs::{Bug, planted};
+use crate::coat::Shown;
 use crate::codec::{self, Unreadable};
 use crate::cookie::{Kind, Sent};
 use crate::error::Error;
@@ -81,6 +82,8 @@ pub struct Load {
     exchange: Box<Exchange>,
     kind: Kind,
     id: SessionId,
+    /// The record that came with the id, where only the deny list is asked.
+    coat: Option<Box<Record>>,
 }
 
 impl fmt::Debug for Load {
@@ -95,8 +98,8 @@ pub(crate) struct Exchange {
     pub(crate) now: Timestamp,
     pub(crate) login: Presence,
     pub(crate) visitor: Presence,
-    /// The id in the visitor cookie, until it is its turn.
-    visitor_id: Option<SessionId>,
+    /// What the visitor cookie shows, until it is its turn.
+    visitor_shows: Option<Shown>,
     /// The state of a presented id that opened nothing.
     pub(crate) dead: Option<State>,
     /// The login cookie holds a Regenerated id that is no longer admitted: the client is about to learn of a newer one.
@@ -169,12 +172,12 @@ impl Rules {
     pub fn open(self: &Arc<Self>, cookies: &[u8], now: Timestamp) -> Opening {
         let (login, visitor) = self.policy.cookies().find(cookies);
         let mut events = Vec::new();
-        let login_id = self.read(Kind::Login, login, &mut events);
-        let visitor_id = self.read(Kind::Visitor, visitor, &mut events);
+        let login_shows = self.read(Kind::Login, login, &mut events);
+        let visitor_shows = self.read(Kind::Visitor, visitor, &mut events);
         let (login, visitor) = (login.into(), visitor.into());
-        let exchange = Box::new(Exchange { login, visitor, visitor_id, events, ..Exchange::new(self, now) });
-        match login_id {
-            Some(id) => Opening::Load(Load { exchange, kind: Kind::Login, id }),
+        let exchange = Box::new(Exchange { login, visitor, visitor_shows, events, ..Exchange::new(self, now) });
+        match login_shows {
+            Some(shown) => Load::begin(exchange, Kind::Login, shown),
             None => exchange.try_visitor(),
         }
     }
@@ -197,13 +200,13 @@ impl Rules {
             return Opening::Unavailable(load.exchange.fail(Error::NoRandomness));
         }
         let draws = Draws::from_bytes(&bytes);
-        load.exchange.token = Some(draws.commit);
+        load.exchange.token = Some(if planted(Bug::TokenShared) { CommitId([7; 8]) } else { draws.commit });
         load.exchange.turn = Some(draws);
         Opening::Load(load)
     }
 
-    // spec: ID-3 a335, COOK-13 1359, ERR-2 7c11
-    fn read(&self, kind: Kind, sent: Sent<'_>, events: &mut Vec<Event>) -> Option<SessionId> {
+    // spec: ID-3 a335, COOK-13 1359, ERR-2 7c11, COAT-3 9c05
+    fn read(&self, kind: Kind, sent: Sent<'_>, events: &mut Vec<Event>) -> Option<Shown> {
         match sent {
             Sent::Absent => None,
             Sent::Twice => {
@@ -211,11 +214,11 @@ impl Rules {
                 None
             }
             Sent::Once(text) => {
-                let id = SessionId::parse(text, &self.keys);
-                if id.is_none() {
+                let shown = Shown::parse(text, self.policy.place().is_worn(kind), &self.keys);
+                if shown.is_none() {
                     events.push(Event::Junk(kind));
                 }
-                id
+                shown
             }
         }
     }
@@ -240,7 +243,7 @@ impl Exchange {
             now,
             login: Presence::Absent,
             visitor: Presence::Absent,
-            visitor_id: None,
+            visitor_shows: None,
             dead: None,
             superseded: false,
             reactions: Vec::new(),
@@ -259,8 +262,8 @@ impl Exchange {
 
     // spec: COOK-8 7c7f
     fn try_visitor(mut self: Box<Self>) -> Opening {
-        match self.visitor_id.take() {
-            Some(id) => Opening::Load(Load { exchange: self, kind: Kind::Visitor, id }),
+        match self.visitor_shows.take() {
+            Some(shown) => Load::begin(self, Kind::Visitor, shown),
             None => Opening::Ready(Session::new(self, None)),
         }
     }
@@ -284,11 +287,22 @@ impl Exchange {
             Loaded::Unavailable if planted(Bug::UnavailableIsAbsent) => return Ok(None),
             Loaded::Unavailable => return Err(Error::Unavailable),
         };
+        let decoded = codec::decode(bytes, handle, &self.rules);
+        self.received(handle, decoded)
+    }
+
+    /// Goes by what could be read of a record, whoever kept it.
+    // spec: REC-4 ee90, REC-5 ad66, TIME-7 b2f4
+    pub(crate) fn received(
+        &mut self,
+        handle: Handle,
+        decoded: Result<Box<Record>, Unreadable>,
+    ) -> Result<Option<Box<Record>>, Error> {
         let absent = |events: &mut Vec<Event>, event| {
             events.push(event);
             Ok(None)
         };
-        match codec::decode(bytes, handle, &self.rules) {
+        match decoded {
             Err(Unreadable::Damaged) => absent(&mut self.events, Event::Damaged(handle)),
             Err(Unreadable::Unsealed) => absent(&mut self.events, Event::Unsealed(handle)),
             Err(Unreadable::Unopened) => absent(&mut self.events, Event::Unopened(handle)),
@@ -309,6 +323,24 @@ impl Exchange {
 }
 
 impl Load {
+    /// An id whose record is in the cookie beside it needs no store, but for what the deny list says of it.
+    // spec: COAT-5 350e, COAT-6 40ad
+    fn begin(mut exchange: Box<Exchange>, kind: Kind, shown: Shown) -> Opening {
+        let Shown { id, coat } = shown;
+        let Some(sealed) = coat else { return Opening::Load(Self { exchange, kind, id, coat: None }) };
+        let unsealed = exchange.unseal(id.handle, sealed);
+        let mut load = Self { exchange, kind, id, coat: None };
+        match unsealed {
+            Err(error) => Opening::Unavailable(load.exchange.fail(error)),
+            Ok(None) => load.dead(State::Destroyed),
+            Ok(Some(coat)) if load.exchange.rules.policy.place().is_listed() && !planted(Bug::ListUnasked) => {
+                load.coat = Some(coat.into());
+                Opening::Load(load)
+            }
+            Ok(Some(coat)) => load.judge(coat.into()),
+        }
+    }
+
     /// The handle to load.
     pub const fn handle(&self) -> Handle {
         self.id.handle
@@ -316,7 +348,7 @@ impl Load {
 
     /// The same record once more, for an exchange that was told what it holds, or that it is another's turn.
     pub(crate) fn again(exchange: Box<Exchange>, base: Base) -> Self {
-        Self { exchange, kind: base.kind, id: base.id }
+        Self { exchange, kind: base.kind, id: base.id, coat: None }
     }
 
     /// The same by a later reading of the clock, after a wait.
@@ -334,13 +366,19 @@ impl Load {
     }
 
     /// Goes on with what the store answered.
-    // spec: LIFE-4 4620, STORE-5 5484
+    // spec: LIFE-4 4620, STORE-5 5484, COAT-6 40ad
     pub fn found(mut self, loaded: Loaded) -> Opening {
         self.exchange.trips = self.exchange.trips.saturating_add(1);
-        match self.exchange.read(self.id.handle, loaded) {
-            Err(error) => Opening::Unavailable(self.exchange.fail(error)),
-            Ok(None) => self.dead(State::Destroyed),
-            Ok(Some(record)) => self.judge(record),
+        let is_listed = loaded != Loaded::Absent;
+        match (self.exchange.read(self.id.handle, loaded), self.coat.take()) {
+            (Err(error), _) => Opening::Unavailable(self.exchange.fail(error)),
+            (Ok(None), Some(coat)) if !is_listed => self.judge(coat),
+            (Ok(None), _) => self.dead(State::Destroyed),
+            (Ok(Some(listed)), Some(mut coat)) => {
+                coat.meets(Some(&listed));
+                self.judge(coat)
+            }
+            (Ok(Some(record)), None) => self.judge(record),
         }
     }
 
@@ -367,6 +405,9 @@ impl Load {
                 exchange.events.push(Event::Forged(self.id.handle));
                 self.dead(State::Destroyed)
             }
+            // Of a coat that is over, or copied, a newer one may be in use: nothing is written for it.
+            Standing::Expired(_) if record.is_worn() => self.dead(State::Expired),
+            Standing::Reuse if record.is_worn() => self.dead(State::Regenerated),
             Standing::Expired(cause) => {
                 self.react(record, React::Expire(cause));
                 self.dead(State::Expired)

@@ -5,7 +5,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use alloc::boxed::Box;
+
 use crate::bugs::{Bug, planted};
+use crate::data::Data;
 use crate::event::Event;
 use crate::id::Handle;
 use crate::journal::Journal;
@@ -24,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) end: Option<Cause>,
     pub(crate) logout: bool,
     pub(crate) client: Option<Client>,
+    /// What a login takes along from a visitor's cookie into a session of its own.
+    pub(crate) carried: Option<Box<(Data, Client)>>,
 }
 
 pub(crate) enum Privilege {
@@ -57,6 +62,10 @@ pub enum Denied {
     NotLoggedIn,
     /// Somebody is, without the right (403).
     Forbidden,
+    /// Whoever is proved who they are too long ago, or was merely remembered (401).
+    NotFresh,
+    /// Whoever is proved it too weakly (401).
+    LevelTooLow,
 }
 
 /// What an exchange found and wants, or has done.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::cookie::{CookieError, CookieSettings, Cookies};
+use crate::cookie::{CookieError, CookieSettings, Cookies, Kind};
 
 /// What an application may choose. Start from [`Settings::default`] or a preset, change fields, make a [`Policy`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +42,8 @@ pub struct Settings {
     /// Whether client details and data are encrypted under the keys of the ring before the store gets them. Records that are not
     /// count as absent then, so switching it on ends the sessions from before; switching it off ends none.
     pub sealed: bool,
+    /// Where sessions are kept.
+    pub place: Place,
     /// Names and attributes of the cookies.
     pub cookies: CookieSettings,
     /// The authenticator assurance level that these settings must keep to.
@@ -107,6 +109,57 @@ pub enum Beyond {
     EvictIdlest,
 }
 
+/// Where sessions are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In the store.
+    Store,
+    /// Whole and encrypted in their cookies, and nowhere else. Nothing that was given out can be taken back: an old cookie
+    /// opens what it holds until its limits pass, and of two overlapping requests one undoes what the other wrote.
+    Cookie,
+    /// The same, and the store keeps a list of those that are no longer good: a logout, a login and a revocation are final.
+    CookieAndDenyList,
+    /// Anonymous sessions in their cookies; a login moves in to the store.
+    CookieUntilLogin,
+}
+
+impl Place {
+    /// The place that the text of a store begins with, and the text of the store itself; nothing of that where there is none:
+    /// `cookie`, `cookie+deny:STORE`, `cookie-until-login+STORE`, or just `STORE`.
+    #[must_use]
+    // spec: COAT-1 f582
+    pub fn parse(text: &str) -> (Self, Option<&str>) {
+        if text == "cookie" {
+            return (Self::Cookie, None);
+        }
+        let prefixes = [("cookie+deny:", Self::CookieAndDenyList), ("cookie-until-login+", Self::CookieUntilLogin)];
+        let found = prefixes.into_iter().find_map(|(prefix, place)| Some((place, text.strip_prefix(prefix)?)));
+        let (place, store) = found.unwrap_or((Self::Store, text));
+        (place, Some(store))
+    }
+
+    /// Whether sessions of this kind live in their cookie.
+    // spec: COAT-1 f582
+    pub(crate) const fn is_worn(self, kind: Kind) -> bool {
+        match self {
+            Self::Store => false,
+            Self::Cookie | Self::CookieAndDenyList => true,
+            Self::CookieUntilLogin => matches!(kind, Kind::Visitor),
+        }
+    }
+
+    /// Whether the store says which of those in cookies are no longer good.
+    pub(crate) const fn is_listed(self) -> bool {
+        matches!(self, Self::CookieAndDenyList)
+    }
+
+    /// Whether anybody but the client can say which logins there are, and end one.
+    #[must_use]
+    pub const fn knows_logins(self) -> bool {
+        !matches!(self, Self::Cookie)
+    }
+}
+
 /// How exchanges that overlap are brought together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Concurrency {
@@ -154,6 +207,7 @@ impl Default for Settings {
             size: 64 * 1024,
             tombstone: HOUR,
             sealed: false,
+            place: Place::Store,
             cookies: CookieSettings::default(),
             assurance: None,
             danger: Danger::default(),
@@ -248,6 +302,7 @@ impl TryFrom<Settings> for Policy {
     fn try_from(settings: Settings) -> Result<Self, PolicyError> {
         settings.check_spans()?;
         settings.check_assurance()?;
+        settings.check_place()?;
         let cookies = Cookies::new(&settings.cookies, settings.danger.plain_http).map_err(PolicyError::Cookie)?;
         Ok(Self { settings, cookies })
     }
@@ -293,6 +348,22 @@ impl Settings {
         Ok(())
     }
 
+    /// What cookies cannot keep is refused, never half kept.
+    // spec: COAT-12 ce17
+    fn check_place(&self) -> Result<(), PolicyError> {
+        let unkept = |field, rule| Err(PolicyError::Span { field, rule });
+        if self.place.is_worn(Kind::Visitor) && self.concurrency != Concurrency::Merge {
+            return unkept("concurrency", "`merge` where sessions live in cookies");
+        }
+        if self.place.is_worn(Kind::Login) && self.limit.is_some() {
+            return unkept("limit", "none where logins live in cookies");
+        }
+        if self.place.is_worn(Kind::Login) && self.reuse == Reuse::RevokeAll {
+            return unkept("reuse", "`destroy` where logins live in cookies: a copied one is not noticed");
+        }
+        Ok(())
+    }
+
     // spec: POL-3 bf55
     fn check_assurance(&self) -> Result<(), PolicyError> {
         let (absolute, idle) = match self.assurance {
@@ -320,7 +391,7 @@ impl Policy {
     }
 
     /// The name of a cookie as it goes over the wire.
-    pub fn cookie_name(&self, kind: crate::cookie::Kind) -> &str {
+    pub fn cookie_name(&self, kind: Kind) -> &str {
         self.cookies.name(kind)
     }
 
@@ -346,10 +417,22 @@ impl Policy {
         self.settings.touch.map_or(default, |touch| idle.map_or(touch, |idle| touch.min(part(idle, 2))))
     }
 
+    /// Where sessions are kept.
+    pub const fn place(&self) -> Place {
+        self.settings.place
+    }
+
     /// How many other sessions a principal may have when one more logs in; none when a login is never refused for it.
     pub(crate) fn others_at_login(&self) -> Option<u32> {
         let limit = self.settings.limit.filter(|limit| limit.beyond == Beyond::Refuse)?;
         Some(limit.sessions)
+    }
+
+    /// How many sessions of a principal a login has to know of that may have to go: a principal may have had more than the
+    /// limit before there was one, and they go by and by.
+    pub(crate) fn named_at_login(&self) -> u32 {
+        let limit = self.settings.limit.filter(|limit| limit.beyond != Beyond::Refuse);
+        limit.map_or(0, |limit| limit.sessions.saturating_add(EVICTED_AT_ONCE))
     }
 
     /// Whether the reuse of a replaced id ends the session.
@@ -359,6 +442,8 @@ impl Policy {
     }
 }
 
+/// As many sessions beyond the limit as one login ends.
+const EVICTED_AT_ONCE: u32 = 64;
 const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
 fn part(span: Duration, parts: u32) -> Duration {

@@ -6,6 +6,7 @@
 //! - `[pending]` while the current id is not confirmed, a previous id keeps its nonce; once confirmed, never;
 //! - `[ended]` an ended record has no previous id, no lease, no roles, no client details and no data.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -27,6 +28,16 @@ pub(crate) struct Record {
     pub(crate) principal: Option<Principal>,
     pub(crate) client: Client,
     pub(crate) data: Data,
+    pub(crate) kept: Kept,
+}
+
+/// Who keeps a record.
+#[derive(Clone)]
+pub(crate) enum Kept {
+    /// The store.
+    Stored,
+    /// The client, in its cookie. This is what the deny list holds of the session, if there is one and it holds anything.
+    Worn(Option<Box<Head>>),
 }
 
 /// The part of fixed size.
@@ -100,7 +111,7 @@ pub enum Cause {
     NotActivated,
     /// An id that had been replaced long ago was presented: somebody holds a copy.
     Reuse,
-    /// Somebody else logged in from the same client.
+    /// Another session took its place: somebody else logged in from the same client, or a visitor did whose cookie held all.
     Replaced,
     /// It was revoked: from a list of devices, with all others of its principal, or with all there are.
     Revoked,
@@ -211,7 +222,8 @@ impl Record {
         if let Some(end) = head.end {
             return Standing::Ended(end.cause);
         }
-        let outlasts = planted(Bug::GraceBeyondDeadline) && id.generation < head.current.generation;
+        let outlasts = (planted(Bug::GraceBeyondDeadline) && id.generation < head.current.generation)
+            || (planted(Bug::CoatOutlivesLimits) && self.is_worn());
         if let Some(cause) = head.expired(now, policy).filter(|_| !outlasts) {
             return Standing::Expired(cause);
         }
@@ -348,7 +360,7 @@ impl Head {
     }
 
     /// Replaces the id of the same principal; the old one stays usable until the client has shown the new one.
-    // spec: ROT-3 0963, ROT-8 2467, CLAIM-4 4783
+    // spec: ROT-3 0963, ROT-8 2467, CLAIM-4 ac55
     pub(crate) fn rotate(&mut self, next: &SessionId, nonce: Nonce, now: Timestamp) {
         self.previous = Some(Previous { digest: self.current.digest, phase: Phase::Pending(nonce) });
         self.current =

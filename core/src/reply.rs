@@ -39,10 +39,8 @@ impl core::fmt::Debug for Reply {
 impl Reply {
     /// The reply of an exchange that has nothing to write.
     // spec: HTTP-4 389d
-    pub(crate) fn of_settled(session: Session) -> Self {
-        let trace = session.trace_before();
-        let events = session.exchange.events;
-        Self { set_cookies: Vec::new(), touched: session.accessed.get(), trace: Trace { events, ..trace } }
+    pub(crate) fn of_settled(session: &Session) -> Self {
+        Self { set_cookies: Vec::new(), touched: session.accessed.get(), trace: session.trace_before() }
     }
 
     /// Values for Set-Cookie headers, each to be sent as a header of its own.
@@ -99,6 +97,8 @@ pub(crate) struct Draft {
 enum Cookie {
     Keep,
     Set(SessionId, Timestamp),
+    /// With its record, and so the whole line.
+    Worn(Zeroizing<String>),
     Remove,
 }
 
@@ -124,15 +124,23 @@ impl Draft {
             Some((Kind::Visitor, id, deadline)) => self.visitor = Cookie::Set(id, deadline),
             None => {}
         }
+        match outcome.line {
+            Some((Kind::Login, line)) => self.login = Cookie::Worn(line),
+            Some((Kind::Visitor, line)) => self.visitor = Cookie::Worn(line),
+            None => {}
+        }
     }
 
     // spec: COOK-10 2607, COOK-13 1359, CLAIM-5 e4c7
     pub(crate) fn finish(mut self, exchange: &mut Exchange) -> Reply {
         let logged_in = self.trace.written.contains(&Change::LoggedIn);
-        if logged_in && exchange.visitor != Presence::Absent && !matches!(self.visitor, Cookie::Set(..)) {
+        if logged_in
+            && exchange.visitor != Presence::Absent
+            && !matches!(self.visitor, Cookie::Set(..) | Cookie::Worn(_))
+        {
             self.visitor = Cookie::Remove;
         }
-        let lines = [(Kind::Login, &self.login, exchange.login), (Kind::Visitor, &self.visitor, exchange.visitor)];
+        let lines = [(Kind::Login, self.login, exchange.login), (Kind::Visitor, self.visitor, exchange.visitor)];
         let set_cookies: Vec<_> = lines
             .into_iter()
             .filter(|(_, _, presence)| *presence != Presence::Twice && !self.head_sent)
@@ -154,7 +162,7 @@ impl Draft {
 
 impl Cookie {
     // spec: COOK-4 50f2, COOK-12 3d06
-    fn line(&self, kind: Kind, exchange: &Exchange) -> Option<Zeroizing<String>> {
+    fn line(self, kind: Kind, exchange: &Exchange) -> Option<Zeroizing<String>> {
         let cookies = exchange.rules.policy().cookies();
         match self {
             Self::Keep => None,
@@ -163,6 +171,7 @@ impl Cookie {
                 let text = id.text(exchange.rules.keys());
                 Some(cookies.set(kind, &text, deadline.since(exchange.now)))
             }
+            Self::Worn(line) => Some(line),
         }
     }
 }

@@ -45,6 +45,8 @@ impl Take {
     /// What a live session needs before the handler can have it. `now` is not before the record's last use.
     // spec: SER-1 0cb4, SER-2 884b
     pub(crate) fn begin(mut exchange: Box<Exchange>, base: Base, now: Timestamp) -> Opening {
+        // A cookie knows nothing of others, and so of no turns.
+        exchange.token = exchange.token.filter(|_| !base.record.is_worn());
         let Some(token) = exchange.token.filter(|token| !base.record.head.is_leased_by(*token)) else {
             exchange.now = now;
             return Opening::Ready(Session::new(exchange, Some(base)));

@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
+use core::time::Duration;
 
 use crate::bugs::{Bug, planted};
 use crate::codec::Names;
@@ -27,6 +28,22 @@ pub struct Session {
     pub(crate) base: Option<Base>,
     pub(crate) head_sent: bool,
     pub(crate) accessed: Cell<bool>,
+}
+
+/// What a handler could see of its session.
+pub struct Peek<'a> {
+    /// Every key and its encoded value, in the order of [`Session::keys`].
+    pub data: Vec<(&'a str, Cow<'a, [u8]>)>,
+    /// Who is logged in.
+    pub principal: Option<&'a Principal>,
+    /// What the exchange found, and what closing it now would write.
+    pub trace: Trace,
+}
+
+impl fmt::Debug for Peek<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peek").field("keys", &self.data.len()).field("trace", &self.trace).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Session {
@@ -62,15 +79,21 @@ impl Session {
     pub fn keys(&mut self) -> Vec<String> {
         self.accessed.set(true);
         self.exchange.reads.all |= self.exchange.reads.strict;
+        self.peek().data.into_iter().map(|(key, _)| key.to_owned()).collect()
+    }
+
+    /// All that the handler could see, for a binding that hands it over at once. This is no use of the session: what of it
+    /// the handler then looks at, the binding says with [`Session::get_encoded`], [`Session::keys`] and the like.
+    pub fn peek(&self) -> Peek<'_> {
         let mut keys: BTreeSet<&str> =
             self.exchange.plan.after.keys().chain(self.exchange.plan.before.keys()).collect();
         if let Some(base) = self.live_base() {
             keys.extend(base.record.data.iter().map(|(key, _)| key));
         }
-        let mut keys: Vec<String> =
-            keys.into_iter().filter(|key| self.look(key).is_some()).map(ToOwned::to_owned).collect();
-        keys.sort_by(|a, b| crate::value::key_order(a, b));
-        keys
+        let mut data: Vec<_> = keys.into_iter().filter_map(|key| Some((key, self.look(key)?))).collect();
+        data.sort_by(|(a, _), (b, _)| crate::value::key_order(a, b));
+        let trace = Trace { written: self.planned(), ..self.trace_before() };
+        Peek { data, principal: self.principal_now(), trace }
     }
 
     /// Sets `key`.
@@ -125,7 +148,7 @@ impl Session {
     }
 
     /// Refuses the commit of this exchange if a key that it read or set was changed by another in between.
-    /// Counts for what is read and set from here on.
+    /// Counts for what is read and set from here on. Of a session in its cookie nobody can tell, so nothing is refused (COAT-14).
     // spec: WRITE-6 b7e4
     pub fn strict(&mut self) {
         self.exchange.reads.strict = true;
@@ -212,6 +235,22 @@ impl Session {
         if held { Ok(()) } else { Err(Denied::Forbidden) }
     }
 
+    /// Nothing when whoever is logged in proved who they are, by a login or an elevation, no longer ago than this. A login of
+    /// level 0, one that was merely remembered, is never fresh.
+    // spec: FRESH-1 a65a
+    pub fn require_fresh(&mut self, within: Duration, now: Timestamp) -> Result<(), Denied> {
+        let principal = self.principal().ok_or(Denied::NotLoggedIn)?;
+        let fresh = principal.level() > 0 && now.since(principal.authenticated_at()) <= within;
+        if fresh { Ok(()) } else { Err(Denied::NotFresh) }
+    }
+
+    /// Nothing when somebody with this level of authentication or a higher one is logged in.
+    // spec: FRESH-1 a65a
+    pub fn require_level(&mut self, level: u8) -> Result<(), Denied> {
+        let principal = self.principal().ok_or(Denied::NotLoggedIn)?;
+        if principal.level() >= level { Ok(()) } else { Err(Denied::LevelTooLow) }
+    }
+
     /// Whether a session was found.
     pub fn is_live(&self) -> bool {
         self.accessed.set(true);
@@ -274,10 +313,12 @@ impl Session {
         self.exchange.plan = Plan::default();
     }
 
-    // spec: ROT-1 5391, ROT-2 8346, ROT-9 f305
+    // spec: ROT-1 5391, ROT-2 8346, ROT-9 f305, COAT-10 4ee8
     pub(crate) fn can_rotate(&self) -> Rotation {
         let Some(base) = self.base.as_ref().filter(|base| {
-            (base.kind == Kind::Login || planted(Bug::VisitorsRotated)) && self.exchange.plan.end.is_none()
+            let rotates = base.kind == Kind::Login || planted(Bug::VisitorsRotated);
+            // An old coat brings its own record, so a new secret would do away with nothing.
+            rotates && self.exchange.plan.end.is_none() && !base.record.is_worn()
         }) else {
             return Rotation::Postponed;
         };
