@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use coatroom_core::{KeyRing, Policy, Rules, Settings};
 use coatroom_store::redis::{Redis, Settings as Servers};
-use coatroom_store::{Driver, Store, block_on};
+use coatroom_store::{Driver, Store, block_on, block_on_far};
 use redis::aio::MultiplexedConnection;
 use tokio::runtime::{Builder, Runtime};
 
@@ -82,7 +82,7 @@ fn within_a_runtime(server: &Server) {
     });
 }
 
-/// A caller that blocks its thread, served by the thread of the store, beside a blocking client.
+/// A caller that blocks its thread, beside a blocking client.
 fn without_a_runtime(server: &Server) {
     let driver = driver(server.port);
     let cookie = block_on(logged_in(&driver));
@@ -97,7 +97,7 @@ fn without_a_runtime(server: &Server) {
         }
         for _ in 0..EACH {
             let started = Instant::now();
-            block_on(read(&driver, &cookie));
+            block_on_far(read(&driver, &cookie));
             reads.push(started.elapsed());
         }
         for _ in 0..EACH {
@@ -108,7 +108,7 @@ fn without_a_runtime(server: &Server) {
         }
         for _ in 0..EACH {
             let started = Instant::now();
-            block_on(write(&driver, &cookie));
+            block_on_far(write(&driver, &cookie));
             writes.push(started.elapsed());
         }
     }

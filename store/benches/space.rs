@@ -87,7 +87,7 @@ fn sqlite(kind: &str, count: usize) {
         for (at, handle) in handles.into_iter().enumerate() {
             let Loaded::Found(record) = Engine::load(filled.store(), handle) else { panic!("it was found just now") };
             let principal = format!("user{}", number * count + at);
-            let entry = Entry { principal, handle, until: garbage_at, now, at_most: None };
+            let entry = Entry { principal, handle, until: garbage_at, now, at_most: None, names: 0 };
             let listing = if kind == "logged-in" { Listing::Enter(entry) } else { Listing::Keep };
             let swap = Swap { handle, expected: None, new: Some(record), durable: false, garbage_at, listing };
             assert!(matches!(store.swap(&swap, Wait::Patiently), Some(Swapped::Done | Swapped::Entered(_))));

@@ -10,13 +10,15 @@ use core::time::Duration;
 use std::sync::{Arc, OnceLock};
 
 use coatroom_core::{
-    Beyond, Closing, Enter, Entry, Error, Event, Failure, Listing, Loaded, Reply, Reuse, Rules, Save, Session, Swap,
+    Beyond, Closing, Enter, Entry, Error, Event, Failure, Handle, Listing, Loaded, Reply, Reuse, Rules, Save, Session,
+    Swap,
 };
 use rand_core::TryRng;
 
+use crate::feed::{Announced, Announcing};
 use crate::observe::{Act, Calls, Observer, Watch, Why, during, seen};
-use crate::sync::atomic::AtomicU32;
-use crate::{Host, NotListed, Store, Swapped, System, Unavailable};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::{Entered, Host, NotListed, Store, Swapped, System, Unavailable};
 use place::{Place, Queued};
 
 /// How long a commit is tried before the answer is [`Error::Busy`] or [`Error::Unavailable`].
@@ -25,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_FOR_ENDINGS: Duration = Duration::from_secs(10);
 /// Conflicts that are met at once, before pauses begin.
 pub(crate) const EAGER_CONFLICTS: u32 = 3;
+/// The status of errors that say that the store did not answer.
+const UNAVAILABLE: u16 = 503;
 const LONGEST_PAUSE_EXPONENT: u32 = 15;
 
 /// Runs exchanges over a store. Share one between all requests.
@@ -36,6 +40,7 @@ pub struct Driver<S, H = System> {
     writes: AtomicU32,
     /// A thread of its own sweeps, and requests do not.
     swept_elsewhere: OnceLock<()>,
+    pub(crate) announcing: Option<Announcing>,
     watch: Watch,
     #[cfg(feature = "queue")]
     lanes: crate::lanes::Lanes,
@@ -75,6 +80,7 @@ impl<S, H: Host> Driver<S, H> {
             host,
             writes: AtomicU32::new(0),
             swept_elsewhere: OnceLock::new(),
+            announcing: None,
             watch: Watch::default(),
             #[cfg(feature = "queue")]
             lanes: crate::lanes::Lanes::default(),
@@ -126,6 +132,21 @@ impl<S, H: Host> Driver<S, H> {
     }
 }
 
+/// What is left to do once an exchange was closed, and does not change what it was told.
+#[derive(Default)]
+pub(crate) struct Aftermath {
+    surplus: Option<Surplus>,
+    /// Logins that may have been stored, or may be yet, and were made again under other handles.
+    lost: Vec<Entry>,
+}
+
+/// A login took more than its principal's share of sessions.
+pub(crate) struct Surplus {
+    pub(crate) entry: Entry,
+    /// Who was there before it, if that is known.
+    pub(crate) before: Option<Vec<Handle>>,
+}
+
 /// How long one write has been tried.
 struct Trial {
     started: Duration,
@@ -153,11 +174,14 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     async fn bring_to_an_end(&self, closing: Closing) -> Result<Reply, Refused> {
-        let mut entered = None;
-        let result = self.drive(closing, &mut entered).await;
+        let mut aftermath = Aftermath::default();
+        let result = self.drive(closing, &mut aftermath).await;
         self.watch.closed(seen(&result), || self.host.ticks());
-        if let (Ok(_), Some(entry)) = (&result, entered) {
-            self.evict(&entry).await;
+        if !matches!(&result, Err(Refused(failure)) if failure.error.status() == UNAVAILABLE) {
+            self.end_lost(aftermath.lost).await;
+        }
+        if let (Ok(_), Some(surplus)) = (&result, aftermath.surplus) {
+            self.evict(surplus).await;
         }
         if self.rules.policy().settings().reuse == Reuse::RevokeAll {
             let events = match &result {
@@ -173,10 +197,21 @@ impl<S: Store, H: Host> Driver<S, H> {
         result
     }
 
-    /// Sends what the closing asks for until it is over. `entered` is the entry of a login that took more than its
-    /// principal's share of sessions.
+    /// Sends what the closing asks for until it is over.
+    pub(crate) async fn drive(&self, closing: Closing, aftermath: &mut Aftermath) -> Result<Reply, Refused> {
+        let mut announced = Announced::default();
+        let result = self.send_all(closing, aftermath, &mut announced).await;
+        self.renew(announced).await;
+        result
+    }
+
     // spec: STORE-4 194b, END-4 71db
-    pub(crate) async fn drive(&self, mut closing: Closing, entered: &mut Option<Entry>) -> Result<Reply, Refused> {
+    async fn send_all(
+        &self,
+        mut closing: Closing,
+        aftermath: &mut Aftermath,
+        announced: &mut Announced,
+    ) -> Result<Reply, Refused> {
         let mut trial: Option<Trial> = None;
         let (mut place, mut waiting) = (Place::default(), None);
         loop {
@@ -190,7 +225,7 @@ impl<S: Store, H: Host> Driver<S, H> {
                     continue;
                 }
                 Closing::Enter(enter) => {
-                    closing = self.enter(enter, entered).await;
+                    closing = self.enter(enter, &mut aftermath.surplus).await;
                     continue;
                 }
                 Closing::Save(save) => match self.queue_up(save, &mut place, &mut trial).await {
@@ -204,7 +239,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             if planted!(LeavesBeforeItEnds) {
                 self.leave(save.swap()).await;
             }
-            closing = match self.send(save.swap()).await {
+            closing = match self.send(save.swap(), announced).await {
                 Swapped::Done => {
                     trial = None;
                     place.leave(&save);
@@ -214,18 +249,24 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Swapped::Entered(answer) => {
                     trial = None;
                     place.leave(&save);
-                    *entered = self.surplus(save.swap().listing.entry(), answer.count);
+                    aftermath.surplus = self.surplus(save.swap().listing.entry(), &answer, false);
                     save.entered(answer.by(self.host.now()))
                 }
                 Swapped::Full => {
                     // Who clears away others' sessions holds up nobody meanwhile.
                     place = Place::default();
-                    self.make_room(save, trial.get_or_insert_with(|| self.trial())).await
+                    let lost = core::mem::take(&mut aftermath.lost);
+                    self.make_room(save, lost, trial.get_or_insert_with(|| self.trial())).await
                 }
                 Swapped::Conflict(current) => {
                     self.conflicted(save, current, trial.get_or_insert_with(|| self.trial())).await
                 }
-                Swapped::Unknown => self.reload(save, trial.get_or_insert_with(|| self.trial())).await,
+                Swapped::Unknown => {
+                    aftermath
+                        .lost
+                        .extend(save.swap().listing.entry().filter(|_| save.swap().expected.is_none()).cloned());
+                    self.reload(save, trial.get_or_insert_with(|| self.trial())).await
+                }
                 Swapped::Unavailable
                     if save.is_ending() && !self.is_over(&save, trial.get_or_insert_with(|| self.trial())) =>
                 {
@@ -239,7 +280,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Sends a swap. Where the index is apart and limits how many sessions there are, the place is taken first.
-    async fn send(&self, swap: &Swap) -> Swapped {
+    async fn send(&self, swap: &Swap, announced: &mut Announced) -> Swapped {
         let entry = swap.listing.entry().filter(|entry| !self.store.enters_with_swap() && entry.at_most.is_some());
         if let Some(entry) = entry {
             match self.calls().enter(entry).await {
@@ -248,7 +289,16 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Err(NotListed::Unavailable) => return Swapped::Unavailable,
             }
         }
-        self.calls().swap(swap).await
+        if planted!(AnnouncedAfter) {
+            let swapped = self.calls().swap(swap).await;
+            let _too_late = self.announce_ending(swap, announced).await;
+            return swapped;
+        }
+        // Where the feed is out of reach, so is the ending: nobody is told that it took place.
+        match self.announce_ending(swap, announced).await {
+            Ok(()) => self.calls().swap(swap).await,
+            Err(Unavailable) => Swapped::Unavailable,
+        }
     }
 
     /// Where the index is apart, the entry of a session that has ended goes now; if it does not, when somebody looks.
@@ -262,34 +312,49 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Makes the entry of a login that was stored. Nobody is told of the login before that.
     // spec: IDX-1 7e62
-    async fn enter(&self, enter: Enter, entered: &mut Option<Entry>) -> Closing {
+    async fn enter(&self, enter: Enter, surplus: &mut Option<Surplus>) -> Closing {
         if planted!(ToldBeforeEntered) {
             return enter.entered(coatroom_core::Listed::default());
         }
         let entry = enter.entry().clone();
-        match self.persist(|| async { self.calls().enter(&entry).await.map_err(|_| Unavailable) }).await {
+        let asked = AtomicU32::new(0);
+        let ask = || async {
+            asked.fetch_add(1, Ordering::Relaxed);
+            self.calls().enter(&entry).await.map_err(|_| Unavailable)
+        };
+        match self.persist(ask).await {
             Ok(answer) => {
-                *entered = self.surplus(Some(&entry), answer.count);
+                // It may have been made before this: where the swap makes it, or by a call whose answer was lost.
+                let in_doubt = self.store.enters_with_swap() || asked.into_inner() > 1;
+                *surplus = self.surplus(Some(&entry), &answer, in_doubt);
                 enter.entered(answer.by(self.host.now()))
             }
             Err(Unavailable) => enter.gave_up(),
         }
     }
 
-    /// The entry, if its principal has more sessions by now than the policy allows and one of them has to go.
-    fn surplus(&self, entry: Option<&Entry>, count: u32) -> Option<Entry> {
+    /// What is to be done about it if the principal of an entry has more sessions by now than the policy allows. A session
+    /// that was listed before takes no further place.
+    fn surplus(&self, entry: Option<&Entry>, answer: &Entered, in_doubt: bool) -> Option<Surplus> {
         let limit = self.rules.policy().settings().limit.filter(|limit| limit.beyond != Beyond::Refuse)?;
-        entry.filter(|_| count > limit.sessions).cloned()
+        let entry = entry.filter(|_| answer.count > limit.sessions && (answer.before.is_some() || in_doubt))?;
+        Some(Surplus { entry: entry.clone(), before: answer.before.clone() })
     }
 
-    /// Some of the sessions that fill the principal's share may be over: then there is room after all.
-    // spec: LIMIT-1 ba27
-    async fn make_room(&self, save: Save, trial: &mut Trial) -> Closing {
-        let entry = save.swap().listing.entry().filter(|_| !trial.has_made_room && !planted!(OverTakesPlace));
+    /// Some of the sessions that fill the principal's share may be over, or be left of this very login: then there is room
+    /// after all.
+    // spec: LIMIT-1 3719, LIMIT-2 29e3
+    async fn make_room(&self, save: Save, lost: Vec<Entry>, trial: &mut Trial) -> Closing {
+        let is_worth_it = !trial.has_made_room || !lost.is_empty();
+        let entry = save.swap().listing.entry().filter(|_| is_worth_it && !planted!(OverTakesPlace));
         let Some(entry) = entry.cloned() else { return save.full() };
         trial.has_made_room = true;
         // Boxed, for what it clears away is driven by the same loop.
-        match Box::pin(self.clear_away(&entry.principal)).await {
+        let clearing = Box::pin(async {
+            self.end_lost(lost).await;
+            self.clear_away(&entry.principal).await
+        });
+        match clearing.await {
             Ok(()) => Closing::Save(save),
             Err(Unavailable) => save.gave_up(Error::Unavailable),
         }

@@ -9,7 +9,8 @@
 //! - `principals/XX/DIGEST/HANDLE`: an entry of the index, and until when it counts (8 bytes); the digest is the
 //!   SHA-256 of the principal's name, of which nothing else is kept;
 //! - `principals/XX/DIGEST/not-before`: when the principal's sessions were revoked last (8 bytes);
-//! - `.lock` in each `XX`: whoever changes anything there holds it.
+//! - `feed/NUMBER`: an announcement of an ending, and until when it is kept (8 bytes);
+//! - `.lock` in each `XX` and in `feed`: whoever changes anything there holds it.
 //!
 //! A file is written beside its place, brought to the disk and renamed, so whoever reads it needs no lock and sees a
 //! whole one, also after a power cut. What is durable is acknowledged once the folder is on the disk, too. A login
@@ -18,6 +19,7 @@
 //! seconds at most: its holder may be a process that somebody has stopped.
 
 mod disk;
+mod feed;
 mod index;
 mod round;
 
@@ -26,10 +28,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use coatroom_core::{Entry, Handle, Listing, Loaded, Stamp, Swap, Timestamp};
+use coatroom_core::{Announcement, Entry, Handle, Listing, Loaded, Stamp, Swap, Timestamp};
 
-use crate::{Cursor, Engine, Entered, NotListed, Swapped, Unavailable, Wait};
+use crate::feed::{increment, number_of};
+use crate::{Cursor, Engine, Entered, Increment, NotAnnounced, NotListed, Swapped, Unavailable, Wait};
 use disk::{Fault, Held, hexadecimal};
+use feed::Feed;
 use index::Lines;
 use round::{Onwards, Round};
 
@@ -106,6 +110,10 @@ impl Files {
             Fault::Nothing => Swapped::Unavailable,
             Fault::Doubt => Swapped::Unknown,
         })
+    }
+
+    fn feed(&self) -> Result<Feed, NotAnnounced> {
+        Feed::hold(&self.root).map_err(|_| NotAnnounced::Unavailable)
     }
 
     fn try_write(&self, swap: &Swap) -> Result<Swapped, Fault> {
@@ -237,8 +245,23 @@ impl Engine for Files {
             index::sweep(shard, digest, now)?;
             Ok(Onwards::More)
         });
-        records.and(principals).map_err(|_| Unavailable)?;
+        let announcements = Feed::hold(&self.root).and_then(|feed| feed.sweep(now, max));
+        records.and(principals).and(announcements).map_err(|_| Unavailable)?;
         Ok(removed)
+    }
+
+    fn has_feed(&self) -> bool {
+        true
+    }
+
+    fn announce(&self, announcement: &Announcement, forget_at: Timestamp) -> Result<(), NotAnnounced> {
+        self.feed()?.announce(announcement, forget_at).map_err(|_| NotAnnounced::Unavailable)
+    }
+
+    fn announced(&self, since: Option<Cursor>, max: usize) -> Result<Increment, NotAnnounced> {
+        let read = self.feed()?.announced(number_of(since.as_ref()), max.saturating_add(1));
+        let (since, lines) = read.map_err(|_| NotAnnounced::Unavailable)?;
+        increment(lines, since, max)
     }
 }
 
@@ -287,6 +310,7 @@ fn prepare(root: &Path) -> io::Result<Option<OpenError>> {
         }
         disk::sync_folder(&parent)?;
     }
+    feed::prepare(root)?;
     disk::sync_folder(root)?;
     Ok(None)
 }

@@ -72,25 +72,47 @@ impl Host for System {
     }
 }
 
+/// What keeps this thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Nothing of this crate.
+    Free,
+    /// [`block_on`]: a runtime on this thread stands still.
+    Blocked,
+    /// [`crate::block_on_far`]: the runtime on this thread runs for as long as this call lasts.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    Driving,
+}
+
 std::thread_local! {
-    static IS_BLOCKING: Cell<bool> = const { Cell::new(false) };
+    static KEPT: Cell<Kept> = const { Cell::new(Kept::Free) };
+}
+
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) fn kept() -> Kept {
+    KEPT.get()
 }
 
 /// Whether [`block_on`] holds this thread, so that a runtime on it stands still.
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) fn is_blocking() -> bool {
-    IS_BLOCKING.get()
+    KEPT.get() == Kept::Blocked
+}
+
+/// Says what keeps this thread, until what is returned is dropped.
+pub(crate) fn keep(kept: Kept) -> impl Drop {
+    struct Restore(Kept);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            KEPT.set(self.0);
+        }
+    }
+    Restore(KEPT.replace(kept))
 }
 
 /// Runs a future to its end on this thread.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            IS_BLOCKING.set(self.0);
-        }
-    }
-    let _restored = Restore(IS_BLOCKING.replace(true));
+    let _kept = keep(Kept::Blocked);
     let mut future = pin!(future);
     // Over an engine every future is ready at once, so nothing is set up for waiting.
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -75,9 +75,12 @@ impl Principals {
     pub(crate) fn enter(&mut self, entry: &Entry) -> Entered {
         let sessions = self.0.entry(entry.principal.clone()).or_default();
         sessions.listed.retain(|_, until| *until > entry.now);
+        let is_listed = sessions.listed.contains_key(&entry.handle);
+        let others = sessions.listed.iter().map(|(handle, until)| (*until, *handle));
+        let before = (!is_listed).then(|| named(entry, others.collect()));
         sessions.listed.insert(entry.handle, entry.until);
         let count = u32::try_from(sessions.listed.len()).unwrap_or(u32::MAX);
-        Entered { revoked: sessions.revoked, ago: None, count }
+        Entered { revoked: sessions.revoked, ago: None, count, before }
     }
 
     pub(crate) fn leave(&mut self, principal: &str, handle: Handle) {
@@ -96,4 +99,13 @@ impl Principals {
         sessions.revoked = now.max(sessions.revoked.plus(step));
         sessions.revoked
     }
+}
+
+/// As many of the others as the entry asks for.
+pub(crate) fn named(entry: &Entry, mut others: Vec<(Timestamp, Handle)>) -> Vec<Handle> {
+    let most = usize::try_from(entry.names).unwrap_or(usize::MAX);
+    if most > 0 {
+        others.sort_unstable();
+    }
+    others.into_iter().take(most).map(|(_, handle)| handle).collect()
 }

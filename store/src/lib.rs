@@ -24,6 +24,7 @@
 #[macro_use]
 mod bugs;
 mod driver;
+mod feed;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
 
@@ -47,15 +48,18 @@ mod sync;
 mod turns;
 
 pub use driver::{Driver, Refused};
+pub use feed::{Increment, NotAnnounced};
 pub use host::{Host, System, block_on};
 pub use principals::RevokedAll;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub use runtime::{Work, block_on_far, spawn, spawn_all};
 pub use sweeper::Sweeper;
 
 use core::future::{Future, ready};
 use core::time::Duration;
 use std::sync::Arc;
 
-use coatroom_core::{Entry, Handle, Listed, Loaded, Swap, Timestamp};
+use coatroom_core::{Announcement, Entry, Handle, Listed, Loaded, Swap, Timestamp};
 
 /// What a store answers to a swap.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,7 +119,8 @@ pub trait Store: Send + Sync {
     /// Replaces, creates or removes a record if the store still holds what the swap expects.
     fn swap(&self, swap: &Swap) -> impl Future<Output = Swapped> + Send;
 
-    /// Makes or renews an entry of the index. Doing it twice is doing it once.
+    /// Makes or renews an entry of the index. Doing it twice is doing it once. Of two entries of a principal, the one that
+    /// was made later names the earlier one ([`Entered::before`]), and not the other way round.
     fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Entered, NotListed>> + Send;
 
     /// The sessions entered under a principal and not left. Some may be over.
@@ -140,6 +145,31 @@ pub trait Store: Send + Sync {
 
     /// Removes at most about `max` records that were garbage at `now`, and says how many.
     fn sweep(&self, now: Timestamp, max: usize) -> impl Future<Output = Result<usize, Unavailable>> + Send;
+
+    /// Whether it keeps a feed of endings, for those who verify access tokens.
+    fn has_feed(&self) -> bool {
+        false
+    }
+
+    /// Adds to the feed, durably, and keeps it at least until `forget_at`. Doing it twice is doing it once. When this has
+    /// returned, [`Store::announced`] shows it to everybody.
+    fn announce(
+        &self,
+        _announcement: &Announcement,
+        _forget_at: Timestamp,
+    ) -> impl Future<Output = Result<(), NotAnnounced>> + Send {
+        ready(Err(NotAnnounced::NoFeed))
+    }
+
+    /// At most `max` announcements since the cursor, from the oldest on; all that are kept for a cursor of none. Whoever goes
+    /// on with [`Increment::next`] misses none, whatever is announced meanwhile.
+    fn announced(
+        &self,
+        _since: Option<Cursor>,
+        _max: usize,
+    ) -> impl Future<Output = Result<Increment, NotAnnounced>> + Send {
+        ready(Err(NotAnnounced::NoFeed))
+    }
 }
 
 /// A store inside this process, which answers without waiting for a network.
@@ -168,6 +198,21 @@ pub trait Engine: Send + Sync {
 
     /// As [`Store::sweep`].
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable>;
+
+    /// As [`Store::has_feed`].
+    fn has_feed(&self) -> bool {
+        false
+    }
+
+    /// As [`Store::announce`].
+    fn announce(&self, _announcement: &Announcement, _forget_at: Timestamp) -> Result<(), NotAnnounced> {
+        Err(NotAnnounced::NoFeed)
+    }
+
+    /// As [`Store::announced`].
+    fn announced(&self, _since: Option<Cursor>, _max: usize) -> Result<Increment, NotAnnounced> {
+        Err(NotAnnounced::NoFeed)
+    }
 
     /// As [`Store::enters_with_swap`].
     fn enters_with_swap(&self) -> bool {
@@ -207,7 +252,7 @@ impl core::fmt::Display for Unavailable {
 impl core::error::Error for Unavailable {}
 
 /// An entry stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Entered {
     /// The moment of the last revocation of all sessions of the principal, as [`Store::bar`] gave it; the beginning of time
     /// if there was none.
@@ -217,13 +262,16 @@ pub struct Entered {
     pub ago: Option<Duration>,
     /// How many sessions of the principal are listed, this one included and garbage not counted.
     pub count: u32,
+    /// The others that were listed when this one was entered, as many of them as the entry asks for, those that are over
+    /// first; none if this one was listed already, for then some of the others may have come after it.
+    pub before: Option<Vec<Handle>>,
 }
 
 impl Entered {
     /// What this means to an exchange whose clock reads `now`, after the answer came.
     #[must_use]
-    pub fn by(self, now: Timestamp) -> Listed {
-        let Self { revoked, ago, count } = self;
+    pub fn by(&self, now: Timestamp) -> Listed {
+        let Self { revoked, ago, count, .. } = *self;
         let not_before = ago.map_or(revoked, |ago| now.minus(ago));
         Listed { revoked, not_before, count }
     }
@@ -291,6 +339,26 @@ impl<E: Engine> Store for E {
     fn sweep(&self, now: Timestamp, max: usize) -> impl Future<Output = Result<usize, Unavailable>> + Send {
         ready(Engine::sweep(self, now, max))
     }
+
+    fn has_feed(&self) -> bool {
+        E::has_feed(self)
+    }
+
+    fn announce(
+        &self,
+        announcement: &Announcement,
+        forget_at: Timestamp,
+    ) -> impl Future<Output = Result<(), NotAnnounced>> + Send {
+        ready(Engine::announce(self, announcement, forget_at))
+    }
+
+    fn announced(
+        &self,
+        since: Option<Cursor>,
+        max: usize,
+    ) -> impl Future<Output = Result<Increment, NotAnnounced>> + Send {
+        ready(Engine::announced(self, since, max))
+    }
 }
 
 /// A store that several drivers share.
@@ -337,5 +405,25 @@ impl<S: Store> Store for Arc<S> {
 
     fn sweep(&self, now: Timestamp, max: usize) -> impl Future<Output = Result<usize, Unavailable>> + Send {
         S::sweep(self, now, max)
+    }
+
+    fn has_feed(&self) -> bool {
+        S::has_feed(self)
+    }
+
+    fn announce(
+        &self,
+        announcement: &Announcement,
+        forget_at: Timestamp,
+    ) -> impl Future<Output = Result<(), NotAnnounced>> + Send {
+        S::announce(self, announcement, forget_at)
+    }
+
+    fn announced(
+        &self,
+        since: Option<Cursor>,
+        max: usize,
+    ) -> impl Future<Output = Result<Increment, NotAnnounced>> + Send {
+        S::announced(self, since, max)
     }
 }

@@ -1,16 +1,19 @@
 //! Records in the memory of one process: for tests, and for sites of one process that may forget everything.
 
+mod feed;
+
 use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::PoisonError;
 
-use coatroom_core::{Entry as Line, Handle, Listing, Loaded, Stamp, Swap, Timestamp};
+use coatroom_core::{Announcement, Entry as Line, Handle, Listing, Loaded, Stamp, Swap, Timestamp};
 
 use crate::index::Index;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Cursor, Engine, Entered, NotListed, Swapped, Unavailable, Wait};
+use crate::{Cursor, Engine, Entered, Increment, NotAnnounced, NotListed, Swapped, Unavailable, Wait};
+use feed::Feed;
 
 /// Enough that two threads rarely meet.
 const SHARDS: usize = 64;
@@ -26,6 +29,7 @@ struct Kept {
 pub struct Memory {
     shards: Vec<Mutex<Shard>>,
     index: Index,
+    feed: Feed,
     swept: AtomicUsize,
 }
 
@@ -34,6 +38,7 @@ impl Default for Memory {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             index: Index::default(),
+            feed: Feed::default(),
             swept: AtomicUsize::new(0),
         }
     }
@@ -145,6 +150,19 @@ impl Engine for Memory {
         Ok((handles, (next < SHARDS).then(|| Cursor(vec![u8::try_from(next).unwrap_or_default()]))))
     }
 
+    fn has_feed(&self) -> bool {
+        true
+    }
+
+    fn announce(&self, announcement: &Announcement, forget_at: Timestamp) -> Result<(), NotAnnounced> {
+        self.feed.announce(announcement, forget_at);
+        Ok(())
+    }
+
+    fn announced(&self, since: Option<Cursor>, max: usize) -> Result<Increment, NotAnnounced> {
+        self.feed.announced(since.as_ref(), max)
+    }
+
     fn sweeps_at_once(&self) -> bool {
         true
     }
@@ -153,6 +171,7 @@ impl Engine for Memory {
     // spec: STORE-7 250a
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
         self.index.sweep(now);
+        self.feed.sweep(now);
         let mut removed = 0_usize;
         for _ in 0..SHARDS {
             let Some(mut shard) = self.shard(self.swept.fetch_add(1, Ordering::Relaxed)) else { break };

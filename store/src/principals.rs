@@ -6,6 +6,7 @@ use coatroom_core::{
     Beyond, ByHandle, Cause, Change, Device, Entry, Error, Failure, Handle, Held, Loaded, Reply, Timestamp,
 };
 
+use crate::driver::{Aftermath, Surplus};
 use crate::observe::{Act, Observer, during, seen};
 use crate::{Driver, Host, Refused, Store, Unavailable};
 
@@ -28,8 +29,18 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     async fn list(&self, principal: &str) -> Result<Vec<Device>, Refused> {
+        self.knows_logins()?;
+        self.live(principal, self.sessions(principal).await?).await
+    }
+
+    /// Those of these sessions that are live logins of the principal, the one used last first.
+    async fn live(
+        &self,
+        principal: &str,
+        handles: impl IntoIterator<Item = Handle, IntoIter: Send> + Send,
+    ) -> Result<Vec<Device>, Refused> {
         let mut devices = Vec::new();
-        for handle in self.sessions(principal).await? {
+        for handle in handles {
             if let Held::Login(device) = self.look(principal, handle).await?
                 && device.principal == principal
             {
@@ -42,6 +53,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Ends one session of a principal, and says whether it was live. Another's is [`Error::NotTheirs`].
     pub async fn revoke(&self, principal: &str, handle: Handle) -> Result<bool, Refused> {
+        self.knows_logins()?;
         let reply = self.end(handle, Some(principal), Cause::Revoked).await?;
         Ok(has_ended(&reply))
     }
@@ -61,10 +73,14 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     // spec: IDX-4 667d, CLAIM-8 6865
     async fn revoke_all_but(&self, principal: &str, but: Option<Handle>) -> Result<RevokedAll, Refused> {
+        self.knows_logins()?;
         let now = self.host().now();
         let early = if planted!(ListBeforeMoment) { Some(self.sessions(principal).await?) } else { None };
         // The moment first, the list after it: a login that the list misses finds the moment.
         let moment = self.persist(|| self.calls().bar(principal, now)).await.map_err(unavailable)?;
+        if but.is_none() {
+            self.announce_all_of(principal, moment).await.map_err(unavailable)?;
+        }
         let mut ended = 0_usize;
         let mut failed = None;
         let listed = if let Some(early) = early { early } else { self.sessions(principal).await? };
@@ -86,6 +102,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     async fn revoke_each(&self) -> Result<usize, Refused> {
+        self.knows_logins()?;
         let (mut from, mut ended, mut failed) = (None, 0_usize, None);
         loop {
             let batch = self.persist(|| self.calls().scan(from.clone(), BATCH)).await;
@@ -118,6 +135,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     async fn rename_each(&self, from: &str, to: &str) -> Result<usize, Refused> {
+        self.knows_logins()?;
         let mut renamed = 0_usize;
         for handle in self.sessions(from).await? {
             let Held::Login(device) = self.look(from, handle).await? else { continue };
@@ -126,7 +144,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             }
             if !self.store().enters_with_swap() {
                 let (now, until) = (self.host().now(), device.deadline);
-                let entry = Entry { principal: to.to_owned(), handle, until, now, at_most: None };
+                let entry = Entry { principal: to.to_owned(), handle, until, now, at_most: None, names: 0 };
                 let entered = self.persist(|| async { self.calls().enter(&entry).await.map_err(|_| Unavailable) });
                 entered.await.map_err(unavailable)?;
             }
@@ -144,10 +162,21 @@ impl<S: Store, H: Host> Driver<S, H> {
     }
 
     /// Ends as many sessions of the principal as it has too many. What cannot be ended now is when it logs in again.
-    // spec: LIMIT-1 ba27
-    pub(crate) async fn evict(&self, entry: &Entry) {
+    ///
+    /// Of logins that race each meets those that were entered before it, and no other, and none that has ended ends another.
+    /// So of two of them one stays. Only of one that cannot tell who was there before is that not said.
+    // spec: LIMIT-1 3719
+    pub(crate) async fn evict(&self, surplus: Surplus) {
+        let Surplus { entry, before } = surplus;
         let Some(limit) = self.rules().policy().settings().limit else { return };
-        let Ok(mut devices) = self.list(&entry.principal).await else { return };
+        let devices = match before.filter(|_| !planted!(RacersEvictEachOther)) {
+            Some(before) => self.live(&entry.principal, before.into_iter().chain([entry.handle])).await,
+            None => self.list(&entry.principal).await,
+        };
+        let Ok(mut devices) = devices else { return };
+        if !devices.iter().any(|device| device.handle == entry.handle) {
+            return;
+        }
         match limit.beyond {
             Beyond::Refuse => return,
             Beyond::EvictOldest => devices.sort_by_key(|device| (device.created_at, device.handle)),
@@ -160,6 +189,18 @@ impl<S: Store, H: Host> Driver<S, H> {
         let surplus = devices.len().saturating_sub(usize::try_from(limit.sessions).unwrap_or(usize::MAX));
         for device in devices.iter().filter(|device| device.handle != entry.handle).take(surplus) {
             let _next_time = self.end(device.handle, Some(&entry.principal), Cause::Evicted).await;
+        }
+    }
+
+    /// What a login left whose answer was lost is nobody's, for its secret never went out: it takes no place, now or later.
+    // spec: LIMIT-2 29e3
+    pub(crate) async fn end_lost(&self, lost: Vec<Entry>) {
+        for Entry { principal, handle, .. } in lost.into_iter().filter(|_| !planted!(LostLoginStays)) {
+            let _once_nobody_used_it_for_long = match self.stays_absent(handle).await {
+                Ok(Loaded::Absent) => self.calls().leave(&principal, handle).await.map_err(unavailable),
+                Ok(_) => self.end(handle, Some(&principal), Cause::Revoked).await.map(drop),
+                Err(refused) => Err(refused),
+            };
         }
     }
 
@@ -184,6 +225,13 @@ impl<S: Store, H: Host> Driver<S, H> {
         {
             let _noticed_again_at_the_next_reuse = self.revoke_all(&principal).await;
         }
+    }
+
+    /// Where logins live in cookies alone, nothing can be said or done about them, and saying "none" would be a lie.
+    // spec: COAT-11 2527
+    fn knows_logins(&self) -> Result<(), Refused> {
+        let knows = self.rules().policy().place().knows_logins();
+        if knows { Ok(()) } else { Err(Refused(Failure { error: Error::Unlisted, events: Vec::new() })) }
     }
 
     async fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Refused> {
@@ -241,7 +289,7 @@ impl<S: Store, H: Host> Driver<S, H> {
         let change = async {
             let by_handle = by_handle?;
             let loaded = self.load(handle).await.unwrap_or(Loaded::Unavailable);
-            self.drive(by_handle.found(loaded), &mut None).await
+            self.drive(by_handle.found(loaded), &mut Aftermath::default()).await
         };
         let result = during(Act::Change(handle), change).await;
         self.watch().changed(handle, seen(&result), || self.host().ticks());

@@ -5,7 +5,7 @@ use coatroom_core::{Closing, Listing, Opening, Reply, Reuse, Save, Session};
 use super::{Driver, EAGER_CONFLICTS, Refused};
 use crate::observe::{Observer, Why};
 use crate::sync::atomic::Ordering;
-use crate::{Engine, Host, Swapped, Wait, block_on};
+use crate::{Engine, Host, Store, Swapped, Wait, block_on};
 
 /// An engine is swept a little after every so many writes.
 const WRITES_PER_SWEEP: u32 = 64;
@@ -45,7 +45,7 @@ impl<E: Engine, H: Host> Driver<E, H> {
             Closing::Failed(failure) => Err(failure.into()),
             waiting => {
                 let result = block_on(self.finish(waiting));
-                self.sweep_if_due();
+                block_on(self.sweep_if_due());
                 result
             }
         }
@@ -105,23 +105,26 @@ impl<E: Engine, H: Host> Driver<E, H> {
         match save.swap().listing {
             Listing::Keep => false,
             Listing::Enter(_) => settings.limit.is_some(),
-            Listing::Leave(_) => settings.reuse == Reuse::RevokeAll,
+            Listing::Leave(_) => settings.reuse == Reuse::RevokeAll || self.announces(),
         }
     }
 
     fn sweep_if_cheap(&self) {
         if self.store.sweeps_at_once() {
-            self.sweep_if_due();
+            block_on(self.sweep_if_due());
         }
     }
+}
 
-    /// Keeps an engine from growing without bound, a little at a time, after writes that are acknowledged.
+impl<S: Store, H: Host> Driver<S, H> {
+    /// Keeps a store from growing without bound, a little at a time, after writes that are acknowledged. Call it after each:
+    /// what ends in [`Driver::finish_now`] has done so.
     // spec: STORE-9 0682
-    fn sweep_if_due(&self) {
+    pub async fn sweep_if_due(&self) {
         if self.swept_elsewhere.get().is_none() && self.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_PER_SWEEP {
             self.writes.store(0, Ordering::Relaxed);
             // Sweeping is only a matter of space: the next one will do.
-            self.watch.swept(self.calls().sweep_now(self.host.now(), SWEPT_AT_ONCE));
+            self.watch.swept(self.calls().sweep(self.host.now(), SWEPT_AT_ONCE).await);
         }
     }
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::disk::{self, Fault, Held, hexadecimal};
 use super::{handle, name};
 use crate::Entered;
+use crate::index::named;
 
 const NOT_BEFORE: &str = "not-before";
 
@@ -32,15 +33,17 @@ impl Lines {
     /// Whether so few other sessions are listed that this one may be.
     pub(super) fn admits(&self, entry: &Entry) -> io::Result<bool> {
         let Some(at_most) = entry.at_most else { return Ok(true) };
-        Ok(self.others(entry)? < at_most)
+        Ok(count(&self.others(entry)?) < at_most)
     }
 
     /// On the disk when this returns.
     pub(super) fn enter(&self, entry: &Entry) -> Result<Entered, Fault> {
-        let count = self.others(entry)?.saturating_add(1);
+        let others = self.others(entry)?;
+        let count = count(&others).saturating_add(1);
         let revoked = self.revoked()?;
+        let is_listed = self.folder.join(name(entry.handle)).exists();
         self.put(&name(entry.handle), entry.until)?;
-        Ok(Entered { revoked, ago: None, count })
+        Ok(Entered { revoked, ago: None, count, before: (!is_listed).then(|| named(entry, others)) })
     }
 
     pub(super) fn sessions(&self) -> io::Result<Vec<Handle>> {
@@ -60,18 +63,19 @@ impl Lines {
         Ok(moment)
     }
 
-    fn others(&self, entry: &Entry) -> io::Result<u32> {
-        let mut count = 0_u32;
+    /// Those that are not over, with the time by which they are.
+    fn others(&self, entry: &Entry) -> io::Result<Vec<(Timestamp, Handle)>> {
+        let mut others = Vec::new();
         for name in self.names()? {
-            let is_other = handle(&name).is_some_and(|handle| handle != entry.handle);
-            // A file that does not say until when counts for ever: nobody is missed.
-            let counts =
-                || disk::read_front(&self.folder.join(&name)).map(|until| until.is_none_or(|it| it > entry.now));
-            if is_other && counts()? {
-                count = count.saturating_add(1);
+            if let Some(other) = handle(&name).filter(|handle| *handle != entry.handle) {
+                // A file that does not say until when counts for ever: nobody is missed.
+                let until = disk::read_front(&self.folder.join(&name))?.unwrap_or(Timestamp::MAX);
+                if until > entry.now {
+                    others.push((until, other));
+                }
             }
         }
-        Ok(count)
+        Ok(others)
     }
 
     fn revoked(&self) -> io::Result<Timestamp> {
@@ -123,6 +127,10 @@ pub(super) fn sweep(shard: &Path, digest: &str, now: Timestamp) -> io::Result<()
         fs::remove_dir(&folder)?;
     }
     Ok(())
+}
+
+fn count(others: &[(Timestamp, Handle)]) -> u32 {
+    u32::try_from(others.len()).unwrap_or(u32::MAX)
 }
 
 fn shard(root: &Path, at: u8) -> PathBuf {

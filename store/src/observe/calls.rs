@@ -2,7 +2,7 @@
 
 use core::future::Future;
 
-use coatroom_core::{Entry, Handle, Loaded, Swap, Timestamp};
+use coatroom_core::{Announcement, Entry, Handle, Loaded, Swap, Timestamp};
 
 use super::Watch;
 use crate::{Cursor, Engine, Entered, Host, NotListed, Store, Swapped, Unavailable, Wait};
@@ -18,6 +18,7 @@ pub(crate) enum Call {
     Bar,
     Scan,
     Sweep,
+    Announce,
 }
 
 /// A store and who watches it. Its operations are those of [`Store`] and [`Engine`]; `_now` marks the latter.
@@ -79,6 +80,15 @@ impl<S: Store, H: Host> Calls<'_, S, H> {
     pub(crate) fn sweep(self, now: Timestamp, max: usize) -> impl Future<Output = Result<usize, Unavailable>> + Send {
         self.watched(Call::Sweep, None, move || self.store.sweep(now, max))
     }
+
+    pub(crate) fn announce(
+        self,
+        announcement: &Announcement,
+        forget_at: Timestamp,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send {
+        let announce = self.store.announce(announcement, forget_at);
+        self.watched(Call::Announce, None, move || async { announce.await.map_err(|_| Unavailable) })
+    }
 }
 
 impl<E: Engine, H: Host> Calls<'_, E, H> {
@@ -92,9 +102,5 @@ impl<E: Engine, H: Host> Calls<'_, E, H> {
 
     pub(crate) fn enter_now(self, entry: &Entry) -> Result<Entered, NotListed> {
         self.watched_now(Call::Enter, Some(entry.handle), || Engine::enter(self.store, entry))
-    }
-
-    pub(crate) fn sweep_now(self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
-        self.watched_now(Call::Sweep, None, || Engine::sweep(self.store, now, max))
     }
 }

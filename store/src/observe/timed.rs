@@ -47,6 +47,7 @@ impl Call {
             Self::Sessions => "sessions",
             Self::Leave => "leave",
             Self::Bar => "bar",
+            Self::Announce => "announce",
             Self::Scan => "scan",
             Self::Sweep => "sweep",
         }

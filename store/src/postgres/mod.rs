@@ -29,6 +29,7 @@
 //! ```sql
 #![doc = include_str!("schema/1-sessions.sql")]
 #![doc = include_str!("schema/2-principals.sql")]
+#![doc = include_str!("schema/3-feed.sql")]
 //! ```
 //!
 //! **Poolers.** PgBouncer in transaction mode needs [`Settings::unnamed_statements`], whatever its version: then nothing that
@@ -49,18 +50,21 @@ pub use settings::{Settings, SettingsError};
 use core::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coatroom_core::{Entry, Handle, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
+use coatroom_core::{Announcement, Entry, Handle, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 
+use crate::feed::{increment, number_of};
 use crate::runtime::PerProcess;
-use crate::{Cursor, Entered, NotListed, Store, Swapped, Unavailable};
+use crate::{Cursor, Entered, Increment, NotAnnounced, NotListed, Store, Swapped, Unavailable};
 use connections::{Connections, Failure, Tls, Values};
 use sql::{Sql, Statements};
 use swap::Written;
 
 /// Times of garbage are rounded up to about 17 minutes, so that a touch seldom moves an index entry.
 const GARBAGE_UNIT_BITS: u32 = 20;
+/// What those who announce queue for. No principal is kept under it: it is neither a name in UTF-8 nor long enough.
+const FEED: &[u8] = b"\xfffeed";
 /// Names up to this length are keys as they are.
 const LONGEST_NAME: usize = 255;
 
@@ -210,6 +214,30 @@ impl Store for Postgres {
         let last = handles.last().filter(|_| handles.len() >= max);
         let next = last.map(|handle| Cursor(handle.as_bytes().to_vec()));
         Ok((handles, next))
+    }
+
+    fn has_feed(&self) -> bool {
+        true
+    }
+
+    // spec: FEED-3 19a1
+    async fn announce(&self, announcement: &Announcement, forget_at: Timestamp) -> Result<(), NotAnnounced> {
+        let bytes = announcement.to_bytes();
+        let values = swap::Values::of_feed(FEED, &bytes, ms(forget_at));
+        self.change(&self.statements.announce, values).await.map(drop).map_err(NotAnnounced::from)
+    }
+
+    async fn announced(&self, since: Option<Cursor>, max: usize) -> Result<Increment, NotAnnounced> {
+        let since = number_of(since.as_ref());
+        let values: Values<'_> =
+            &[&i64::try_from(since).unwrap_or(i64::MAX), &i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1)];
+        let rows = self.rows(&self.statements.announced, values).await?;
+        let line = |row: &Row| {
+            let (number, bytes) = row.try_get::<_, i64>(0).ok().zip(row.try_get::<_, Vec<u8>>(1).ok())?;
+            Some((u64::try_from(number).ok()?, bytes))
+        };
+        let lines: Option<Vec<_>> = rows.iter().map(line).collect();
+        increment(lines.ok_or(NotAnnounced::Unavailable)?, since, max)
     }
 
     async fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {

@@ -9,7 +9,8 @@ use super::connections::Dialler;
 use super::settings::Settings;
 
 /// What leads from each version to the next, from none on.
-const STEPS: [&str; 2] = [include_str!("schema/1-sessions.sql"), include_str!("schema/2-principals.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("schema/1-sessions.sql"), include_str!("schema/2-principals.sql"), include_str!("schema/3-feed.sql")];
 const VERSION: usize = STEPS.len();
 /// Of all programs that make tables in this database, those of this kind queue here.
 const LOCK: i64 = 0x636f_6174_726f_6f6d;

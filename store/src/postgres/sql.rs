@@ -85,7 +85,7 @@ impl Change {
             format!(
                 "WITH swapped AS ({swap}) INSERT INTO coatroom.listed (principal, handle, until)
                 SELECT $6, $1, $7 FROM swapped
-                ON CONFLICT (principal, handle) DO UPDATE SET until = excluded.until RETURNING 1"
+                ON CONFLICT (principal, handle) DO UPDATE SET until = excluded.until RETURNING xmax = 0"
             )
         };
         let leave = |swap| {
@@ -119,6 +119,8 @@ pub(super) struct Statements {
     pub(super) bar: Sql,
     pub(super) scan: Sql,
     pub(super) sweep: Sql,
+    pub(super) announce: Sql,
+    pub(super) announced: Sql,
 }
 
 impl Statements {
@@ -129,7 +131,7 @@ impl Statements {
         let enter = |room| {
             let text = format!(
                 "INSERT INTO coatroom.listed (principal, handle, until) SELECT $6, $1, $7 WHERE true {room}
-                ON CONFLICT (principal, handle) DO UPDATE SET until = excluded.until RETURNING {sync}"
+                ON CONFLICT (principal, handle) DO UPDATE SET until = excluded.until RETURNING xmax = 0, {sync}"
             );
             sql(&text, &WRITE)
         };
@@ -145,9 +147,11 @@ impl Statements {
             listed: sql(
                 &format!(
                     "SELECT coalesce((SELECT not_before FROM coatroom.barred WHERE principal = $1), 0),
-                    (SELECT count(*) FROM coatroom.listed WHERE principal = $1 AND until > $2), floor({CLOCK})::bigint"
+                    (SELECT count(*) FROM coatroom.listed WHERE principal = $1 AND until > $2), floor({CLOCK})::bigint,
+                    ARRAY(SELECT handle FROM coatroom.listed WHERE principal = $1 AND until > $2 AND handle <> $3
+                    ORDER BY until LIMIT $4)"
                 ),
-                &[Type::BYTEA, Type::INT8],
+                &[Type::BYTEA, Type::INT8, Type::BYTEA, Type::INT8],
             ),
             sessions: sql("SELECT handle FROM coatroom.listed WHERE principal = $1", &[Type::BYTEA]),
             leave: sql(
@@ -167,6 +171,20 @@ impl Statements {
                 &[Type::BYTEA, Type::INT8],
             ),
             sweep: sql(&sweep(), &[Type::INT8, Type::INT8, Type::INT8, Type::INT8]),
+            announce: sql(
+                &format!(
+                    "INSERT INTO coatroom.announced (forget_at, announcement) SELECT $4, $1
+                    WHERE $3::bytea IS NULL RETURNING true, {sync}"
+                ),
+                WRITE.get(..4).unwrap_or(&WRITE),
+            ),
+            // A cursor beyond the last number is that of other tables, and leads to the beginning of these.
+            announced: sql(
+                "WITH last AS (SELECT coalesce(max(number), 0) AS number FROM coatroom.announced)
+                SELECT a.number, a.announcement FROM coatroom.announced AS a, last
+                WHERE a.number > CASE WHEN $1 > last.number THEN 0 ELSE $1 END ORDER BY a.number LIMIT $2",
+                &[Type::INT8, Type::INT8],
+            ),
         }
     }
 }
@@ -185,8 +203,9 @@ fn sweep() -> String {
     let sessions = delete("session", "handle", "garbage_at", "$1");
     let entries = delete("listed", "ctid", "until", "$2");
     let bars = delete("barred", "ctid", "not_before", "$3");
+    let said = delete("announced", "ctid", "forget_at", "$2");
     format!(
-        "WITH sessions AS ({sessions} RETURNING 1), entries AS ({entries}), bars AS ({bars})
+        "WITH sessions AS ({sessions} RETURNING 1), entries AS ({entries}), bars AS ({bars}), said AS ({said})
         SELECT count(*), {RELAXED} FROM sessions"
     )
 }

@@ -22,14 +22,15 @@ pub(super) struct Values<'a> {
     until: i64,
     now: i64,
     others: i64,
+    names: i64,
 }
 
 impl<'a> Values<'a> {
     fn of(swap: &'a Swap) -> Self {
-        let (principal, until, now, others) = match &swap.listing {
-            Listing::Keep => (None, 0, 0, 0),
-            Listing::Enter(entry) => (Some(name(&entry.principal)), ms(entry.until), ms(entry.now), others(entry)),
-            Listing::Leave(principal) => (Some(name(principal)), 0, 0, 0),
+        let of_index = match &swap.listing {
+            Listing::Keep => Self { principal: None, ..Self::of_principal("", &[], false) },
+            Listing::Enter(entry) => Self::of_entry(entry),
+            Listing::Leave(principal) => Self::of_principal(principal, &[], false),
         };
         Self {
             handle: swap.handle.as_bytes(),
@@ -37,26 +38,31 @@ impl<'a> Values<'a> {
             expected: swap.expected.as_ref().map(|stamp| stamp.as_bytes().as_slice()),
             garbage_at: garbage_unit(swap.garbage_at).saturating_add(1),
             new: swap.new.as_deref(),
-            principal,
-            until,
-            now,
-            others,
+            ..of_index
         }
     }
 
     /// For a change of the index alone.
     pub(super) fn of_principal(principal: &str, handle: &'a [u8], durable: bool) -> Self {
-        let principal = Some(name(principal));
-        Self { handle, durable, expected: None, garbage_at: 0, new: None, principal, until: 0, now: 0, others: 0 }
+        let (principal, nothing) = (Some(name(principal)), None);
+        let (garbage_at, until, now, others, names) = (0, 0, 0, 0, 0);
+        Self { handle, durable, expected: nothing, garbage_at, new: nothing, principal, until, now, others, names }
+    }
+
+    /// For the feed: whoever writes there queues for the lock that `feed` names.
+    pub(super) fn of_feed(feed: &[u8], announcement: &'a [u8], forget_at: i64) -> Self {
+        let principal = Some(feed.to_vec());
+        Self { principal, garbage_at: forget_at, ..Self::of_principal("", announcement, true) }
     }
 
     pub(super) fn of_entry(entry: &'a Entry) -> Self {
         let alone = Self::of_principal(&entry.principal, entry.handle.as_bytes(), true);
-        Self { until: ms(entry.until), now: ms(entry.now), others: others(entry), ..alone }
+        let (until, now, others) = (ms(entry.until), ms(entry.now), others(entry));
+        Self { until, now, others, names: entry.names.into(), ..alone }
     }
 
     fn list(&self) -> [&(dyn ToSql + Sync); 9] {
-        let Self { handle, durable, expected, garbage_at, new, principal, until, now, others } = self;
+        let Self { handle, durable, expected, garbage_at, new, principal, until, now, others, .. } = self;
         [handle, durable, expected, garbage_at, new, principal, until, now, others]
     }
 }
@@ -168,7 +174,7 @@ pub(super) async fn under_lock(
     let list = values.list();
     let write_values = list.get(..sql.types.len()).unwrap_or_default();
     let lock_values: [&(dyn ToSql + Sync); 1] = [&values.principal];
-    let read_values: [&(dyn ToSql + Sync); 2] = [&values.principal, &values.now];
+    let read_values: [&(dyn ToSql + Sync); 4] = [&values.principal, &values.now, &values.handle, &values.names];
     let lock = lease.ready(&statements.lock).await?;
     let write = lease.ready(sql).await?;
     let read = lease.ready(&statements.listed).await?;
@@ -190,19 +196,23 @@ pub(super) async fn under_lock(
     let (rows, listed) = (written?, read?);
     committed?;
     lease.settled();
-    if rows.is_empty() {
-        Ok(Written::Refused)
-    } else {
-        entered_of(&listed).map(Written::Entered).ok_or(Failure::Unknown)
+    match rows.first() {
+        None => Ok(Written::Refused),
+        Some(row) => entered_of(row, &listed).map(Written::Entered).ok_or(Failure::Unknown),
     }
 }
 
-fn entered_of(rows: &[Row]) -> Option<Entered> {
+/// From what the write answered, where it made an entry whether there was none before, and what the index says then.
+fn entered_of(written: &Row, rows: &[Row]) -> Option<Entered> {
     let row = rows.first()?;
     let number = |column| row.try_get::<_, i64>(column).ok().map(|it| u64::try_from(it).unwrap_or_default());
     let (revoked, now) = (Timestamp::from_unix_ms(number(0)?), Timestamp::from_unix_ms(number(2)?));
     let count = u32::try_from(number(1)?).unwrap_or(u32::MAX);
-    Some(Entered { revoked, ago: Some(now.since(revoked)), count })
+    let others: Vec<&[u8]> = row.try_get(3).ok()?;
+    let others =
+        others.into_iter().map(|bytes| bytes.try_into().map(Handle::from_bytes)).collect::<Result<_, _>>().ok()?;
+    let before = written.try_get(0).is_ok_and(|is_new: bool| is_new).then_some(others);
+    Some(Entered { revoked, ago: Some(now.since(revoked)), count, before })
 }
 
 /// What a swap that did not take place is answered with.

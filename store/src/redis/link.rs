@@ -53,8 +53,8 @@ impl Link {
     /// The connection, if there is one before the deadline. An outage that has lasted longer than the time limit is told
     /// at once, so that requests do not pile up.
     pub(super) async fn wire(self: &Arc<Self>, net: &Net, deadline: Instant) -> Option<Wire> {
-        if let State::Up(wire) = &*self.state.borrow() {
-            return Some(wire.clone());
+        if let Some(wire) = self.present() {
+            return Some(wire);
         }
         self.is_asked_for.store(true, Ordering::Relaxed);
         self.try_to_connect();
@@ -69,6 +69,18 @@ impl Link {
             State::Up(wire) => Some(wire.clone()),
             State::Down(_) => None,
         }
+    }
+
+    /// The connection, if there is one already.
+    pub(super) fn present(&self) -> Option<Wire> {
+        match &*self.state.borrow() {
+            State::Up(wire) => Some(wire.clone()),
+            State::Down(_) => None,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Up(_))
     }
 
     /// Whether there is a connection, or an attempt to make one.

@@ -20,12 +20,14 @@
 //! |---|---|
 //! | `coatroom:s:` and the 16 characters of the handle | the record, a string that expires |
 //! | `coatroom:p:` and the principal, as it is | its sessions, a sorted set of handles by the time they are over, that expires |
+//! | `coatroom:f` | what has ended, a stream that expires; where access tokens are issued |
 //!
 //! A load is one GET, a swap is one EVALSHA. On one server the index is written by the script that writes the record. In a
 //! Cluster the two are on different nodes, so a login is one trip more; each key is a slot of its own, and no command has
 //! two. A user needs `~coatroom:* +get +evalsha +eval +set +getrange +unlink +zadd +zrem +zscore +zcount +zrange
 //! +zremrangebyscore +pexpire`, in a Cluster `+cluster|slots +asking`, for revoking everything `+info +scan` or
-//! `+cluster|getkeysinslot`, for [`Redis::warnings`] `+info +time`, to confirm `+wait`, under Sentinels `+role`.
+//! `+cluster|getkeysinslot`, for [`Redis::warnings`] `+info +time`, to confirm `+wait`, under Sentinels `+role`, where access
+//! tokens are issued `+time +xadd +xrange +xrevrange`.
 //!
 //! # What is promised
 //!
@@ -54,13 +56,15 @@
 //! No operation takes longer than [`Settings::time_limit`], and the wait for replicas. A lost connection is made again in
 //! the background after 20 ms, and after pauses that double up to half a second. Callers wait for it within their time
 //! limit; once an outage is older than that they are refused at once. Callers within a tokio runtime are served by
-//! connections in that runtime, everybody else by a thread of this crate, which also keeps the time limits. A process that
+//! connections in that runtime, everybody else by a thread of this crate, which also keeps the time limits; in
+//! [`crate::block_on_far`], threads that wait read and write a connection of their own, which costs half. A process that
 //! was forked opens connections of its own.
 //!
 //! The server's clock decides nothing: keys expire a span after the write, so long that a session has ended by then.
 
 mod cluster;
 mod confirm;
+mod feed;
 mod health;
 mod link;
 mod net;
@@ -79,7 +83,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use coatroom_core::{Entry, Handle, Listing, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
+use coatroom_core::{Announcement, Entry, Handle, Listing, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
 use redis::Value;
 
 use self::net::{Net, Order, Outcome};
@@ -88,7 +92,7 @@ use self::settings::Layout;
 use self::wire::Dialer;
 use crate::observe::warned;
 use crate::runtime::PerProcess;
-use crate::{Cursor, Entered, NotListed, Store, Swapped, Unavailable};
+use crate::{Cursor, Entered, Increment, NotAnnounced, NotListed, Store, Swapped, Unavailable};
 
 /// A store on Redis or Valkey.
 pub struct Redis {
@@ -97,6 +101,7 @@ pub struct Redis {
     net: PerProcess<Arc<Net>>,
     records: Vec<u8>,
     principals: Vec<u8>,
+    feed: Vec<u8>,
 }
 
 impl fmt::Debug for Redis {
@@ -110,7 +115,8 @@ impl Redis {
     pub fn connect(settings: Settings) -> Result<Self, SettingsError> {
         let records = format!("{}s:", settings.prefix).into_bytes();
         let principals = format!("{}p:", settings.prefix).into_bytes();
-        Ok(Self { dialer: Arc::new(Dialer::new(settings)?), net: PerProcess::new(), records, principals })
+        let feed = format!("{}f", settings.prefix).into_bytes();
+        Ok(Self { dialer: Arc::new(Dialer::new(settings)?), net: PerProcess::new(), records, principals, feed })
     }
 
     /// What is wrong with how the servers are set up: one sentence each. Worth a look at every start.
@@ -178,6 +184,14 @@ impl Redis {
         Call::new(script, keys, arguments)
     }
 
+    /// Entries of the feed.
+    async fn entries(&self, range: &redis::Cmd) -> Result<Vec<(feed::Id, Vec<u8>)>, NotAnnounced> {
+        match self.net().insist(&self.feed, &Order::Plain(range), false).await {
+            Outcome::Answer(answer) => feed::lines(answer).ok_or(NotAnnounced::Unavailable),
+            _ => Err(NotAnnounced::Unavailable),
+        }
+    }
+
     /// What may be done twice, and says nothing.
     async fn do_it(&self, key: &[u8], order: Order<'_>, confirm: bool) -> Result<(), Unavailable> {
         match self.net().insist(key, &order, confirm).await {
@@ -233,11 +247,7 @@ impl Store for Redis {
         let Outcome::Answer(Value::Array(members)) = self.net().insist(&key, &Order::Plain(&range), false).await else {
             return Err(Unavailable);
         };
-        let handle = |member: &Value| match member {
-            Value::BulkString(bytes) => bytes.as_slice().try_into().ok().map(Handle::from_bytes),
-            _ => None,
-        };
-        Ok(members.iter().filter_map(handle).collect())
+        Ok(members.iter().filter_map(scripts::handle).collect())
     }
 
     async fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable> {
@@ -259,6 +269,24 @@ impl Store for Redis {
 
     async fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
         scan::scan(self.net(), &self.records, from, max).await
+    }
+
+    fn has_feed(&self) -> bool {
+        true
+    }
+
+    // spec: FEED-3 19a1, FEED-4 8e92
+    async fn announce(&self, announcement: &Announcement, forget_at: Timestamp) -> Result<(), NotAnnounced> {
+        let arguments = vec![announcement.to_bytes(), number(self.kept(forget_at))];
+        let call = Call::new(&feed::ANNOUNCE, vec![self.feed.clone()], arguments);
+        self.do_it(&self.feed, Order::Script(&call), true).await.map_err(NotAnnounced::from)
+    }
+
+    async fn announced(&self, since: Option<Cursor>, max: usize) -> Result<Increment, NotAnnounced> {
+        let newest = self.entries(&feed::newest(&self.feed)).await?.first().map(|(id, _)| *id);
+        let since = feed::Id::of(since.as_ref(), newest.unwrap_or_default());
+        let asked = max.saturating_add(1);
+        feed::increment(self.entries(&feed::behind(&self.feed, &since, asked)).await?, since, max)
     }
 
     /// Nothing is left to do: records expire by themselves.

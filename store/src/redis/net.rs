@@ -16,6 +16,7 @@ use super::scripts::Call;
 use super::settings::{Layout, Settings};
 use super::time::until;
 use super::wire::{Dialer, OnEnd, Wire};
+use crate::host::Kept;
 
 /// Connections at most, per process, on which a write waits for replicas: no other command passes there meanwhile.
 const LANES: usize = 16;
@@ -104,19 +105,34 @@ impl Net {
     }
 
     /// The connections for this caller: those of its runtime, or those of the helper thread.
+    ///
+    /// A thread that runs a runtime only while it waits has a connection there as long as all is well. What goes on between
+    /// one request and the next, such as trying to connect during an outage, is for the helper thread.
     pub(super) fn home(self: &Arc<Self>) -> Option<Arc<Home>> {
-        let runtime = match Handle::try_current() {
-            Ok(runtime) if !crate::host::is_blocking() => runtime,
-            _ => crate::runtime::handle().ok()?,
-        };
+        let helpers = || crate::runtime::handle().ok().map(|runtime| self.home_in(runtime));
+        match (Handle::try_current(), crate::host::kept()) {
+            (Ok(runtime), Kept::Free) => Some(self.home_in(runtime)),
+            (Ok(runtime), Kept::Driving) if self.cluster.is_none() => {
+                let own = self.home_in(runtime);
+                if own.primary.is_up() {
+                    return Some(own);
+                }
+                let is_fresh = !own.primary.is_in_use();
+                helpers().map(|helpers| if is_fresh && helpers.primary.is_up() { own } else { helpers })
+            }
+            _ => helpers(),
+        }
+    }
+
+    fn home_in(self: &Arc<Self>, runtime: Handle) -> Arc<Home> {
         let known = |homes: &[Arc<Home>]| homes.iter().find(|home| home.runtime.id() == runtime.id()).cloned();
         let found = known(&self.homes.read().unwrap_or_else(PoisonError::into_inner));
-        if found.is_some() {
-            return found;
+        if let Some(home) = found {
+            return home;
         }
         let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(home) = known(&homes) {
-            return Some(home);
+            return home;
         }
         homes.retain(|home| home.is_in_use());
         let home = Arc::new(Home {
@@ -126,8 +142,10 @@ impl Net {
             idle_lanes: Mutex::default(),
         });
         homes.push(Arc::clone(&home));
-        Some(home)
+        home
     }
+
+    // What seldom happens below waits in boxes of its own, so that what happens always is small: it is moved for each call.
 
     /// Sends an order to whoever has the key, at most once, and says what became of it before the deadline.
     pub(super) async fn send(self: &Arc<Self>, key: &[u8], order: &Order<'_>, confirm: bool) -> Outcome {
@@ -150,7 +168,7 @@ impl Net {
         let Some(home) = self.home() else { return Outcome::Unsent };
         let sent = match &self.cluster {
             None => self.send_to(&home, &Target::Primary, order, Manner { confirm, asking: false }, deadline).await,
-            Some(cluster) => cluster.send(self, &home, key, order, confirm, deadline).await,
+            Some(cluster) => Box::pin(cluster.send(self, &home, key, order, confirm, deadline)).await,
         };
         if let Outcome::Refused(error) = &sent {
             self.note(error.to_string());
@@ -167,17 +185,36 @@ impl Net {
         manner: Manner,
         deadline: Instant,
     ) -> Outcome {
-        let confirm = self.settings().confirm.filter(|_| manner.confirm);
         let link = home.link(self, target);
-        if confirm.is_none() {
-            let Some(wire) = link.wire(self, deadline).await else { return Outcome::Unsent };
-            return self.converse(&link, &wire, order, manner, deadline).await;
+        match self.settings().confirm.filter(|_| manner.confirm) {
+            None => {
+                let present = link.present();
+                let wire = if present.is_some() { present } else { Box::pin(link.wire(self, deadline)).await };
+                let Some(wire) = wire else { return Outcome::Unsent };
+                self.converse(&link, &wire, order, manner, deadline).await
+            }
+            Some(confirm) => {
+                let patience = confirm.patience;
+                Box::pin(self.send_on_a_lane(home, &link, order, manner, deadline, patience)).await
+            }
         }
+    }
+
+    /// Sends an order on a connection that nobody else uses meanwhile, and waits for replicas on it.
+    async fn send_on_a_lane(
+        self: &Arc<Self>,
+        home: &Arc<Home>,
+        link: &Arc<Link>,
+        order: &Order<'_>,
+        manner: Manner,
+        deadline: Instant,
+        patience: Duration,
+    ) -> Outcome {
         let Ok(Ok(_permit)) = until(deadline, self.lanes.acquire()).await else { return Outcome::Unsent };
+        let target = &link.target;
         let Some(wire) = home.lane(self, target, deadline).await else { return Outcome::Unsent };
-        let patience = confirm.map_or(Duration::ZERO, |confirm| confirm.patience);
         let deadline = deadline.checked_add(patience).unwrap_or(deadline);
-        let outcome = self.converse(&link, &wire, order, manner, deadline).await;
+        let outcome = self.converse(link, &wire, order, manner, deadline).await;
         if let Outcome::Answer(_) = outcome {
             lock(&home.idle_lanes).push((target.clone(), wire));
         } else {
@@ -199,13 +236,13 @@ impl Net {
         let call = match order {
             Order::Plain(command) => return self.exchange(link, wire, command, manner, deadline).await,
             Order::Script(call) if manner.confirm && self.settings().confirm.is_some() => {
-                return self.exchange(link, wire, &call.whole(), manner, deadline).await;
+                return Box::pin(self.exchange(link, wire, &call.whole(), manner, deadline)).await;
             }
             Order::Script(call) => call,
         };
         match self.exchange(link, wire, &call.by_digest(), manner, deadline).await {
             Outcome::Refused(error) if error.kind() == Some(ServerErrorKind::NoScript) => {
-                self.exchange(link, wire, &call.whole(), manner, deadline).await
+                Box::pin(self.exchange(link, wire, &call.whole(), manner, deadline)).await
             }
             outcome => outcome,
         }
@@ -221,7 +258,7 @@ impl Net {
     ) -> Outcome {
         let answered = match manner {
             Manner { asking: false, confirm: false } => until(deadline, wire.ask(command)).await,
-            _ => until(deadline, self.with_others(wire, command, manner)).await,
+            _ => Box::pin(until(deadline, self.with_others(wire, command, manner))).await,
         };
         let Ok(answered) = answered else {
             self.note("the server does not answer in time".to_owned());

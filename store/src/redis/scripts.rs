@@ -7,7 +7,7 @@
 
 use std::sync::OnceLock;
 
-use coatroom_core::{Entry, Timestamp};
+use coatroom_core::{Entry, Handle, Timestamp};
 use redis::{Cmd, Value};
 
 use crate::{Entered, Swapped};
@@ -48,14 +48,18 @@ macro_rules! admit {
     () => {
         "
 local index = KEYS[#KEYS]
-local handle, over, now, stale, most, listed = unpack(ARGV, #ARGV - 5)
+local handle, over, now, stale, most, names, listed = unpack(ARGV, #ARGV - 6)
 local first, last = '(' .. now, '(2251799813685248'
 local bar = redis.call('ZSCORE', index, 'bar')
 bar = bar and string.format('%.0f', bar) or ''
 local time = bar ~= '' and redis.call('TIME') or {0, 0}
+local own = redis.call('ZSCORE', index, handle)
+local before = not own and {}
+if before and names ~= '0' then
+    before = redis.call('ZRANGE', index, first, last, 'BYSCORE', 'LIMIT', 0, names)
+end
 if most ~= '' then
     local others = redis.call('ZCOUNT', index, first, last)
-    local own = redis.call('ZSCORE', index, handle)
     if own and tonumber(own) > tonumber(now) then others = others - 1 end
     if others >= tonumber(most) then return 0 end
 end
@@ -70,7 +74,7 @@ redis.call('ZREMRANGEBYSCORE', index, '-inf', stale)
 redis.call('ZADD', index, 'GT', over, handle)
 redis.call('PEXPIRE', index, listed, 'NX')
 redis.call('PEXPIRE', index, listed, 'GT')
-return {bar, redis.call('ZCOUNT', index, first, last), time[1] * 1000 + math.floor(time[2] / 1000)}
+return {bar, redis.call('ZCOUNT', index, first, last), time[1] * 1000 + math.floor(time[2] / 1000), before}
 "
     };
 }
@@ -96,8 +100,8 @@ pub(super) static END_AND_LEAVE: Script = Script::new(concat!(
 /// Compares the stamp, writes, and enters the session into the index. Answers as [`ENTER`], or what is there instead.
 pub(super) static SWAP_AND_ENTER: Script = Script::new(concat!("#!lua\n", check!(), admit!(), write!(), enter!()));
 
-/// Enters a session into the index. Answers when all were revoked last, how many are listed, and what the
-/// server's clock says; or 0 if there are too many.
+/// Enters a session into the index. Answers when all were revoked last, how many are listed, what the server's clock says,
+/// and who was listed before, if this one was not; or 0 if there are too many.
 pub(super) static ENTER: Script = Script::new(concat!("#!lua\n", admit!(), enter!()));
 
 /// Notes when all were revoked, and answers that, in a list, for a text alone would be a record in the way. Rounded up, so that it is never longer ago than it seems.
@@ -121,7 +125,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    const fn new(text: &'static str) -> Self {
+    pub(super) const fn new(text: &'static str) -> Self {
         Self { text, digest: OnceLock::new() }
     }
 
@@ -160,7 +164,7 @@ impl Call {
 }
 
 /// The arguments that an entry ends a script's arguments with; `listed` is how long the index is kept, in milliseconds.
-pub(super) fn of_entry(entry: &Entry, listed: u64) -> [Vec<u8>; 6] {
+pub(super) fn of_entry(entry: &Entry, listed: u64) -> [Vec<u8>; 7] {
     let now = entry.now.as_unix_ms();
     [
         entry.handle.as_bytes().to_vec(),
@@ -168,6 +172,7 @@ pub(super) fn of_entry(entry: &Entry, listed: u64) -> [Vec<u8>; 6] {
         number(now),
         number(now.saturating_sub(STALE_AFTER)),
         entry.at_most.map_or_else(Vec::new, |most| number(most.into())),
+        number(entry.names.into()),
         number(listed),
     ]
 }
@@ -190,10 +195,22 @@ pub(super) fn swapped(answer: Value) -> Swapped {
 /// What [`ENTER`] answered, but for "too many".
 pub(super) fn entered(answer: &Value) -> Option<Entered> {
     let Value::Array(parts) = answer else { return None };
-    let [Value::BulkString(bar), Value::Int(count), Value::Int(now)] = parts.as_slice() else { return None };
+    let [Value::BulkString(bar), Value::Int(count), Value::Int(now), before] = parts.as_slice() else { return None };
+    let before = match before {
+        Value::Array(handles) => Some(handles.iter().filter_map(handle).collect()),
+        _ => None,
+    };
     let revoked = if bar.is_empty() { Timestamp::default() } else { moment(bar)? };
     let now = Timestamp::from_unix_ms(u64::try_from(*now).ok()?);
-    Some(Entered { revoked, ago: Some(now.since(revoked)), count: u32::try_from(*count).ok()? })
+    Some(Entered { revoked, ago: Some(now.since(revoked)), count: u32::try_from(*count).ok()?, before })
+}
+
+/// A member of the index that is no bar.
+pub(super) fn handle(member: &Value) -> Option<Handle> {
+    match member {
+        Value::BulkString(bytes) => bytes.as_slice().try_into().ok().map(Handle::from_bytes),
+        _ => None,
+    }
 }
 
 /// What [`BAR_LOGINS`] answered.

@@ -39,8 +39,9 @@ pub(super) struct Login {
 ///
 /// `rediss` in place of `redis` is TLS. Port, user, password and database may be left out; what is not a letter, a digit
 /// or one of `-._~` in a user, password or name is written as `%` and two hexadecimal digits. `valkey` and `valkeys` mean
-/// the same as `redis` and `rediss`. Behind a `?` may stand `prefix=...` and `authority=...` ([`Settings::prefix`],
-/// [`Settings::authority`]).
+/// the same as `redis` and `rediss`. Behind a `?` may stand `prefix=...`, `authority=...`, `time_limit=...` in seconds
+/// ([`Settings::prefix`], [`Settings::authority`], [`Settings::time_limit`]) and `confirm_replicas=...`, which waits for at
+/// most 200 ms ([`Settings::confirm_replicas`]).
 #[derive(Clone)]
 pub struct Settings {
     pub(super) layout: Layout,
@@ -78,7 +79,7 @@ pub enum SettingsError {
     Database,
     /// The name of the primary is missing.
     Name,
-    /// Something behind the `?` is not known.
+    /// Something behind the `?` is not known, or not well written.
     Option,
     /// The prefix contains a brace, which would put every key into one slot of a Cluster.
     Prefix,
@@ -97,7 +98,9 @@ impl fmt::Display for SettingsError {
             Self::SeveralHosts => "several hosts in the URL of the store: write redis+cluster or redis+sentinel",
             Self::Database => "the database in the URL of the store: write a number, and 0 or none for a Cluster",
             Self::Name => "the URL of the store lacks the name of the primary: append it as /name",
-            Self::Option => "an option in the URL of the store is unknown: prefix and authority are known",
+            Self::Option => {
+                "an option in the URL of the store: known are prefix, authority, time_limit in seconds and confirm_replicas"
+            }
             Self::Prefix => "the prefix of the keys contains a brace: use another character",
             Self::TimeLimit => "the time limit of the store is zero: give it some",
             Self::Authority => "the certificates of the authority cannot be read: name a PEM file that holds them",
@@ -114,6 +117,8 @@ impl fmt::Debug for Settings {
     }
 }
 
+/// How long a URL waits for replicas.
+const USUAL_PATIENCE: Duration = Duration::from_millis(200);
 const DEFAULT_PORT: u16 = 6379;
 const DEFAULT_SENTINEL_PORT: u16 = 26_379;
 
@@ -162,6 +167,11 @@ impl Settings {
         match name {
             "prefix" => Ok(self.prefix(value)),
             "authority" => Ok(self.authority(value)),
+            "time_limit" => Ok(self.time_limit(seconds(&value).ok_or(SettingsError::Option)?)),
+            "confirm_replicas" => {
+                let replicas = value.parse().map_err(|_| SettingsError::Option)?;
+                Ok(self.confirm_replicas(replicas, USUAL_PATIENCE))
+            }
             _ => Err(SettingsError::Option),
         }
     }
@@ -232,6 +242,10 @@ impl Login {
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
         Ok(Self { user: given(user), password: given(password) })
     }
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
 fn single(hosts: &str) -> Result<Layout, SettingsError> {
@@ -316,11 +330,15 @@ mod tests {
         assert_eq!(settings.login.password.as_deref(), Some("p:@h"));
         assert_eq!((settings.database, settings.tls, &*settings.prefix), (7, true, "shop:"));
         assert_eq!(settings.authority, Some(PathBuf::from("/ca.pem")));
+        assert!(settings.confirm.is_none());
+        let settings = Settings::parse("redis://db?time_limit=0.5&confirm_replicas=2").unwrap();
+        assert_eq!(settings.time_limit, Duration::from_millis(500));
+        assert_eq!(settings.confirm.map(|confirm| (confirm.replicas, confirm.patience)), Some((2, USUAL_PATIENCE)));
     }
 
     #[test]
     fn a_wrong_url_is_refused_and_not_repeated() {
-        let error = |url| Settings::parse(url).err();
+        let error = |url: &str| Settings::parse(url).err();
         assert_eq!(error("postgres://db"), Some(SettingsError::Scheme));
         assert_eq!(error("redis+ring://db"), Some(SettingsError::Scheme));
         assert_eq!(error("redis://a,b"), Some(SettingsError::SeveralHosts));
@@ -330,7 +348,9 @@ mod tests {
         assert_eq!(error("redis://a/-1"), Some(SettingsError::Database));
         assert_eq!(error("redis+sentinel://a"), Some(SettingsError::Name));
         assert_eq!(error("redis://u:%zz@a"), Some(SettingsError::Login));
-        assert_eq!(error("redis://a?colour=red"), Some(SettingsError::Option));
+        for option in ["colour=red", "time_limit=-1", "time_limit=soon", "confirm_replicas=-1"] {
+            assert_eq!(error(&format!("redis://a?{option}")), Some(SettingsError::Option), "{option}");
+        }
         let secret = Settings::parse("redis://u:hunter2@a").unwrap();
         assert!(!format!("{secret:?}").contains("hunter2"));
         assert_eq!(secret.prefix("a{b").check(), Err(SettingsError::Prefix));

@@ -1,6 +1,7 @@
 //! Time limits, kept by the thread of `crate::runtime`: the caller's runtime may be one that is held up, or none.
 
 use core::future::Future;
+use core::pin::pin;
 use core::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
@@ -13,6 +14,8 @@ pub(super) struct TooLate;
 
 /// What `future` comes to, if it does so in time.
 pub(super) async fn until<F: Future>(deadline: Instant, future: F) -> Result<F::Output, TooLate> {
+    // Moved once, and not again into what limits it.
+    let future = pin!(future);
     let limited = {
         let runtime = handle().map_err(|_| TooLate)?;
         let _timers_of_this = runtime.enter();

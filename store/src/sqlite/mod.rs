@@ -17,11 +17,12 @@ use core::time::Duration;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use coatroom_core::{Entry, Handle, Loaded, Swap, Timestamp};
+use coatroom_core::{Announcement, Entry, Handle, Loaded, Swap, Timestamp};
 use rusqlite::{Connection, ErrorCode};
 
-use crate::{Cursor, Engine, Entered, NotListed, Swapped, Unavailable, Wait};
-use process::{COMMITS_PER_CHECKPOINT, Process, Writers, forked, lock};
+use crate::feed::{increment, number_of};
+use crate::{Cursor, Engine, Entered, Increment, NotAnnounced, NotListed, Swapped, Unavailable, Wait};
+use process::{COMMITS_PER_CHECKPOINT, Process, Writers, checkpoint, forked, lock};
 pub use schema::OpenError;
 use waiting::{is_busy, with_patience};
 
@@ -109,6 +110,15 @@ impl Sqlite {
         written.map_err(|_| Unavailable)
     }
 
+    /// What a whole batch of removals left in the write-ahead log, the sweeper moves on a connection of its own: whoever
+    /// writes next would have to otherwise, while all others wait for him.
+    fn checkpoint(&self) {
+        if let Some(process) = self.process() {
+            process.commits.store(0, Ordering::Relaxed);
+        }
+        let _best_effort = self.read(checkpoint);
+    }
+
     // spec: STORE-6 aac8
     fn write(&self, swap: &Swap, wait: Wait) -> Option<rusqlite::Result<Swapped>> {
         let Some(process) = self.process() else { return Some(Ok(Swapped::Unavailable)) };
@@ -168,8 +178,28 @@ impl Engine for Sqlite {
         Ok((handles, last.map(|row| Cursor(row.to_be_bytes().to_vec()))))
     }
 
+    fn has_feed(&self) -> bool {
+        true
+    }
+
+    fn announce(&self, announcement: &Announcement, forget_at: Timestamp) -> Result<(), NotAnnounced> {
+        let written = self.patiently(true, |connection| statements::announce(connection, announcement, forget_at));
+        written.map_err(NotAnnounced::from)
+    }
+
+    fn announced(&self, since: Option<Cursor>, max: usize) -> Result<Increment, NotAnnounced> {
+        let asked = bounded(max.saturating_add(1));
+        let read = self.read(|connection| statements::announced(connection, number_of(since.as_ref()), asked));
+        let (since, lines) = read.map_err(|_| NotAnnounced::Unavailable)?;
+        increment(lines, since, max)
+    }
+
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
-        self.patiently(false, |connection| statements::sweep(connection, now, bounded(max)))
+        let swept = self.patiently(false, |connection| statements::sweep(connection, now, bounded(max)))?;
+        if swept >= max {
+            self.checkpoint();
+        }
+        Ok(swept)
     }
 }
 

@@ -12,7 +12,7 @@ use super::waiting::{is_busy, wait_a_little};
 use crate::Swapped;
 
 /// Commits of this process between two checkpoints, which wait for the disk and so never run on an event loop.
-pub(super) const COMMITS_PER_CHECKPOINT: u32 = 256;
+pub(super) const COMMITS_PER_CHECKPOINT: u32 = 512;
 
 /// Connections of one process.
 #[derive(Debug)]
@@ -176,10 +176,15 @@ impl Writers {
         if commits.fetch_add(1, Ordering::Relaxed) >= COMMITS_PER_CHECKPOINT {
             commits.store(0, Ordering::Relaxed);
             if let Some(open) = self.relaxed.as_ref().or(self.durable.as_ref()) {
-                let _best_effort = open.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                let _best_effort = checkpoint(&open.connection);
             }
         }
     }
+}
+
+/// Moves what nobody reads any more from the write-ahead log into the database, waiting for nobody.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
 fn open_into<'a>(

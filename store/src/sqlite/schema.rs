@@ -28,6 +28,13 @@ const SCHEMA: &str = "
     CREATE TABLE principal (name TEXT NOT NULL UNIQUE, not_before INTEGER NOT NULL) STRICT;
     PRAGMA application_id = 0x436f6174;
     PRAGMA user_version = 2;";
+/// Beside the versions: a build that does not know of it neither needs nor touches it. Numbers are never used again.
+const FEED: &str = "
+    CREATE TABLE IF NOT EXISTS announced (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        forget_at INTEGER NOT NULL,
+        announcement BLOB NOT NULL
+    ) STRICT;";
 /// Version 1 had no index of principals; each record says whose it is.
 const FROM_VERSION_1: &str = "
     ALTER TABLE session ADD COLUMN principal TEXT;
@@ -93,6 +100,7 @@ fn prepare_once(path: &Path) -> Result<(), OpenError> {
         }
         check(path, &connection)?;
         migrate(&connection).map_err(unreachable)?;
+        connection.execute_batch(FEED).map_err(unreachable)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(unreachable)
     })
 }

@@ -1,8 +1,9 @@
 //! Every statement on sessions and principals.
 
-use coatroom_core::{Entry, Handle, Listing, NOT_BEFORE_KEPT, Stamp, Swap, Timestamp};
+use coatroom_core::{Announcement, Entry, Handle, Listing, NOT_BEFORE_KEPT, Stamp, Swap, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::feed::Line;
 use crate::{Entered, Swapped};
 
 /// Times of garbage are rounded up to about 17 minutes, so that a touch seldom moves an index entry.
@@ -18,8 +19,9 @@ pub(super) fn swap(connection: &Connection, swap: &Swap) -> rusqlite::Result<Swa
             if !admits(connection, entry)? {
                 return Ok(Swapped::Full);
             }
+            let before = before(connection, entry)?;
             match write(connection, swap, Some(Some(&entry.principal)))? {
-                Swapped::Done => listed(connection, entry).map(Swapped::Entered),
+                Swapped::Done => listed(connection, entry, before).map(Swapped::Entered),
                 refused => Ok(refused),
             }
         }),
@@ -65,8 +67,9 @@ pub(super) fn enter(connection: &Connection, entry: &Entry) -> rusqlite::Result<
             return Ok(None);
         }
         let list = "UPDATE session SET principal = ?2 WHERE handle = ?1";
+        let before = before(connection, entry)?;
         connection.prepare_cached(list)?.execute(params![entry.handle.as_bytes(), entry.principal])?;
-        listed(connection, entry).map(Some)
+        listed(connection, entry, before).map(Some)
     })
 }
 
@@ -80,14 +83,30 @@ fn admits(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
     Ok(others < most)
 }
 
-fn listed(connection: &Connection, entry: &Entry) -> rusqlite::Result<Entered> {
+/// Who is listed while this one is not yet.
+fn before(connection: &Connection, entry: &Entry) -> rusqlite::Result<Option<Vec<Handle>>> {
+    const IS_LISTED: &str = "SELECT 1 FROM session WHERE handle = ?1 AND principal = ?2";
+    const OTHERS: &str =
+        "SELECT handle FROM session WHERE principal = ?1 AND garbage_at > ?2 ORDER BY garbage_at LIMIT ?3";
+    if entry.names == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    if connection.prepare_cached(IS_LISTED)?.exists(params![entry.handle.as_bytes(), entry.principal])? {
+        return Ok(None);
+    }
+    let mut others = connection.prepare_cached(OTHERS)?;
+    let values = params![entry.principal, garbage_unit(entry.now), entry.names];
+    others.query_map(values, |row| row.get(0).map(Handle::from_bytes))?.collect::<rusqlite::Result<_>>().map(Some)
+}
+
+fn listed(connection: &Connection, entry: &Entry, before: Option<Vec<Handle>>) -> rusqlite::Result<Entered> {
     const COUNT: &str = "SELECT count(*) FROM session WHERE principal = ?1 AND garbage_at > ?2";
     const REVOKED: &str = "SELECT not_before FROM principal WHERE name = ?1";
     let count = connection
         .prepare_cached(COUNT)?
         .query_row(params![entry.principal, garbage_unit(entry.now)], |row| row.get(0))?;
     let revoked = connection.prepare_cached(REVOKED)?.query_row([&entry.principal], moment).optional()?;
-    Ok(Entered { revoked: revoked.unwrap_or_default(), ago: None, count })
+    Ok(Entered { revoked: revoked.unwrap_or_default(), ago: None, count, before })
 }
 
 pub(super) fn sessions(connection: &Connection, principal: &str) -> rusqlite::Result<Vec<Handle>> {
@@ -104,6 +123,25 @@ pub(super) fn bar(connection: &Connection, principal: &str, now: Timestamp) -> r
     const SQL: &str = "INSERT INTO principal (name, not_before) VALUES (?1, ?2)
         ON CONFLICT (name) DO UPDATE SET not_before = max(not_before + 1, excluded.not_before) RETURNING not_before";
     connection.prepare_cached(SQL)?.query_row(params![principal, ms(now)], moment)
+}
+
+pub(super) fn announce(connection: &Connection, said: &Announcement, forget_at: Timestamp) -> rusqlite::Result<()> {
+    const SQL: &str = "INSERT INTO announced (forget_at, announcement) VALUES (?1, ?2)";
+    connection.prepare_cached(SQL)?.execute(params![ms(forget_at), said.to_bytes()]).map(drop)
+}
+
+/// Numbers follow the order of the commits, for one writes at a time. A cursor beyond the last number is that of another
+/// file, and leads to the beginning of this one.
+// spec: FEED-3 19a1
+pub(super) fn announced(connection: &Connection, since: u64, max: i64) -> rusqlite::Result<(u64, Vec<Line>)> {
+    const LAST: &str = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'announced'), 0)";
+    const SQL: &str = "SELECT number, announcement FROM announced WHERE number > ?1 ORDER BY number LIMIT ?2";
+    let last: i64 = connection.prepare_cached(LAST)?.query_row([], |row| row.get(0))?;
+    let since = i64::try_from(since).ok().filter(|since| *since <= last).unwrap_or_default();
+    let mut select = connection.prepare_cached(SQL)?;
+    let number = |row: &Row<'_>| row.get::<_, i64>(0).map(|number| u64::try_from(number).unwrap_or_default());
+    let lines = select.query_map([since, max], |row| Ok((number(row)?, row.get(1)?)))?;
+    Ok((u64::try_from(since).unwrap_or_default(), lines.collect::<rusqlite::Result<_>>()?))
 }
 
 /// The first column, in milliseconds.
@@ -130,8 +168,11 @@ pub(super) fn sweep(connection: &Connection, now: Timestamp, max: i64) -> rusqli
         (SELECT rowid FROM session WHERE garbage_at <= ?1 ORDER BY garbage_at LIMIT ?2)";
     const PRINCIPALS: &str = "DELETE FROM principal WHERE rowid IN
         (SELECT rowid FROM principal WHERE not_before < ?1 LIMIT ?2)";
+    const ANNOUNCED: &str = "DELETE FROM announced WHERE number IN
+        (SELECT number FROM announced WHERE forget_at <= ?1 ORDER BY number LIMIT ?2)";
     let kept_since = ms(now).saturating_sub(i64::try_from(NOT_BEFORE_KEPT.as_millis()).unwrap_or(i64::MAX));
     connection.prepare_cached(PRINCIPALS)?.execute([kept_since, max])?;
+    connection.prepare_cached(ANNOUNCED)?.execute([ms(now), max])?;
     connection.prepare_cached(SESSIONS)?.execute(params![garbage_unit(now), max])
 }
 
