@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// The subkeys of a ring for this use, by number. The first makes tokens, every one knows its own again.
+#[derive(Default)]
 pub(crate) struct CsrfKeys(Vec<(u16, Hmac<Sha256>)>);
 
 const TOKEN_BYTES: usize = 66;
@@ -68,12 +69,17 @@ fn xor(a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
 }
 
 // spec: KEY-4 af29
-fn subkey(entry: &str) -> Option<(u16, Hmac<Sha256>)> {
-    let (number, key) = entry.split_once(':')?;
-    let material = Zeroizing::new(decode(key)?);
+fn subkey(text: &str) -> Option<(u16, Hmac<Sha256>)> {
+    let (number, material) = entry(text)?;
     let mut subkey = Zeroizing::new([0; 64]);
     Hkdf::<Sha256>::new(None, &material).expand(b"coatroom/1 csrf token", &mut *subkey).ok()?;
-    Some((number.parse().ok()?, Hmac::new((&*subkey).into())))
+    Some((number, Hmac::new((&*subkey).into())))
+}
+
+/// Number and material of an entry of a ring.
+pub(crate) fn entry(text: &str) -> Option<(u16, Zeroizing<Vec<u8>>)> {
+    let (number, key) = text.split_once(':')?;
+    Some((number.parse().ok()?, Zeroizing::new(decode(key)?)))
 }
 
 /// The bytes of base64url without padding; what is not canonical, the ring has refused.

@@ -3,12 +3,13 @@
 //! No lock is held while Python code runs or while a store is asked: whoever uses the exchange in the meantime gets
 //! "wrong stage", never a deadlock.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use coatroom_core::staged::{Staged, Waiting};
-use coatroom_core::{Change, Client, Closing, Denied, Error, Event, Opening, Reply, Rotation, Session, Trace};
+use coatroom_core::{Client, Closing, Denied, Error, Opening, Reply, Rotation, Session};
 use coatroom_store::Host;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -19,33 +20,58 @@ use rand_core::TryRng;
 
 use crate::convert::{decode, encode};
 use crate::csrf;
-use crate::error::{from_core, from_denied};
+use crate::error::{from_core, from_denied, from_failure};
 use crate::people::{self, DeviceParts};
 use crate::sessions::AnyDriver;
+use crate::told::{EventParts, TraceParts, event_parts, trace_parts};
 
 /// One request's exchange: opened, used by the handler, closed once.
 #[pyclass(frozen, module = "coatroom._native")]
 pub(crate) struct Exchange {
     driver: Arc<AnyDriver>,
-    staged: Mutex<Staged>,
+    slot: Slot,
     /// Since when it waits for the turn of another, by the ticks of the host.
     waits_since: Mutex<Option<Duration>>,
+    calls_back: AtomicBool,
 }
 
-type TraceParts = (
-    Option<&'static str>,
-    Option<u32>,
-    Option<String>,
-    Vec<&'static str>,
-    u32,
-    Option<f64>,
-    Option<f64>,
-    Vec<&'static str>,
-);
+/// Where an exchange is kept, and where work that is done for it elsewhere leaves what became of it.
+#[derive(Clone)]
+pub(crate) struct Slot(Arc<Mutex<Staged>>);
+
+impl Slot {
+    /// Runs `work` under the lock. Nothing in it may touch Python: making an object, an exception included, may run any code.
+    pub(crate) fn locked<T>(&self, work: impl FnOnce(&mut Staged) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 impl Exchange {
-    pub(crate) fn new(driver: Arc<AnyDriver>, opening: Opening) -> Self {
-        Self { driver, staged: Mutex::new(opening.into()), waits_since: Mutex::default() }
+    pub(crate) fn new(driver: Arc<AnyDriver>, staged: impl Into<Staged>) -> Self {
+        let slot = Slot(Arc::new(Mutex::new(staged.into())));
+        Self { driver, slot, waits_since: Mutex::default(), calls_back: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot.clone()
+    }
+
+    /// Puts back what became of an exchange elsewhere.
+    pub(crate) fn put(&self, next: Staged) {
+        self.locked(|staged| *staged = next);
+    }
+
+    /// Closes the exchange as far as that takes no waiting; whether that was all.
+    pub(crate) fn starts_closing(&self, py: Python<'_>) -> PyResult<bool> {
+        let session = self.take_session(py)?;
+        let closing = self.driver.finish_without_waiting(self.driver.start_closing(session));
+        let is_over = matches!(closing, Closing::Done(_) | Closing::Failed(_));
+        self.locked(|staged| *staged = closing.into());
+        Ok(is_over)
+    }
+
+    pub(crate) fn driver(&self) -> &AnyDriver {
+        &self.driver
     }
 
     /// What is left to wait for: "turn" for the turn of another, "store" for the store; nothing once open or over.
@@ -64,9 +90,11 @@ impl Exchange {
 
     /// As [`Exchange::waits`]; raises if the opening failed.
     fn opening(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
-        match self.locked(|staged| staged.failure().ok().map(|failure| failure.error)) {
-            Some(error) => Err(from_core(py, error)),
-            None => Ok(self.waits()),
+        match self.locked(|staged| (staged.failure().ok().cloned(), staged.waiting())) {
+            (Some(failure), _) => Err(from_failure(py, &failure)),
+            // Whoever took it out did not come back.
+            (None, Waiting::Away) => Err(from_core(py, Error::Unavailable)),
+            (None, _) => Ok(self.waits()),
         }
     }
 
@@ -75,9 +103,8 @@ impl Exchange {
         result.map_err(|error| from_core(py, error))
     }
 
-    /// Runs `work` under the lock. Nothing in it may touch Python: making an object, an exception included, may run any code.
-    fn locked<T>(&self, work: impl FnOnce(&mut Staged) -> T) -> T {
-        work(&mut self.staged.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn locked<T>(&self, work: impl FnOnce(&mut Staged) -> T) -> T {
+        self.slot.locked(work)
     }
 
     /// Runs one step without the lock and without the interpreter, then puts back what became of it.
@@ -100,7 +127,7 @@ impl Exchange {
         name.ok_or_else(|| from_denied(py, Denied::NotLoggedIn))
     }
 
-    fn take_session(&self, py: Python<'_>) -> PyResult<Session> {
+    pub(crate) fn take_session(&self, py: Python<'_>) -> PyResult<Session> {
         self.locked(Staged::take_session).map_err(|error| from_core(py, error))
     }
 }
@@ -183,6 +210,7 @@ impl Exchange {
                 })
             })
         };
+        self.calls_back.store(true, Ordering::Relaxed);
         // The function may come back to this exchange: it is taken out meanwhile.
         let mut session = self.take_session(py)?;
         let updated = session.update(key, Box::new(run));
@@ -298,17 +326,13 @@ impl Exchange {
     }
 
     /// What was noticed, once the exchange is over: name, handle, cause.
-    fn events(&self) -> Vec<(&'static str, Option<String>, Option<&'static str>)> {
+    fn events(&self) -> Vec<EventParts> {
         let events = self.locked(|staged| match (staged.reply(), staged.failure()) {
             (Ok(reply), _) => reply.trace().events.clone(),
             (_, Ok(failure)) => failure.events.clone(),
             _ => Vec::new(),
         });
-        let parts = |event: &Event| {
-            let cause = if let Event::Ended(_, cause) = event { Some(cause.name()) } else { None };
-            (event.name(), event.handle().map(|handle| handle.to_string()), cause)
-        };
-        events.iter().map(parts).collect()
+        event_parts(&events)
     }
 
     /// The response head is gone.
@@ -353,12 +377,24 @@ impl Exchange {
         self.waits() == Some("turn")
     }
 
-    /// Looks again, after a pause, whether the turn of another is over. As `close_without_waiting`.
+    /// Looks again, after a pause, whether the turn of another is over. Whether the response depends
+    /// on the session, if it was; raises when that was refused.
     fn look_again(&self, py: Python<'_>) -> PyResult<Option<bool>> {
         let closing = self.locked(Staged::take_closing).map_err(|error| from_core(py, error))?;
         let since = self.waits_since();
         self.advance(py, |driver| driver.look_again(closing, since).into());
         self.outcome(py)
+    }
+
+    /// Whether closing it may call functions of the application.
+    fn calls_back(&self) -> bool {
+        self.calls_back.load(Ordering::Relaxed)
+    }
+
+    /// Whether the response depends on the session, once what was left of the closing is done. Raises when it was refused.
+    fn closed(&self, py: Python<'_>) -> PyResult<bool> {
+        // Whoever took it out and did not come back may have written.
+        self.outcome(py)?.ok_or_else(|| from_core(py, Error::Unknown))
     }
 
     /// Closes the exchange on this thread, which may wait. Whether the response depends on the session. Raises when it was
@@ -369,12 +405,13 @@ impl Exchange {
         self.outcome(py)
     }
 
-    /// As `close`, as far as that takes no waiting; None when `finish` has to follow on another thread.
-    fn close_without_waiting(&self, py: Python<'_>) -> PyResult<Option<bool>> {
+    /// Closes the exchange as far as that takes no waiting; whether that was all. If not, `finish` has to follow on a thread
+    /// that may wait, or `look_again` where it waits for a turn. In the end `closed` tells how it went.
+    fn close_without_waiting(&self, py: Python<'_>) -> PyResult<bool> {
         let session = self.take_session(py)?;
         *self.waits_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.advance(py, |driver| driver.finish_without_waiting(driver.start_closing(session)).into());
-        self.outcome(py)
+        Ok(self.locked(|staged| matches!(staged.waiting(), Waiting::Done | Waiting::Failed)))
     }
 
     /// Goes on with a closing on this thread, which may wait.
@@ -401,6 +438,36 @@ impl Exchange {
         })
     }
 
+    /// The same for the headers of an ASGI response, pairs of bytes: all of them but for Vary, with the Cache-Control that
+    /// is right; the value that Vary must have, if any; values for Set-Cookie headers.
+    // spec: HTTP-1 99c4
+    fn asgi_head<'py>(
+        &self,
+        py: Python<'py>,
+        headers: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyList>, Option<String>, Vec<String>)> {
+        let kept = PyList::empty(py);
+        let (mut vary, mut cache_control) = (None, None);
+        for header in headers.try_iter()? {
+            let header = header?;
+            let name = header.get_item(0)?;
+            let named = |wanted: &[u8]| name.cast().is_ok_and(|name: &Bound<'_, PyBytes>| is_named(name, wanted));
+            if named(b"vary") {
+                join(&mut vary, &header.get_item(1)?)?;
+            } else if named(b"cache-control") {
+                join(&mut cache_control, &header.get_item(1)?)?;
+            } else {
+                kept.append(header)?;
+            }
+        }
+        let (new_vary, new_cache_control, cookies) = self.head(vary.as_deref(), cache_control.as_deref());
+        if let Some(value) = new_cache_control.map(str::to_owned).or(cache_control) {
+            let value: Vec<u8> = value.chars().filter_map(|letter| u8::try_from(letter).ok()).collect();
+            kept.append((PyBytes::new(py, b"cache-control"), PyBytes::new(py, &value)))?;
+        }
+        Ok((kept, new_vary.or(vary), cookies))
+    }
+
     /// State, generation, handle, what was or would be written, store calls, seconds left (idle, absolute), events.
     fn trace(&self, py: Python<'_>) -> PyResult<TraceParts> {
         let trace = self.locked(|staged| match staged.reply() {
@@ -417,23 +484,23 @@ impl Exchange {
     }
 }
 
+fn is_named(name: &Bound<'_, PyBytes>, wanted: &[u8]) -> bool {
+    name.as_bytes().eq_ignore_ascii_case(wanted)
+}
+
+/// One more field line of a header, whose bytes are Latin-1 (RFC 9110 sections 5.3 and 5.5).
+fn join(before: &mut Option<String>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let value = value.cast::<PyBytes>()?.as_bytes().iter().map(|byte| char::from(*byte));
+    match before {
+        Some(before) => before.extend(", ".chars().chain(value)),
+        None => *before = Some(value.collect()),
+    }
+    Ok(())
+}
+
 fn finished(driver: &AnyDriver, closing: Closing) -> Staged {
     match driver.finish_now(closing) {
         Ok(reply) => Closing::Done(reply).into(),
         Err(refused) => Closing::Failed(refused.0).into(),
     }
-}
-
-fn trace_parts(trace: &Trace) -> TraceParts {
-    let seconds = |span: Option<core::time::Duration>| span.map(|span| span.as_secs_f64());
-    (
-        trace.state.map(coatroom_core::State::name),
-        trace.generation,
-        trace.handle.map(|handle| handle.to_string()),
-        trace.written.iter().copied().map(Change::name).collect(),
-        trace.trips,
-        seconds(trace.idle_left),
-        seconds(trace.absolute_left),
-        trace.events.iter().copied().map(Event::name).collect(),
-    )
 }

@@ -1,10 +1,8 @@
 //! What the driver needs from its surroundings, with a clock and randomness that may be a test's.
 
-use core::future::{Future, ready};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
-use std::thread;
 
 use coatroom_core::Timestamp;
 use coatroom_store::{Host, System};
@@ -13,6 +11,7 @@ use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 
 use crate::csrf::CsrfKeys;
+use crate::own;
 
 /// A clock that a test sets, in milliseconds since the Unix epoch; with a seed, also randomness that repeats.
 #[pyclass(frozen, module = "coatroom._native")]
@@ -48,11 +47,14 @@ struct Seeded {
 }
 
 /// The system, unless a test brings time or randomness of its own.
+#[derive(Clone)]
 pub(crate) struct PythonHost {
     system: System,
     clock: Option<Arc<AtomicU64>>,
     seeded: Option<Arc<Seeded>>,
-    csrf: CsrfKeys,
+    csrf: Arc<CsrfKeys>,
+    /// Whether a task on an event loop does the waiting.
+    is_on_loop: bool,
 }
 
 impl PythonHost {
@@ -61,11 +63,16 @@ impl PythonHost {
             system: System::default(),
             clock: clock.map(|clock| Arc::clone(&clock.ms)),
             seeded: clock.and_then(|clock| clock.seeded.clone()),
-            csrf,
+            csrf: Arc::new(csrf),
+            is_on_loop: false,
         }
     }
 
-    pub(crate) const fn csrf(&self) -> &CsrfKeys {
+    pub(crate) fn on_loop(self) -> Self {
+        Self { is_on_loop: true, ..self }
+    }
+
+    pub(crate) fn csrf(&self) -> &CsrfKeys {
         &self.csrf
     }
 }
@@ -86,9 +93,12 @@ impl Host for PythonHost {
         Random { system: self.system.rng(), seeded: self.seeded.clone() }
     }
 
-    fn pause(&self, span: Duration) -> impl Future<Output = ()> + Send {
-        thread::sleep(span);
-        ready(())
+    async fn pause(&self, span: Duration) {
+        if self.is_on_loop {
+            own::pause(span).await;
+        } else {
+            self.system.pause(span).await;
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an operator looks at: the policy as it came out, and what is stored.
 
 use coatroom_core::{
-    Assurance, Beyond, Carry, Concurrency, Handle, Held, Kind, Loaded, Policy, Reuse, SameSite, Settings,
+    Assurance, Beyond, Carry, Concurrency, Handle, Held, Kind, Loaded, Place, Policy, Reuse, SameSite, Settings,
 };
 use coatroom_store::{Cursor, Engine, Host};
 use pyo3::prelude::*;
@@ -87,6 +87,13 @@ pub(crate) fn policy<'py>(py: Python<'py>, policy: &Policy) -> PyResult<Bound<'p
     };
     out.set_item("reuse", reuse)?;
     out.set_item("limit", settings.limit.map(|limit| (beyond(limit.beyond), limit.sessions)))?;
+    let place = match settings.place {
+        Place::Store => "store",
+        Place::Cookie => "cookie",
+        Place::CookieAndDenyList => "cookie and deny list",
+        Place::CookieUntilLogin => "cookie until login",
+    };
+    out.set_item("place", place)?;
     let concurrency = match settings.concurrency {
         Concurrency::Merge => "merge",
         Concurrency::Strict => "strict",

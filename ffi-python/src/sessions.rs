@@ -4,20 +4,28 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use coatroom_core::{
-    Beyond, Carry, Concurrency, CookieSettings, KeyRing, Kind, Limit, Opening, Policy, Reuse, Rules, SameSite, Settings,
+    Beyond, Carry, Concurrency, CookieSettings, KeyRing, Kind, Limit, Opening, Place, Policy, Reuse, Rules, SameSite,
+    Settings,
 };
-use coatroom_store::{Driver, Engine, Host, System, block_on};
+use coatroom_store::{Driver, Engine, Host, Store, System, block_on};
+use coatroom_token::{LONGEST_LEEWAY, LONGEST_LIFETIME};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString, PyStringMethods};
 use rand_core::TryRng;
 
 use crate::csrf::CsrfKeys;
-use crate::engine::AnyEngine;
+use crate::engine::{AnyEngine, FarDriver};
 use crate::error::{config, from_refused, raise};
 use crate::exchange::Exchange;
 use crate::host::{Clock, PythonHost};
 use crate::inspect::{self, Row};
+use crate::own::{LoopDriver, OnLoop, Own, Task};
 use crate::people::{self, DeviceParts};
+use crate::standing;
+
+/// The store of sessions that all live in their cookies: nothing ever asks it for anything.
+const UNUSED: &str = "memory";
 
 pub(crate) type AnyDriver = Driver<AnyEngine, PythonHost>;
 
@@ -25,6 +33,27 @@ pub(crate) type AnyDriver = Driver<AnyEngine, PythonHost>;
 #[pyclass(frozen, module = "coatroom._native")]
 pub(crate) struct Sessions {
     driver: Arc<AnyDriver>,
+    /// The same for event loops, if the store is behind a network.
+    far: Option<Arc<FarDriver>>,
+    /// The same for event loops, if the store is an asynchronous one of the application.
+    on_loop: Option<Arc<LoopDriver>>,
+}
+
+impl Sessions {
+    /// The driver for event loops.
+    pub(crate) fn far(&self) -> PyResult<&Arc<FarDriver>> {
+        self.far.as_ref().ok_or_else(|| PyRuntimeError::new_err("this store answers at once"))
+    }
+
+    pub(crate) fn exchange(&self, opening: Opening) -> Exchange {
+        Exchange::new(Arc::clone(&self.driver), opening)
+    }
+}
+
+impl Sessions {
+    pub(crate) const fn driver(&self) -> &Arc<AnyDriver> {
+        &self.driver
+    }
 }
 
 #[pymethods]
@@ -33,17 +62,35 @@ impl Sessions {
     #[pyo3(signature = (store, keys, settings, clock = None))]
     fn new(
         py: Python<'_>,
-        store: &str,
+        store: &Bound<'_, PyAny>,
         keys: &str,
         settings: &Bound<'_, PyDict>,
         clock: Option<&Bound<'_, Clock>>,
     ) -> PyResult<Self> {
-        let csrf = CsrfKeys::parse(keys);
-        let keys = KeyRing::parse(keys).map_err(|error| config(py, &error))?;
-        let policy = Policy::try_from(read_settings(settings)?).map_err(|error| config(py, &error))?;
-        let engine = AnyEngine::open(py, store)?;
-        let host = PythonHost::new(clock.map(Bound::get), csrf);
-        Ok(Self { driver: Arc::new(Driver::with_host(Rules::new(policy, keys), engine, host)) })
+        let host = || PythonHost::new(clock.map(Bound::get), CsrfKeys::parse(keys));
+        let ring = KeyRing::parse(keys).map_err(|error| config(py, &error))?;
+        let address = store.cast::<PyString>().ok().map(PyStringMethods::to_cow).transpose()?;
+        let (place, address) = address.as_deref().map_or((Place::Store, None), |text| {
+            let (place, address) = Place::parse(text);
+            (place, Some(address.unwrap_or(UNUSED)))
+        });
+        let announces = settings.get_item("announce")?.is_some_and(|asked| asked.is_truthy().unwrap_or(true));
+        let settings = Settings { place, ..read_settings(settings)? };
+        let policy = Policy::try_from(settings).map_err(|error| config(py, &error))?;
+        let rules = Rules::new(policy, ring);
+        let (engine, on_loop) = if let Some(address) = address {
+            (AnyEngine::open(py, address)?, None)
+        } else {
+            let on_loop = || Arc::new(Driver::with_host(Arc::clone(&rules), OnLoop, host().on_loop()));
+            let is_async = store.getattr("is_async")?.extract::<bool>()?;
+            (AnyEngine::Own(Arc::new(Own::new(store.clone().unbind(), host()))), is_async.then(on_loop))
+        };
+        if announces && place == Place::Cookie {
+            return Err(config(py, &"`announce` needs a place on the server: name a store, or a deny list"));
+        }
+        let far = engine.far().map(|far| announcing(py, Driver::with_host(Arc::clone(&rules), far, host()), announces));
+        let driver = announcing(py, Driver::with_host(rules, engine, host()), announces)?;
+        Ok(Self { driver, far: far.transpose()?, on_loop })
     }
 
     /// Opens an exchange on the Cookie header, in turn if asked for. Raises when the store cannot say.
@@ -54,14 +101,27 @@ impl Sessions {
         let opened =
             with_bytes(cookies, |bytes| if bytes.is_empty() { open(bytes) } else { py.detach(|| open(bytes)) })?;
         let session = opened.map_err(|refused| from_refused(py, &refused))?;
-        Ok(Exchange::new(Arc::clone(driver), Opening::Ready(session)))
+        Ok(self.exchange(Opening::Ready(session)))
+    }
+
+    /// As `open`, on an event loop, for a store of the application that is asynchronous.
+    fn opening(&self, py: Python<'_>, cookies: &Bound<'_, PyAny>, serial: bool) -> PyResult<Task> {
+        let cookies = with_bytes(cookies, <[u8]>::to_vec)?;
+        Ok(Task::opening(Arc::clone(&self.driver), self.on_loop(py)?, cookies, serial))
+    }
+
+    /// Closes an exchange that `opening` led to; then `closed` of the exchange says what came of it.
+    fn closing(&self, py: Python<'_>, exchange: Py<Exchange>) -> PyResult<Task> {
+        let on_loop = self.on_loop(py)?;
+        let closing = on_loop.start_closing(exchange.get().take_session(py)?);
+        Ok(Task::closing(Arc::clone(&self.driver), on_loop, exchange, closing))
     }
 
     /// As `open` in turn, as far as that takes no waiting: `opens` of the exchange says how to go on.
     fn open_without_waiting(&self, py: Python<'_>, cookies: &Bound<'_, PyAny>) -> PyResult<Exchange> {
         let driver = &self.driver;
         let opening = with_bytes(cookies, |bytes| py.detach(|| driver.open_serial_without_waiting(bytes)))?;
-        Ok(Exchange::new(Arc::clone(driver), opening))
+        Ok(self.exchange(opening))
     }
 
     /// Whether an exchange for this method takes its turn.
@@ -80,6 +140,11 @@ impl Sessions {
         !Engine::is_here(self.driver.store())
     }
 
+    /// Whether the native module asks the store by itself, without a thread for each request.
+    const fn is_far(&self) -> bool {
+        self.far.is_some()
+    }
+
     /// What an operator ought to know of the store as it is set up.
     fn warnings(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         py.detach(|| self.driver.store().warnings()).map_err(|error| raise(py, "unavailable", &error.to_string(), 503))
@@ -92,16 +157,12 @@ impl Sessions {
 
     /// Lets in whoever `release` holds back.
     fn resume(&self) {
-        if let AnyEngine::Sqlite(engine) = self.driver.store() {
-            engine.resume();
-        }
+        self.driver.store().resume();
     }
 
     /// Closes what is open and holds newcomers back, before a fork.
     fn release(&self, py: Python<'_>) {
-        if let AnyEngine::Sqlite(engine) = self.driver.store() {
-            py.detach(|| engine.release());
-        }
+        py.detach(|| self.driver.store().release());
     }
 
     /// The live sessions of a principal, the one used last first.
@@ -146,12 +207,31 @@ impl Sessions {
         inspect::look_up(py, &self.driver, handle)
     }
 
+    /// How sessions stand by now: handle; `login`, `visitor` or `over`; whose it is. Nothing of what the store cannot say.
+    fn standing(&self, py: Python<'_>, handles: Vec<String>) -> Vec<(String, &'static str, Option<String>)> {
+        py.detach(|| standing::look(&self.driver, handles))
+    }
+
     /// Removes at most about `max` records that are garbage by now.
     fn sweep(&self, py: Python<'_>, max: usize) -> PyResult<usize> {
         let driver = &self.driver;
         py.detach(|| Engine::sweep(driver.store(), driver.host().now(), max))
             .map_err(|error| raise(py, "unavailable", &error.to_string(), 503))
     }
+}
+
+impl Sessions {
+    fn on_loop(&self, py: Python<'_>) -> PyResult<Arc<LoopDriver>> {
+        self.on_loop
+            .clone()
+            .ok_or_else(|| raise(py, "wrong-stage", "the store of these sessions is not asynchronous", 500))
+    }
+}
+
+/// The text of the store itself, without what it says of where sessions live; none if there is no store.
+#[pyfunction]
+pub(crate) fn plain_store(text: &str) -> Option<&str> {
+    Place::parse(text).1
 }
 
 /// 32 fresh random bytes for a key ring.
@@ -166,12 +246,20 @@ pub(crate) fn keygen(py: Python<'_>) -> PyResult<Bound<'_, PyBytes>> {
 }
 
 /// The Cookie header as bytes.
-fn with_bytes<T>(cookies: &Bound<'_, PyAny>, work: impl FnOnce(&[u8]) -> T) -> PyResult<T> {
+pub(crate) fn with_bytes<T>(cookies: &Bound<'_, PyAny>, work: impl FnOnce(&[u8]) -> T) -> PyResult<T> {
     if let Ok(bytes) = cookies.cast::<PyBytes>() {
         return Ok(work(bytes.as_bytes()));
     }
     let text = cookies.cast::<PyString>()?.to_string_lossy();
     Ok(work(text.as_bytes()))
+}
+
+/// A driver that announces the endings of logins, if asked for. They are kept for whatever lifetime and leeway issuers and
+/// verifiers may have: no two settings can disagree.
+// spec: FEED-5 77d0
+fn announcing<S: Store, H: Host>(py: Python<'_>, driver: Driver<S, H>, asked: bool) -> PyResult<Arc<Driver<S, H>>> {
+    let driver = if asked { driver.announcing(LONGEST_LIFETIME, LONGEST_LEEWAY) } else { Ok(driver) };
+    driver.map(Arc::new).map_err(|error| config(py, &error))
 }
 
 /// Settings by name. Spans come as seconds; an absent name keeps its default.
@@ -183,7 +271,7 @@ fn read_settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
         let span = || value.extract::<f64>().and_then(|seconds| to_span(py, &name, seconds));
         let maybe = || if value.is_none() { Ok(None) } else { span().map(Some) };
         match name.as_str() {
-            "preset" => {}
+            "preset" | "announce" => {}
             "idle" => settings.idle = maybe()?,
             "touch" => settings.touch = maybe()?,
             "absolute" => settings.absolute = span()?,
@@ -224,7 +312,7 @@ fn preset(py: Python<'_>, name: Option<&str>) -> PyResult<Settings> {
     }
 }
 
-fn to_span(py: Python<'_>, name: &str, seconds: f64) -> PyResult<Duration> {
+pub(crate) fn to_span(py: Python<'_>, name: &str, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|_| config(py, &format!("`{name}` must be a span in seconds")))
 }
 

@@ -38,6 +38,7 @@ def set_up() -> None:
             "django.contrib.contenttypes",
             "django.contrib.auth",
             "django.contrib.messages",
+            "django.contrib.sessions",
             "coatroom.django",
         ],
         LOGGING_CONFIG=None,

@@ -1,4 +1,5 @@
-"""Roles, freshness and levels: in the session, as Flask decorators, and as dependencies of Starlette and FastAPI."""
+"""Roles, freshness and levels: in the session, as decorators of Flask, dependencies of Starlette and FastAPI, and as
+guards of Litestar."""
 
 from __future__ import annotations
 
@@ -9,11 +10,14 @@ from typing import Any
 
 import coatroom
 import flask
+import litestar
 import pytest
 from coatroom import guards
+from coatroom import litestar as litestar_guards
 from coatroom.asgi import CoatroomMiddleware
 from coatroom.flask import Coatroom, csrf_exempt, require_fresh, require_level, require_login, require_role
 from coatroom.testing import ManualClock, session_of
+from litestar.testing import TestClient as LitestarClient
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -56,7 +60,41 @@ def starlette_client(sessions: coatroom.Sessions) -> Any:
     return TestClient(app, base_url="https://testserver")
 
 
-@pytest.fixture(params=[flask_client, starlette_client], ids=["flask", "starlette"])
+def litestar_client(sessions: coatroom.Sessions) -> Any:
+    def route(name: str, guard: litestar_guards.Guard) -> Any:
+        @litestar.get(f"/{name}", guards=[guard])
+        async def endpoint(request: litestar.Request[Any, Any, Any]) -> dict[str, bool]:
+            return {"ok": request.auth is request.session}
+
+        return endpoint
+
+    async def retrieve_user(name: str) -> str:
+        return f"the user {name}"
+
+    @litestar.get("/user")
+    async def user(request: litestar.Request[Any, Any, Any]) -> dict[str, Any]:
+        return {"user": request.user}
+
+    routes = [
+        route("login", litestar_guards.require_login),
+        route("role", litestar_guards.require_role("admin")),
+        route("fresh", litestar_guards.require_fresh(5)),
+        route("level", litestar_guards.require_level(2)),
+        user,
+    ]
+    plugin = litestar_guards.CoatroomPlugin(sessions, retrieve_user=retrieve_user)
+    return LitestarClient(litestar.Litestar(routes, plugins=[plugin]), base_url="https://shop.local")
+
+
+def test_litestar_knows_the_user_of_a_request(coatroom_sessions: coatroom.Sessions) -> None:
+    client = litestar_client(coatroom_sessions)
+    assert client.get("/user").json() == {"user": None}
+    with session_of(client, coatroom_sessions) as session:
+        session.login("ada")
+    assert client.get("/user").json() == {"user": "the user ada"}
+
+
+@pytest.fixture(params=[flask_client, starlette_client, litestar_client], ids=["flask", "starlette", "litestar"])
 def ask(request: pytest.FixtureRequest, coatroom_sessions: coatroom.Sessions) -> Callable[[str], tuple[int, str]]:
     client = request.param(coatroom_sessions)
 

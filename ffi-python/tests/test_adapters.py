@@ -262,7 +262,7 @@ def test_a_response_that_has_nothing_to_do_with_the_session_stays_as_it_is(app: 
         assert (reply.all("vary"), reply.all("cache-control"), reply.all("set-cookie")) == (["Accept"], [], [])
 
 
-# spec: HTTP-3 779a, ERR-1 a398, WRITE-16 ef0b
+# spec: HTTP-3 779a, ERR-1 63c2, WRITE-16 ef0b
 def test_a_refused_commit_is_409_in_place_of_the_response(app: App, client: Client, browser: Browser) -> None:
     browser.take(client("/login").all("set-cookie"))
     header = browser.header

@@ -280,6 +280,19 @@ def test_a_store_that_cannot_answer_has_a_status_of_its_own(store: str, capsys: 
     assert run(capsys, "stats", "--store", "redis://127.0.0.1:1")[0] == 3
 
 
+def test_a_command_says_nothing_but_its_answer(store: str) -> None:
+    command = [sys.executable, "-m", "coatroom.cli", "stats", "--dev", "--store", "sqlite:dev.db"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=Path(store.partition(":")[2]).parent)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "most of one principal" in ran.stdout
+
+
+def test_a_database_that_cannot_answer_may_lack_its_tables(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, document = run(capsys, "stats", "--store", "postgres://nobody@127.0.0.1:1/none")
+    assert status == 3
+    assert "coatroom migrate" in document["message"]
+
+
 def test_on_a_terminal_long_work_shows_its_progress_and_a_pipe_stays_clean(store: str) -> None:
     login(store, "ann", "Phone")
     command = [sys.executable, "-m", "coatroom.cli", "stats", "--json"]

@@ -12,6 +12,7 @@ import coatroom
 import pytest
 from coatroom.django import DjangoSession, SessionMiddleware, get_sessions
 from coatroom.django.sessions import SessionStore
+from coatroom.remember import Remember
 from conftest import TEST_KEYS
 from django.core.management import call_command
 from django.http import HttpResponse
@@ -667,6 +668,7 @@ def test_one_session_middleware_has_to_be_there_and_in_its_place(middleware: lis
         {"store": "memory", "keys": TEST_KEYS, "idle": 0},
         {"store": "memory", "keys": TEST_KEYS, "colour": "blue"},
         {"store": "memory", "keys": TEST_KEYS, "on_error": "no.such.function"},
+        {"store": "memory", "keys": TEST_KEYS, "remember": Remember(lambda name: [])},
         {"sessions": "no.such.sessions"},
         {"sessions": "django_project.CLOCK", "idle": 60},
     ],

@@ -10,6 +10,7 @@ import coatroom
 import pytest
 from coatroom._answer import session_headers
 from coatroom.testing import KEYS, session_of
+from coatroom.tokens import Issuer
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -75,6 +76,35 @@ def test_the_login_of_the_page_on_remembered_logins_remembers_whoever_asks() -> 
         names["login"](session, form)
         session._commit(200)
         assert len(session_headers(session, [])) == count + 2, "Vary, Cache-Control, and the cookies"
+
+
+@pytest.mark.usefixtures("_keys")
+def test_the_two_services_of_the_page_on_access_tokens_know_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TOKEN_KEYS", Issuer.new_key("2026-11"))
+    shop_code, orders_code = re.findall(r"```python\n(.*?)```", (DOCS / "tokens.md").read_text(), re.DOTALL)
+    shop: dict[str, Any] = {"__name__": "shop"}
+    exec(shop_code, shop)
+    client = shop["app"].test_client()
+    monkeypatch.setenv("SHOP_KEYS", client.get("/.well-known/jwks.json").text)
+    orders: dict[str, Any] = {"__name__": "orders"}
+    exec(orders_code, orders)
+    service = orders["app"].test_client()
+    https = {"base_url": "https://localhost"}
+    assert client.get("/login/ada", **https).status_code == 200
+    assert client.post("/token", **https).status_code == 403
+    sessions = shop["app"].session_interface.sessions
+    with session_of(client, sessions) as session:
+        csrf_token = session.csrf_token()
+    token = client.post("/token", headers={"X-CSRF-Token": csrf_token}, **https).json["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert service.get("/orders", headers=bearer).json == {"orders of": "ada"}
+    assert service.get("/orders").status_code == 401
+    sessions.revoke_all("ada")
+    orders["revocations"].pull()
+    assert service.get("/orders", headers=bearer).status_code == 401
 
 
 @pytest.mark.usefixtures("_keys")

@@ -12,6 +12,7 @@ from django.test import RequestFactory, override_settings
 from django_project import User, coatroom_setting
 from fastapi.testclient import TestClient
 from litestar.testing import TestClient as LitestarClient
+from starlette.websockets import WebSocketDisconnect
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -78,3 +79,18 @@ def test_the_fastapi_example() -> None:
 def test_the_litestar_example() -> None:
     client: Any = LitestarClient(run("frameworks.md", 2)["app"], base_url="https://shop.local")
     assert [client.get("/").json() for _ in range(2)] == [{"visits": 1}, {"visits": 2}]
+
+
+def test_the_socket_of_the_page_on_event_loops_is_closed_when_its_session_is_over() -> None:
+    app = run("event-loops.md", 0)["app"]
+    session = app.sessions.open("")
+    session.login("ada")
+    session._commit(200)
+    headers = {"Cookie": session._exchange.head()[2][0].partition(";")[0]}
+    with TestClient(app).websocket_connect("wss://shop.local/", headers=headers) as socket:
+        socket.send_text("hello")
+        assert socket.receive_text() == "hello"
+        app.sessions.revoke_all("ada")
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+        assert closed.value.code == 4401

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import coatroom
 import flask
 import pytest
 from coatroom.asgi import CoatroomMiddleware as AsgiMiddleware
+from coatroom.django import readonly as django_readonly
 from coatroom.flask import Coatroom, readonly
 from coatroom.testing import KEYS, ManualClock
 from coatroom.wsgi import CoatroomMiddleware as WsgiMiddleware
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import path as django_path
+from django_project import SESSION_ONLY
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -68,6 +74,26 @@ def on_asgi(sessions: coatroom.Sessions) -> Any:
     return TestClient(AsgiMiddleware(app, sessions, readonly=["/poll"]), base_url="https://localhost")
 
 
+def on_django(sessions: coatroom.Sessions) -> Any:
+    def urls() -> Iterator[Any]:
+        for path in PATHS:
+
+            def view(request: HttpRequest, path: str = path) -> HttpResponse:
+                # Django's session is looked at wherever it is used.
+                text = "static" if path == "untouched" else act(request.session, f"/{path}")
+                return HttpResponse(text, status=500 if path == "fail" else 200)
+
+            yield django_path(path, django_readonly(view) if path.startswith("poll") else view)
+
+    own = {"COATROOM": {"sessions": sessions}, "ROOT_URLCONF": tuple(urls()), "MIDDLEWARE": SESSION_ONLY}
+
+    def app(environ: Any, start_response: Any) -> Any:
+        with override_settings(**own):
+            return WSGIHandler()(environ, start_response)
+
+    return WerkzeugClient(app)
+
+
 def put_cookie(client: Any, name: str, value: str) -> None:
     if isinstance(client, TestClient):
         client.cookies.set(name, value)
@@ -78,7 +104,7 @@ def put_cookie(client: Any, name: str, value: str) -> None:
 Maker = Callable[[coatroom.Sessions], Any]
 
 
-@pytest.fixture(params=[on_flask, on_wsgi, on_asgi], ids=["flask", "wsgi", "asgi"])
+@pytest.fixture(params=[on_flask, on_wsgi, on_asgi, on_django], ids=["flask", "wsgi", "asgi", "django"])
 def maker(request: pytest.FixtureRequest) -> Maker:
     made: Maker = request.param
     return made

@@ -95,7 +95,7 @@ def test_an_administrator_revokes_and_renames() -> None:
     assert sessions.devices("ben") == sessions.devices("cid") == []
 
 
-# spec: LIMIT-1 ba27
+# spec: LIMIT-1 3719
 def test_a_limit_refuses_or_evicts() -> None:
     refusing = coatroom.Sessions("memory", TEST_KEYS, limit=("refuse", 1))
     login(refusing, "ann")

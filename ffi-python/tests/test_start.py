@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sqlite3
 import stat
 import subprocess
@@ -16,6 +15,7 @@ import coatroom
 import pytest
 from coatroom.testing import ManualClock
 from conftest import TEST_KEYS, Browser
+from interpreters import interpreters
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -215,7 +215,7 @@ def test_visitors_who_never_return_do_not_fill_the_store() -> None:
     for _ in range(3000):
         session = sessions.open(b"")
         session["n"] = 1
-        assert session._commit_without_waiting(200) is not None
+        assert session._exchange.close_without_waiting()
         clock.advance(60)
     assert sessions.sweep(10**6) < 1500
 
@@ -237,21 +237,7 @@ def test_a_dump_of_the_store_holds_no_id(tmp_path: Path) -> None:
     assert browser.cookies["__Host-id"].encode() not in dump
 
 
-def _interpreters() -> list[str]:
-    """Every CPython from 3.10 to 3.13 that is installed, by PATH or by pyenv."""
-    found = {}
-    for minor in range(10, 14):
-        pyenv = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3.{minor}"))
-        on_path = shutil.which(f"python3.{minor}")
-        for candidate in [*map(str, pyenv), *([on_path] if on_path else [])]:
-            answer = subprocess.run([candidate, "-c", ""], capture_output=True)
-            if answer.returncode == 0:
-                found[minor] = candidate
-                break
-    return list(found.values())
-
-
-@pytest.mark.parametrize("interpreter", _interpreters())
+@pytest.mark.parametrize("interpreter", interpreters())
 def test_the_wheel_runs_on_every_interpreter_that_is_here(interpreter: str, tmp_path: Path) -> None:
     (wheel,) = (REPOSITORY / "target" / "wheels").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -61,6 +61,14 @@ def main() -> None:
     parser.add_argument(
         "--store", choices=("sqlite", "redis"), default="sqlite", help="redis starts a server of its own"
     )
+    parser.add_argument(
+        "--stateless",
+        choices=("", "alone", "deny", "until-login"),
+        nargs="?",
+        const="alone",
+        default="",
+        help="sessions live in their cookies: alone, with a deny list in the store, or until somebody logs in",
+    )
     parser.add_argument("--framework", choices=("flask", "django", "fastapi"), default="flask")
     flags = parser.parse_args()
     database = flags.db.absolute()
@@ -69,6 +77,13 @@ def main() -> None:
     place: object = database
     if flags.store == "redis":
         place = os.environ["SHOP_STORE"] = start_redis(database.parent)
+    if flags.stateless:
+        os.environ["SHOP_STATELESS"] = flags.stateless
+        # All workers seal with it, and there may be no store to keep it beside.
+        os.environ.setdefault("COATROOM_KEYS", coatroom.Sessions.new_key(1))
+        place = {"alone": "cookies", "deny": f"cookies, with a deny list in {place}"}.get(
+            flags.stateless, f"cookies until login, then in {place}"
+        )
     address = f"http://127.0.0.1:{flags.port}"
     print(f"The shop is open on {address} ({flags.framework}, sessions in {place}). Ctrl-C closes it.", flush=True)
     sys.path.insert(0, str(PACKAGE.parent))

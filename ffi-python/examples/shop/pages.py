@@ -48,7 +48,15 @@ def database() -> Path:
 def make_sessions() -> coatroom.Sessions:
     """The sessions, in the store that SHOP_STORE names or else in the SQLite file."""
     store = os.environ.get("SHOP_STORE") or f"sqlite:{database()}"
+    store = {"alone": "cookie", "deny": f"cookie+deny:{store}", "until-login": f"cookie-until-login+{store}"}.get(
+        stateless(), store
+    )
     return coatroom.Sessions(store, dev=True, grace=GRACE_SECONDS, skew=GRACE_SECONDS / 4, rotate_every=120.0)
+
+
+def stateless() -> str:
+    """Whether sessions live in their cookies, and how: nothing, `alone`, `deny` or `until-login`."""
+    return os.environ.get("SHOP_STATELESS", "")
 
 
 def make_notebook() -> Notebook:
@@ -167,7 +175,11 @@ def profile(visit: Visit, _: str) -> Reply:
 
 def devices(visit: Visit, _: str) -> Reply:
     """Where the user is logged in."""
-    return show(visit, "devices.html", devices=visit.session.devices())
+    try:
+        devices = visit.session.devices()
+    except coatroom.Unlisted:
+        devices = None
+    return show(visit, "devices.html", devices=devices)
 
 
 def end_device(visit: Visit, handle: str) -> Reply:
@@ -314,5 +326,5 @@ def this_exchange(visit: Visit, status: int, set_cookies: list[str]) -> Card:
         state=outcome(trace),
         meaning=STATES.get(trace.state, ""),
         message=visit.message,
-        facts=describe(trace, sent, lines),
+        facts=describe(trace, sent, lines, stateless()),
     )

@@ -75,13 +75,24 @@ def outcome(trace: coatroom.Trace) -> str:
     return f"Active → {after}" if after else "Active"
 
 
-def describe(trace: coatroom.Trace, sent: Iterable[str], set_cookies: Iterable[str]) -> list[Fact]:
+#: What a logout means where the session was in its cookie and nobody else was told.
+NOT_TAKEN_BACK = (
+    "Your browser forgets the cookie. Whoever has a copy of it is logged in until its time is over: a deny list would "
+    "end that, and so would a store."
+)
+LARGEST_COOKIE = 4096
+
+
+def describe(trace: coatroom.Trace, sent: Iterable[str], set_cookies: Iterable[str], stateless: str = "") -> list[Fact]:
     """Puts a trace and the cookies of an exchange into words."""
+    lines = list(set_cookies)
     over = "ended" in trace.written and "created" not in trace.written
-    facts = [*_identity(trace, over), _written(trace), Fact("Store trips", str(trace.trips), _trips(trace))]
+    trips = Fact("Store trips", str(trace.trips), _trips(trace, stateless))
+    facts = [*_identity(trace, over), _written(trace, stateless), trips]
+    facts += _kept(trace, lines, stateless)
     facts += [] if over else _time_left(trace)
     facts.append(_sent(list(sent)))
-    facts.append(_set([_cookie(line) for line in set_cookies]))
+    facts.append(_set([_cookie(line) for line in lines]))
     if trace.events:
         facts.append(Fact("Events", ", ".join(trace.events), "What a log would say, with the handle and never the id."))
     return facts
@@ -100,16 +111,30 @@ def _identity(trace: coatroom.Trace, over: bool) -> list[Fact]:
     return [handle, Fact("Generation", str(generation), meaning)]
 
 
-def _written(trace: coatroom.Trace) -> Fact:
+def _kept(trace: coatroom.Trace, lines: list[str], stateless: str) -> list[Fact]:
+    """Where the session is by now, if not in a store."""
+    if not stateless or (stateless == "until-login" and ("logged in" in trace.written or not lines)):
+        return []
+    sizes = [len(line) for line in lines if "." in line.partition(";")[0] and "max-age=0" not in line.lower()]
+    if not sizes:
+        return []
+    meaning = "Encrypted, and nowhere else. Of two requests at once, the one that is answered last undoes the other."
+    return [Fact("Kept", f"in your cookie, {sizes[0]} of {LARGEST_COOKIE} bytes", meaning)]
+
+
+def _written(trace: coatroom.Trace, stateless: str = "") -> Fact:
     if not trace.written:
         return Fact("Written", "nothing", "Reading a session writes no data.")
-    meaning = " ".join(CHANGES.get(change, "") for change in trace.written)
+    changes = CHANGES | {"ended": NOT_TAKEN_BACK} if stateless == "alone" else CHANGES
+    meaning = " ".join(changes.get(change, "") for change in trace.written)
     return Fact("Written", ", ".join(trace.written), meaning.strip())
 
 
-def _trips(trace: coatroom.Trace) -> str:
+def _trips(trace: coatroom.Trace, stateless: str = "") -> str:
     if trace.trips == 0:
-        return "The store was not asked at all."
+        return "There is no store." if stateless == "alone" else "The store was not asked at all."
+    if stateless == "deny":
+        return "One call asks whether the session is still good. Logins and ends are one more, so that they are final."
     if trace.trips == 1:
         return "One call, which created it." if "created" in trace.written else "One call, which loaded it."
     return "Loading is one call, writing everything in one atomic swap is one more."

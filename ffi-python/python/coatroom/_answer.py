@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from coatroom._transport import carried, vary_of
-from coatroom.errors import CoatroomError
+from coatroom.errors import CoatroomError, TokenMissing, TokenRefused
 from coatroom.session import Session
 
 log = logging.getLogger("coatroom")
@@ -29,12 +29,16 @@ class Answer:
 OnError: TypeAlias = "Callable[[CoatroomError], Answer]"
 
 
-# spec: ERR-1 a398, HTTP-3 779a
+# spec: ERR-1 63c2, HTTP-3 779a
 def answer(error: CoatroomError) -> Answer:
-    """The default: the error's status, its code and text as JSON; Retry-After with 503 (RFC 9110 section 15.6.4)."""
+    """The default: the error's status, its code and text as JSON; Retry-After with 503 (RFC 9110 section 15.6.4); a
+    challenge where an access token is asked for (RFC 6750 section 3)."""
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
     if error.status == 503:
         headers.append(("Retry-After", "1"))
+    if isinstance(error, TokenRefused):
+        is_missing = isinstance(error, TokenMissing)
+        headers.append(("WWW-Authenticate", "Bearer" if is_missing else 'Bearer error="invalid_token"'))
     body = json.dumps({"error": error.code, "message": str(error)}).encode()
     return Answer(error.status, body, tuple(headers))
 
@@ -56,13 +60,19 @@ def abandon(session: Session) -> None:
 def session_headers(session: Session, headers: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a response that depends on the committed session."""
     merged = list(headers)
-    vary, cache_control, cookies = session._exchange.head(_joined(merged, "vary"), _joined(merged, "cache-control"))
-    for name, value in (("Vary", vary_of(session, vary)), ("Cache-Control", cache_control)):
-        if value is not None:
-            merged = [header for header in merged if header[0].lower() != name.lower()]
-            merged.append((name, value))
-    merged.extend(carried(session, cookies))
+    replacing, more = changed_headers(session, _joined(merged, "vary"), _joined(merged, "cache-control"))
+    for name, value in replacing:
+        merged = [header for header in merged if header[0].lower() != name.lower()]
+        merged.append((name, value))
+    merged.extend(more)
     return merged
+
+
+def changed_headers(session: Session, vary: str | None, cache_control: str | None) -> tuple[Headers, Headers]:
+    """What such a response has in place of its own headers, and what besides."""
+    new_vary, new_cache_control, cookies = session._exchange.head(vary, cache_control)
+    pairs = (("Vary", vary_of(session, new_vary)), ("Cache-Control", new_cache_control))
+    return [(name, value) for name, value in pairs if value is not None], carried(session, cookies)
 
 
 def _joined(headers: Headers, name: str) -> str | None:

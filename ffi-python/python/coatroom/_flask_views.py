@@ -28,14 +28,6 @@ def csrf_exempt(view: View) -> View:
     return view
 
 
-def readonly(view: View) -> View:
-    """Marks a view that only reads the session, such as one that a page polls: it waits for no turn, rotates no id and
-    sets no cookie, and a write in it is an error."""
-    view.coatroom_readonly = True  # type: ignore[attr-defined]
-    view.coatroom_turn = False  # type: ignore[attr-defined]
-    return view
-
-
 def require_login(view: View) -> View:
     """Answers 401 unless somebody is logged in."""
     return _guarded(lambda current: current.require_level(0))(view)

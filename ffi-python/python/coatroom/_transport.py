@@ -56,7 +56,11 @@ def header_from_environ(sessions: Sessions, environ: WSGIEnvironment) -> str:
 def header_from_scope(sessions: Sessions, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The Cookie header of an ASGI request, or what stands for one."""
     if not sessions._transport.is_header:
-        return b"; ".join(value for name, value in headers if name == b"cookie")
+        cookies = b""
+        for name, value in headers:
+            if name == b"cookie":
+                cookies = cookies + b"; " + value if cookies else value
+        return cookies
     names = {name.lower().encode(): name for name in (LOGIN, VISITOR, "Authorization")}
     found = [(names[name], value.decode("latin-1")) for name, value in headers if name in names]
     return _as_cookies(sessions, found).encode()
@@ -78,9 +82,9 @@ def _as_cookies(sessions: Sessions, found: Lines) -> str:
             scheme, _, value = value.partition(" ")
             if scheme.lower() != "bearer":
                 continue
-        # Nothing but the alphabet of an id goes further; two that a server joined by a comma are none.
+        # Nothing but the alphabet of an id and its record goes further; two that a server joined by a comma are none.
         text = value.strip()
-        is_id = re.fullmatch("[A-Za-z0-9_-]{1,128}", text) is not None
+        is_id = re.fullmatch("[A-Za-z0-9_.-]{1,4096}", text) is not None
         pairs.append(f"{visitor if name == VISITOR else login}={text if is_id else 'junk'}")
     return "; ".join(pairs)
 
@@ -98,7 +102,9 @@ def carried(session: Session, cookies: Iterable[str]) -> Lines:
         fresh: str | None = getattr(session, "_visitor", None)
         if fresh is not None:
             lines.append(("Set-Cookie", cookie_line(sessions, fresh)))
-        lines.extend(("Set-Cookie", line) for line in getattr(session, "_more_lines", ()))
+        more: list[str] | None = getattr(session, "_more_lines", None)
+        if more:
+            lines += [("Set-Cookie", line) for line in more]
     if sessions._transport.clears and getattr(session, "_has_left", False):
         lines.append(("Clear-Site-Data", sessions._transport.clears))
     return lines
@@ -114,7 +120,7 @@ def _as_header(sessions: Sessions, line: str) -> tuple[str, str]:
 # spec: HEAD-1 5845
 def vary_of(session: Session, vary: str | None) -> str | None:
     """What the response depends on."""
-    sessions: Sessions | None = getattr(session, "_sessions", None)
+    sessions = session._sessions
     if vary is None or sessions is None or not sessions._transport.is_header:
         return vary
     kept = [name for name in (name.strip() for name in vary.split(",")) if name.lower() != "cookie"]

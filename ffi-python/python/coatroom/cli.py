@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import logging
 import os
 import re
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 
 from coatroom import _bench, _check, _keys, _records
 from coatroom._show import Out
-from coatroom.errors import CoatroomError, ConfigError, Unavailable
+from coatroom.errors import CoatroomError, ConfigError, StoreUnavailable, Unavailable
 from coatroom.remember import PREFIX
 from coatroom.sessions import Sessions
 
@@ -31,12 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(_with_handle_last(sys.argv[1:] if arguments is None else arguments))
     out = Out(as_json=args.json)
+    # What is told to the log of a program that starts is for `check` to say here.
+    logging.getLogger("coatroom").addHandler(logging.NullHandler())
     try:
         status = args.run(args, out)
     except CoatroomError as error:
+        message = str(error) + _hint(args, error)
         if args.json:
-            out.document({"error": error.code, "message": str(error)})
-        print(f"coatroom: {error}", file=sys.stderr)
+            out.document({"error": error.code, "message": message})
+        print(f"coatroom: {message}", file=sys.stderr)
         return 3 if isinstance(error, Unavailable) else 2
     except BrokenPipeError:
         # Whoever read along has seen enough; nothing is left to flush for the interpreter.
@@ -45,6 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return int(status)
+
+
+def _hint(args: argparse.Namespace, error: CoatroomError) -> str:
+    """What a database without tables looks like from here."""
+    is_postgres = (getattr(args, "store", None) or "").startswith("postgres")
+    wants_tables = isinstance(error, StoreUnavailable) and is_postgres
+    return "; a database that is new to this release wants `coatroom migrate` first" if wants_tables else ""
 
 
 def _with_handle_last(arguments: Sequence[str]) -> list[str]:
@@ -239,7 +250,7 @@ def sessions_revoke(args: argparse.Namespace, out: Out) -> int:
     if args.everything:
         if not args.yes and not _agreed("end every login there is?"):
             raise ConfigError("nothing was ended: say --yes")
-        ended = sessions.revoke_everything()
+        ended = _end_everything(sessions, out)
     elif args.principal is not None:
         ended = sessions.revoke_all(args.principal)
         # Also where the settings do not say that logins are remembered: the credentials are in the store.
@@ -250,6 +261,19 @@ def sessions_revoke(args: argparse.Namespace, out: Out) -> int:
             return _told(out, {"ended": 0}, "there is no live login under this handle", 1)
         ended = int(sessions.revoke(record.principal, args.handle))
     return _told(out, {"ended": ended}, f"{ended} ended")
+
+
+def _end_everything(sessions: Sessions, out: Out) -> int:
+    ended, seen = 0, set[str]()
+    with out.progress("ending") as step:
+        # User by user, so that it can be watched and stopped; then what has come meanwhile, at once.
+        for batch in _records.records(sessions):
+            names = {record.principal for record in batch if record.kind == "login" and record.principal is not None}
+            for name in names - seen:
+                ended += sessions.revoke_all(name)
+            seen |= names
+            step(len(batch))
+        return ended + sessions.revoke_everything()
 
 
 def sweep_(args: argparse.Namespace, out: Out) -> int:
@@ -275,7 +299,8 @@ def stats(args: argparse.Namespace, out: Out) -> int:
         out.document(document)
         return 0
     kinds, causes = document.pop("kinds"), document.pop("causes")
-    out.table(("what", "count"), [*kinds.items(), *document.items()])
+    counts = {**kinds, **document}
+    out.table(("what", "count"), [(name.replace("_", " "), count) for name, count in counts.items()])
     if causes:
         out.table(("ended by", "count"), sorted(causes.items()))
     return 0
@@ -375,9 +400,10 @@ def _named(target: str) -> Any:
 
 
 def _candidates(found: Any) -> list[Any]:
-    """Where an application keeps its sessions: itself, an adapter, Flask, Starlette."""
-    layers = [SimpleNamespace(**layer.kwargs) for layer in getattr(found, "user_middleware", ())]
-    adapters = [found, getattr(found, "session_interface", None), *layers]
+    """Where an application keeps its sessions: itself, an adapter, Flask, Starlette, Litestar."""
+    middleware = getattr(found, "user_middleware", ())
+    layers = [made for layer in middleware for made in (*layer.args, SimpleNamespace(**layer.kwargs))]
+    adapters = [found, getattr(found, "session_interface", None), *layers, *getattr(found, "plugins", ())]
     return [*adapters, *(getattr(adapter, "sessions", None) for adapter in adapters)]
 
 

@@ -5,12 +5,16 @@ Every exception has ``status``, the HTTP status with which the adapters answer, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class CoatroomError(Exception):
     """The base of all of them."""
 
     code = "error"
     status = 500
+    events: Sequence[tuple[str, str | None, str | None]] = ()
+    """What was noticed before a session could not be opened: name, handle, cause."""
 
     def __init__(self, message: str, *, code: str | None = None, status: int | None = None) -> None:
         super().__init__(message)
@@ -28,6 +32,13 @@ class UnsupportedValue(CoatroomError, TypeError):
     """A session cannot hold this value: store plain data, such as the text or number that stands for it."""
 
     code = "value"
+
+
+class ModelMismatch(CoatroomError, ValueError):
+    """What the session holds is not what the model says, or the model was filled with what it says it cannot hold. The
+    text names keys, and no values."""
+
+    code = "model"
 
 
 class SessionClosed(CoatroomError, RuntimeError):
@@ -72,6 +83,48 @@ class CsrfRefused(Forbidden):
     """``cross-site``, ``no-source``, ``no-token`` or ``wrong-token``."""
 
 
+class TokenRefused(Unauthenticated):
+    """The access token does not count (401): ask for a new one."""
+
+    code = "token"
+    reason = ""
+    """Why, for logs, and nothing of the token: ``too long``, ``malformed``, ``not utf-8``, ``too deep``, ``duplicate``,
+    ``key in header``, ``header member``, ``algorithm``, ``type``, ``unknown key``, ``signature``, ``claim``,
+    ``issuer``, ``audience``, ``expired``, ``not yet valid``, ``lives too long``, ``revoked``, ``missing``."""
+
+
+class TokenMissing(TokenRefused):
+    """The request carries no access token (401)."""
+
+    reason = "missing"
+
+
+class TokenExpired(TokenRefused):
+    """The time of the access token is over (401): its session gets a new one."""
+
+    reason = "expired"
+
+
+class TokenRevoked(TokenRefused):
+    """The session of the access token has ended, or all of its principal were revoked (401)."""
+
+    reason = "revoked"
+
+
+class UnknownTokenKey(TokenRefused):
+    """The access token names no key of this verifier (401): fetch the issuer's key set again, at most once a minute."""
+
+    reason = "unknown key"
+
+
+class NotIssued(CoatroomError):
+    """There is no access token for a login that is not stored yet: ask with the next request (409). Or the names of
+    principal and roles are too long for one (500)."""
+
+    code = "not-issued"
+    status = 409
+
+
 class Refused(CoatroomError):
     """The commit was refused and nothing of it was written: the client may repeat the request (409)."""
 
@@ -104,6 +157,12 @@ class TooLarge(Refused, ValueError):
     code = "too-large"
 
 
+class Unlisted(CoatroomError):
+    """Logins live in cookies and no deny list is kept, so nobody can list or end them: name a list, or a store."""
+
+    code = "unlisted"
+
+
 class Unavailable(CoatroomError):
     """The same request may succeed after a pause (503, with Retry-After)."""
 
@@ -121,17 +180,32 @@ class Busy(Unavailable):
     code = "busy"
 
 
+class Overloaded(Unavailable):
+    """Too many requests of this process wait for the store already. Nothing was written."""
+
+    code = "overloaded"
+
+
 class UnknownOutcome(Unavailable):
     """The store did not confirm the write: read the session before repeating it."""
 
     code = "unknown"
 
 
+class EndingsUnknown(Unavailable):
+    """The verifier has not heard for too long which sessions have ended, so no access token counts (503)."""
+
+    code = "stale"
+    reason = "stale"
+
+
 _CLASSES: dict[str, type[CoatroomError]] = {
     "config": ConfigError,
     "value": UnsupportedValue,
     "wrong-stage": SessionClosed,
+    "unlisted": Unlisted,
     "unauthenticated": Unauthenticated,
+    "not-issued": NotIssued,
     "forbidden": Forbidden,
     "conflict": Conflict,
     "ended": SessionEnded,
@@ -139,6 +213,7 @@ _CLASSES: dict[str, type[CoatroomError]] = {
     "too-large": TooLarge,
     "unavailable": StoreUnavailable,
     "busy": Busy,
+    "overloaded": Overloaded,
     "unknown": UnknownOutcome,
 }
 
@@ -147,3 +222,17 @@ def from_code(code: str, message: str, status: int) -> CoatroomError:
     """The exception for a code of the native module; a code without a class takes the class of its status."""
     fallback: type[CoatroomError] = {409: Refused, 503: Unavailable}.get(status, CoatroomError)
     return _CLASSES.get(code, fallback)(message, code=code, status=status)
+
+
+_REFUSALS: dict[str, type[TokenRefused]] = {
+    refusal.reason: refusal for refusal in (TokenMissing, TokenExpired, TokenRevoked, UnknownTokenKey)
+}
+
+
+def token_refused(reason: str, message: str, status: int) -> CoatroomError:
+    """The exception for a refusal of the native module: 503 when it is not the token that is wrong."""
+    if status == EndingsUnknown.status:
+        return EndingsUnknown(message)
+    error = _REFUSALS.get(reason, TokenRefused)(message)
+    error.reason = reason
+    return error

@@ -11,17 +11,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import Depends
+from fastapi import APIRouter, Depends, Response
 from starlette.requests import HTTPConnection
 
 from coatroom._answer import Answer
+from coatroom._token_answers import KEYS_PATH, TOKEN_PATH, keys_answer, token_answer
 from coatroom.asgi import CoatroomMiddleware
 from coatroom.errors import Unauthenticated
+from coatroom.guards import require_token
 from coatroom.session import Session
 
-__all__ = ["Answer", "CoatroomMiddleware", "CurrentPrincipal", "CurrentSession", "current_principal", "current_session"]
+if TYPE_CHECKING:
+    from coatroom.tokens import Issuer
+
+__all__ = [
+    "Answer",
+    "CoatroomMiddleware",
+    "CurrentPrincipal",
+    "CurrentSession",
+    "current_principal",
+    "current_session",
+    "require_token",
+    "token_router",
+]
 
 
 async def current_session(connection: HTTPConnection) -> Session:
@@ -46,3 +60,23 @@ async def current_principal(session: CurrentSession) -> str:
 
 CurrentPrincipal = Annotated[str, Depends(current_principal)]
 """Who is logged in, for handlers that are for nobody else: ``async def profile(user: CurrentPrincipal)``."""
+
+
+def token_router(issuer: Issuer) -> APIRouter:
+    """``POST /token``, a token for whoever is logged in, and ``GET /.well-known/jwks.json``, the public keys:
+    ``app.include_router(token_router(issuer))``, perhaps with a ``prefix``."""
+    router = APIRouter(tags=["tokens"])
+
+    @router.post(TOKEN_PATH, response_class=Response)
+    async def token(session: CurrentSession) -> Response:
+        return _response(token_answer(issuer, session))
+
+    @router.get(KEYS_PATH, response_class=Response)
+    async def keys() -> Response:
+        return _response(keys_answer(issuer))
+
+    return router
+
+
+def _response(made: Answer) -> Response:
+    return Response(made.body, made.status, dict(made.headers))

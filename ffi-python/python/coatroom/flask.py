@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import Flask, Request, Response, current_app, request, session
 from flask.sessions import SessionInterface, SessionMixin
 
-from coatroom._answer import Answer, OnError, answer, report, session_headers
+from coatroom._answer import Answer, OnError, answer, changed_headers, report
 from coatroom._events import refused
+from coatroom._flask_tokens import current_claims, require_token, token_blueprint
 from coatroom._flask_views import (
     csrf_exempt,
-    readonly,
     require_fresh,
     require_level,
     require_login,
@@ -22,7 +22,7 @@ from coatroom._flask_views import (
 )
 from coatroom._transport import header_from_environ
 from coatroom._user_key import UserKeySession
-from coatroom._views import in_turn, out_of_turn, skip
+from coatroom._views import in_turn, out_of_turn, readonly, skip
 from coatroom.csrf import Csrf, guard, of
 from coatroom.errors import CoatroomError, CsrfRefused
 from coatroom.sessions import Sessions
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from coatroom._native import Exchange
     from coatroom.sessions import Settings
+    from coatroom.store import AsyncStore, Store
 
 __all__ = [
     "Answer",
@@ -39,6 +40,7 @@ __all__ = [
     "Csrf",
     "FlaskSession",
     "csrf_exempt",
+    "current_claims",
     "in_turn",
     "out_of_turn",
     "readonly",
@@ -46,7 +48,9 @@ __all__ = [
     "require_level",
     "require_login",
     "require_role",
+    "require_token",
     "skip",
+    "token_blueprint",
     "typed_session",
 ]
 
@@ -118,7 +122,7 @@ class Coatroom(SessionInterface):
         app: Flask | None = None,
         sessions: Sessions | None = None,
         *,
-        store: str = "",
+        store: str | Store | AsyncStore = "",
         csrf: bool | Csrf = False,
         on_error: OnError = answer,
         dev: bool = False,
@@ -155,7 +159,13 @@ class Coatroom(SessionInterface):
                 self._stand_in(response, error)
             return
         if touched:
-            response.headers = type(response.headers)(session_headers(session, response.headers))
+            headers = response.headers
+            present = [", ".join(headers.getlist(name)) or None for name in ("Vary", "Cache-Control")]
+            replacing, more = changed_headers(session, *present)
+            for name, value in replacing:
+                headers.set(name, value)
+            for name, value in more:
+                headers.add(name, value)
 
     def is_null_session(self, obj: object) -> bool:
         return False
@@ -176,7 +186,7 @@ class Coatroom(SessionInterface):
             if getattr(view, "coatroom_readonly", False):
                 current._exchange.head_sent()
             elif self.sessions._may_restore(request.method, current._cookies):
-                self.sessions._restore(current)
+                self.sessions._restore(current, request.method)
             if is_guarded:
                 self._check_token(current)
 

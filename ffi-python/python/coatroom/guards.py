@@ -1,18 +1,26 @@
 """Guards for Starlette and FastAPI: ``Depends(require_role("admin"))``, or ``await require_role("admin")(request)``.
 
 Each gives the :class:`coatroom.Session` if the check holds; else its error becomes the response, 401 or 403.
+:func:`require_token` gives the :class:`coatroom.tokens.Claims` of an access token, and needs no session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
+from coatroom._answer import answer, report
+from coatroom._token_answers import checked
+from coatroom.errors import CoatroomError
 from coatroom.session import Session
 
-__all__ = ["get_session", "require_fresh", "require_level", "require_login", "require_role"]
+if TYPE_CHECKING:
+    from coatroom.tokens import Claims, Verifier
+
+__all__ = ["get_session", "require_fresh", "require_level", "require_login", "require_role", "require_token"]
 
 Guard: TypeAlias = "Callable[[HTTPConnection], Awaitable[Session]]"
 
@@ -52,5 +60,22 @@ def _guard(check: Callable[[Session], None]) -> Guard:
         session = await get_session(request)
         check(session)
         return session
+
+    return guard
+
+
+def require_token(verifier: Verifier, role: str | None = None) -> Callable[[HTTPConnection], Awaitable[Claims]]:
+    """The request carries an access token that counts, or 401; its principal has the role, or 403; 503 while endings
+    are unknown. Where there is no session either: ``claims: Annotated[Claims, Depends(require_token(verifier))]``, or
+    ``claims = await require_token(verifier)(request)``."""
+
+    async def guard(request: HTTPConnection) -> Claims:
+        try:
+            return checked(verifier, ", ".join(request.headers.getlist("Authorization")) or None, role)
+        except CoatroomError as error:
+            report(error)
+            made = answer(error)
+            headers = {name: value for name, value in made.headers if name != "Content-Type"}
+            raise HTTPException(made.status, str(error), headers) from None
 
     return guard

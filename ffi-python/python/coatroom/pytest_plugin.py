@@ -17,6 +17,8 @@ from coatroom.session import Session
 from coatroom.sessions import Sessions
 from coatroom.testing import KEYS, ManualClock, session_of
 
+pytest.register_assert_rewrite("coatroom.store_suite")
+
 
 @pytest.fixture
 def coatroom_clock() -> ManualClock:

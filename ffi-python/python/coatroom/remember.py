@@ -11,7 +11,7 @@ import hmac
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coatroom import _keys
 from coatroom.errors import CoatroomError, ConfigError
@@ -54,7 +54,7 @@ class Remembered:
         self,
         chosen: Remember,
         sessions: Sessions,
-        store: str,
+        store: Any,
         ring: str,
         *,
         dev: bool,
@@ -165,10 +165,10 @@ def _name_of(credential: Session) -> str | None:
 
 
 # spec: REM-1 bbac
-def derived(ring: str) -> str:
-    """A ring for this use alone, so that no id of one kind is one of the other."""
+def derived(ring: str, use: bytes = b"coatroom/1 remembered login") -> str:
+    """A ring for one use alone, so that no id of one kind is one of the other."""
     entries = []
     for entry in _keys.parse(ring):
-        key = hmac.new(entry.material, b"coatroom/1 remembered login", hashlib.sha256).digest()
+        key = hmac.new(entry.material, use, hashlib.sha256).digest()
         entries.append(f"{entry.number}:{base64.urlsafe_b64encode(key).decode().rstrip('=')}")
     return ",".join(entries)

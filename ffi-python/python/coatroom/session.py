@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from html import escape
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 
 from coatroom import _flashes as flashes
+from coatroom import _models as models
 from coatroom import csrf
 from coatroom._events import tell
 from coatroom.errors import CoatroomError, ConfigError, LevelTooLow, NotFresh, SessionClosed, Unauthenticated
@@ -17,14 +19,17 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from coatroom._native import Exchange
+    from coatroom._upgrades import Upgraded
     from coatroom.csrf import Html
     from coatroom.sessions import Sessions
 
     Data = TypeVar("Data", bound=Mapping[str, object], covariant=True, default=Any)
+    M = TypeVar("M")
 else:
     from typing import TypeVar
 
     Data = TypeVar("Data", covariant=True)
+    M = TypeVar("M")
 
 Rotation = Literal["rotated", "pending", "postponed"]
 
@@ -98,9 +103,11 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         "_exchange",
         "_handed_out",
         "_has_left",
+        "_is_upgraded",
         "_more_lines",
         "_remembers",
         "_sessions",
+        "_upgraded",
         "_visitor",
     )
 
@@ -112,6 +119,10 @@ class Session(MutableMapping[str, Any], Generic[Data]):
     """Who proved to be who they are, in this request."""
     _remembers: str | None
     """Whose login is to be remembered."""
+    _is_upgraded: bool
+    """Whether an old session was looked for."""
+    _upgraded: Upgraded | None
+    """The old session that this one has taken over."""
 
     def __init__(self, exchange: Exchange, sessions: Sessions | None = None, cookies: bytes | str = "") -> None:
         self._exchange = exchange
@@ -124,6 +135,19 @@ class Session(MutableMapping[str, Any], Generic[Data]):
     def data(self) -> Data:
         """This mapping itself, under the type that was declared for it. Nothing is checked when the program runs."""
         return cast("Data", self)
+
+    def view(self, model: type[M]) -> M:
+        """What the session holds, as a model: a msgspec Struct, a pydantic model, or a dataclass (with msgspec). Each
+        field is a key; an absent one has its default. What is done to the model changes nothing.
+
+        Raises :class:`coatroom.ModelMismatch` if it does not fit.
+        """
+        return models.view(self, model)
+
+    def edit(self, model: type[M]) -> AbstractContextManager[M]:
+        """``with session.edit(Shop) as shop: shop.visits += 1``: as :meth:`view`, and at the end of the block those
+        fields are set that were changed. An exception in the block changes nothing."""
+        return models.edit(self, model)
 
     def __getitem__(self, key: str) -> Any:
         handed_out = self._handed_out
@@ -186,7 +210,7 @@ class Session(MutableMapping[str, Any], Generic[Data]):
 
     def strict(self) -> None:
         """Refuses the commit of this request with :class:`coatroom.Conflict` if a key that it reads or sets from here
-        on is changed by another request in between."""
+        on is changed by another request in between. Of a session in its cookie nobody can tell, so none is refused."""
         self._exchange.strict()
 
     def login(self, principal: str, roles: Iterable[str] = (), level: int = 1) -> None:
@@ -284,26 +308,47 @@ class Session(MutableMapping[str, Any], Generic[Data]):
 
         Raises :class:`coatroom.Unauthenticated` when nobody is logged in.
         """
+        self._waits(index=True)
         return [Device.of(parts, self.handle) for parts in self._exchange.devices()]
 
     def revoke(self, handle: str) -> bool:
         """Ends one session of whoever is logged in, at once; whether it was live. Somebody else's raises
         :class:`coatroom.Refused`."""
-        return self._exchange.revoke(handle)
+        self._waits()
+        was_live = self._exchange.revoke(handle)
+        self._look_at_sockets({handle})
+        return was_live
 
     def revoke_others(self) -> int:
         """Ends all sessions of whoever is logged in but this one, at once, and every remembered login, this browser's
         too; returns how many sessions."""
         self._forget_everywhere()
-        return self._exchange.revoke_all(True)
+        ended = self._exchange.revoke_all(True)
+        self._look_at_sockets(set())
+        return ended
 
     def revoke_all(self) -> int:
         """Ends all sessions of whoever is logged in, at once, this one included; returns how many. What this request
         writes to its session afterwards is refused; call :meth:`logout` too to remove its cookie."""
         self._forget_everywhere()
-        return self._exchange.revoke_all(False)
+        ended = self._exchange.revoke_all(False)
+        self._look_at_sockets(set())
+        return ended
+
+    def _look_at_sockets(self, handles: set[str]) -> None:
+        """Sessions of whoever is logged in have ended."""
+        sessions: Sessions | None = getattr(self, "_sessions", None)
+        if sessions is not None:
+            sessions._look_at_sockets(handles, self.principal)
+
+    def _waits(self, *, index: bool = False) -> None:
+        """Called before the store is asked by a thread that waits."""
+        sessions: Sessions | None = getattr(self, "_sessions", None)
+        if sessions is not None:
+            sessions._waits(index=index)
 
     def _forget_everywhere(self) -> None:
+        self._waits(index=True)
         sessions: Sessions | None = getattr(self, "_sessions", None)
         principal = self.principal
         if sessions is not None and sessions._remembered is not None and principal is not None:
@@ -352,45 +397,46 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         """Closes the exchange for a response with ``status``; whether that response depends on the session.
 
         A status of 500 or above acknowledges nothing, so nothing that the handler asked for is written."""
-        self._prepare(status)
+        error = self._prepare(status)
         try:
             touched = bool(self._exchange.close())
         finally:
             tell(self)
+        if error is not None:
+            raise error
         self._settle()
         return touched
 
-    def _commit_without_waiting(self, status: int) -> bool | None:
-        """As ``_commit``, on an event loop; None when ``_exchange.finish`` has to follow on another thread."""
-        self._prepare(status)
-        return self._exchange.close_without_waiting()
-
     # spec: WRITE-19 dc98, WRITE-15 bde4
-    def _prepare(self, status: int) -> None:
+    def _prepare(self, status: int) -> CoatroomError | None:
+        """What precedes the closing. Why what the handler asked for cannot be written: what a dead id calls for is
+        written all the same, and then that is raised."""
+        failure = None
         if status >= 500:
             self._discard()
         elif self._handed_out:
             try:
                 self._flush()
-            except CoatroomError:
-                # What a dead id calls for is written all the same.
+            except CoatroomError as error:
                 self._discard()
-                self._exchange.close()
-                raise
+                failure = error
         self._handed_out = {}
+        return failure
 
     def _settle(self) -> None:
-        """What follows a commit: the credential of a remembered login."""
+        """What follows a commit: the credential of a remembered login, and the end of an old session."""
         sessions: Sessions | None = getattr(self, "_sessions", None)
         if sessions is not None and sessions._remembered is not None:
             sessions._remembered.settle(self)
+        if sessions is not None and sessions._upgrades is not None:
+            sessions._upgrades.settle(self)
 
     def _discard(self) -> None:
         """Forgets whatever the handler asked for."""
         self._exchange.discard()
         self._handed_out = {}
         self._has_left = False
-        self._remembers = self._entered = None
+        self._remembers = self._entered = self._upgraded = None
 
     def __repr__(self) -> str:
         return "<coatroom.Session>"

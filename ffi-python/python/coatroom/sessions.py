@@ -15,15 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
 from coatroom import _native, csrf
-from coatroom._events import OnEvent
+from coatroom._events import OnEvent, not_opened
+from coatroom._own import Asker
 from coatroom._transport import Transport
-from coatroom.errors import ConfigError, StoreUnavailable
+from coatroom._upgrades import Upgrades
+from coatroom.errors import CoatroomError, ConfigError, StoreUnavailable
 from coatroom.remember import Remember, Remembered
 from coatroom.session import Device, Session
+from coatroom.store import AsyncStore, Store
+from coatroom.upgrade import Reader
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from coatroom._sockets import Sockets
     from coatroom.testing import ManualClock
 
 Span: TypeAlias = "float | timedelta"
@@ -63,6 +68,8 @@ class Settings(TypedDict, total=False):
     lease: Span
     """How long a request of serial mode has the session to itself; one that takes longer is refused (409) if others
     wrote meanwhile. Default 10 seconds."""
+    sealed: bool
+    """Whether what is stored is encrypted, under keys of the ring. Default false."""
     size: int
     """Bytes that the record of a session may have. Default 65,536."""
     tombstone: Span
@@ -86,6 +93,11 @@ class Settings(TypedDict, total=False):
     """What browsers throw away with the response of a logout. Default nothing."""
     remember: Remember | None
     """How logins are remembered beyond their session: see :mod:`coatroom.remember`. Default not at all."""
+    upgrade_from: Sequence[Reader]
+    """Readers of the sessions that another library left in browsers: see :mod:`coatroom.upgrade`. Default none."""
+    announce: bool
+    """Whether every ending of a login is announced in the store, for those who verify its access tokens: see
+    :mod:`coatroom.tokens`. Stores of your own keep no such feed. Default false."""
     on_event: OnEvent | None
     """Called with the name of each event, the handle of its session and the cause of an end, once it is written."""
 
@@ -96,6 +108,10 @@ class Sessions:
     ``store`` is ``sqlite:PATH``, a file that all worker processes of the host share; ``redis://HOST:PORT`` (also
     ``rediss``, ``redis+cluster``, ``redis+sentinel``) or ``postgres://USER@HOST/DATABASE``, for several hosts;
     ``file:PATH``, a folder to look into; or ``memory``, for one process. What each survives is in ``docs/stores.md``.
+    ``cookie`` keeps no state on the server: sessions live in their cookies, encrypted. ``cookie+deny:STORE`` does too,
+    and lists in that store what is no longer good, so that a logout is final; ``cookie-until-login+STORE`` moves a
+    session in to the store when somebody logs in. What cookies cannot keep is in ``docs/stateful-or-stateless.md``.
+    Or it is a store of your own, an object with the methods of :class:`coatroom.Store` or :class:`coatroom.AsyncStore`.
     A PostgreSQL database has to be prepared by :meth:`migrate` once per release.
     ``keys`` is a list ``number:base64url,...`` whose first entry signs; without it ``COATROOM_KEYS`` or the file that
     ``COATROOM_KEYS_FILE`` names (one entry per line) is read. Make an entry with ``Sessions.new_key(1)``.
@@ -109,7 +125,7 @@ class Sessions:
     # spec: POL-4 713a
     def __init__(
         self,
-        store: str,
+        store: str | Store | AsyncStore,
         keys: str | None = None,
         *,
         dev: bool = False,
@@ -124,18 +140,32 @@ class Sessions:
         remember = cast("Remember | None", chosen.pop("remember", None))
         self._on_event = cast("OnEvent | None", chosen.pop("on_event", None))
         ring = _find_keys(keys, store, dev, os.environ)
-        self._native = _native.Sessions(store, ring, chosen, clock._native if clock else None)
+        upgrade_from = cast("Sequence[Reader]", chosen.pop("upgrade_from", ()))
+        self._own = Asker.of(store)
+        if self._own is not None and (chosen.get("limit") is not None or chosen.get("reuse") == "revoke-all"):
+            self._own.needs_index()
+        self._native = _native.Sessions(self._own or store, ring, chosen, clock._native if clock else None)
         self._clock = clock
+        self._sockets: weakref.WeakSet[Sockets] = weakref.WeakSet()
         _LIVE.add(self)
-        self._remembered = Remembered(remember, self, store, ring, dev=dev, clock=clock) if remember else None
+        if self._own is not None and (remember is not None or upgrade_from):
+            self._own.needs_index()
+        beside = self._own or _beside(store, remember is not None or upgrade_from)
+        self._remembered = Remembered(remember, self, beside, ring, dev=dev, clock=clock) if remember else None
         if remember is not None and self._transport.is_header:
             raise ConfigError("`remember` is for browsers: a native client keeps its id for as long as it likes")
+        self._upgrades = Upgrades(upgrade_from, self, beside, ring, dev=dev, clock=clock) if upgrade_from else None
+        if upgrade_from and self._transport.is_header:
+            raise ConfigError("`upgrade_from` is for browsers: a native client has no cookies")
+        self._has_more = remember is not None or bool(upgrade_from)
+        """Whether a request may carry more than a session, and leave more behind."""
+        self._answers_at_once = self._own is None and not self._native.waits()
         policy = self._native.policy()
         self._is_secure: bool = not policy["plain_http"]
         self._is_embedded: bool = policy["same_site"] == "none"
         self.cookie_names: tuple[str, str] = self._native.cookie_names()
         """Names of the login and the visitor cookie."""
-        if store.startswith("redis"):
+        if isinstance(store, str) and (_native.plain_store(store) or "").startswith("redis"):
             # Nobody waits for it. Not a daemon: those are cut off inside of the native module when the process ends.
             threading.Thread(target=self._warn, name="coatroom warnings").start()
 
@@ -159,15 +189,33 @@ class Sessions:
 
         Raises :class:`coatroom.StoreUnavailable` when the store cannot say whether there is a session.
         """
+        self._waits()
         in_turn = self._native.takes_turns(method) if serial is None else serial
-        return Session(self._native.open(cookies, in_turn), self, cookies)
+        try:
+            exchange = self._native.open(cookies, in_turn)
+        except CoatroomError as error:
+            not_opened(self, error)
+            raise
+        return Session(exchange, self, cookies)
 
-    def _restore(self, session: Session) -> None:
-        """Logs in whom the request's credential names, or leaves the session as it is."""
-        if self._remembered is not None:
+    def _restore(self, session: Session, method: str) -> None:
+        """Takes over an old session, or logs in whom the request's credential names, or leaves the session as it is."""
+        if self._upgrades is not None:
+            self._upgrades.upgrade(session)
+        if self._may_remember(method, session._cookies) and self._remembered is not None:
             self._remembered.restore(session)
 
     def _may_restore(self, method: str, cookies: bytes | str) -> bool:
+        """Whether there is anything to take over or to restore: a quick look."""
+        is_old = self._upgrades is not None and self._upgrades.is_in(cookies)
+        return is_old or self._may_remember(method, cookies)
+
+    def _is_to_settle(self, session: Session) -> bool:
+        """Whether something follows the commit that asks a store."""
+        credential = self._remembered is not None and self._remembered.is_due(session)
+        return credential or (self._upgrades is not None and self._upgrades.is_due(session))
+
+    def _may_remember(self, method: str, cookies: bytes | str) -> bool:
         """Whether a remembered login may begin here. Not where it would also change something: a request that was made
         for an older login, or forged, finds nobody."""
         return self._remembered is not None and method in csrf.SAFE_METHODS and self._remembered.is_in(cookies)
@@ -178,11 +226,15 @@ class Sessions:
 
     def devices(self, principal: str) -> list[Device]:
         """The live sessions of a principal, the one used last first."""
+        self._waits(index=True)
         return [Device.of(parts, None) for parts in self._native.devices(principal)]
 
     def revoke(self, principal: str, handle: str) -> bool:
         """Ends one session of a principal; whether it was live. Another's raises :class:`coatroom.Refused`."""
-        return self._native.revoke(principal, handle)
+        self._waits()
+        was_live = self._native.revoke(principal, handle)
+        self._look_at_sockets({handle})
+        return was_live
 
     def revoke_all(self, principal: str, *, but: str | None = None) -> int:
         """Ends all sessions of a principal, but for the one with the handle ``but``; returns how many.
@@ -191,19 +243,33 @@ class Sessions:
         no session that was logged in by a request which began before works any more. A handler that resets a password
         and logs in calls :meth:`coatroom.Session.revoke_all` after its ``login`` instead.
         """
+        self._waits(index=True)
         if self._remembered is not None:
             self._remembered.revoke(principal)
-        return self._native.revoke_all(principal, but)
+        ended = self._native.revoke_all(principal, but)
+        self._look_at_sockets(set(), principal)
+        return ended
 
     def revoke_everything(self) -> int:
         """Ends every login there is, after an incident; visitors stay. Returns how many."""
-        return self._native.revoke_everything()
+        self._waits()
+        if self._own is not None:
+            self._own.needs_scan()
+        ended = self._native.revoke_everything()
+        self._look_at_sockets(None)
+        return ended
 
     def rename_principal(self, old: str, new: str) -> int:
         """Gives a principal another name in all its sessions; returns in how many. Change it elsewhere first."""
+        self._waits(index=True)
         if self._remembered is not None:
             self._remembered.rename(old, new)
         return self._native.rename_principal(old, new)
+
+    def _look_at_sockets(self, handles: set[str] | None, principal: str | None = None) -> None:
+        """Sessions may have ended: those with these handles, those of the principal; any if None."""
+        for sockets in list(self._sockets):
+            sockets.look(handles, principal)
 
     def migrate(self) -> None:
         """Makes the tables of a PostgreSQL store, or brings them up to date; the other stores do so by themselves.
@@ -219,7 +285,15 @@ class Sessions:
 
     def sweep(self, most: int = 1000) -> int:
         """Removes at most about ``most`` records that are over for good; returns how many. Only space depends on it."""
+        self._waits()
         return self._native.sweep(most)
+
+    def _waits(self, *, index: bool = False) -> None:
+        """Called before the store is asked by a thread that waits."""
+        if self._own is not None:
+            self._own.may_be_asked_here()
+            if index:
+                self._own.needs_index()
 
 
 _LIVE: weakref.WeakSet[Sessions] = weakref.WeakSet()
@@ -245,7 +319,16 @@ def _seconds(value: object) -> object:
 
 
 # spec: KEY-6 90a8, KEY-7 ffb4
-def _find_keys(keys: str | None, store: str, dev: bool, environ: Mapping[str, str]) -> str:
+# spec: COAT-12 ce17
+def _beside(store: str | Store | AsyncStore, is_needed: object) -> str | Store | AsyncStore | None:
+    """The store of what has to be kept, wherever the sessions themselves live."""
+    plain = _native.plain_store(store) if isinstance(store, str) else store
+    if plain is None and is_needed:
+        raise ConfigError("`remember` and `upgrade_from` keep something on the server: name a store, or a deny list")
+    return plain
+
+
+def _find_keys(keys: str | None, store: object, dev: bool, environ: Mapping[str, str]) -> str:
     if keys is not None:
         return keys
     if "COATROOM_KEYS" in environ:
@@ -267,9 +350,10 @@ def _read_keys(path: Path) -> str:
 
 
 # spec: KEY-6 90a8
-def _dev_keys(store: str) -> str:
+def _dev_keys(store: object) -> str:
     """The key file beside the store, made on first use and readable by its owner alone."""
-    kind, _, name = store.partition(":")
+    plain = _native.plain_store(store) if isinstance(store, str) else None
+    kind, _, name = (plain or "").partition(":")
     if kind != "sqlite":
         return Sessions.new_key(1)
     path = Path(name + ".keys")

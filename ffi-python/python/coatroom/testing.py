@@ -30,6 +30,7 @@ class ManualClock:
     def __init__(self, start: datetime | None = None, *, seed: bytes | None = None) -> None:
         start = start or datetime.now(timezone.utc)
         self._native = _native.Clock(int(start.timestamp() * 1000), seed)
+        self._alarms: list[tuple[int, Callable[[], object]]] = []
 
     def now(self) -> datetime:
         """The present reading."""
@@ -38,7 +39,16 @@ class ManualClock:
     def advance(self, span: float | timedelta) -> None:
         """Moves on by ``span``, in seconds; a negative one moves back."""
         seconds = span.total_seconds() if isinstance(span, timedelta) else span
-        self._native.set(self._native.unix_ms() + round(seconds * 1000))
+        now = self._native.unix_ms() + round(seconds * 1000)
+        self._native.set(now)
+        due = [alarm for alarm in self._alarms if alarm[0] <= now]
+        self._alarms = [alarm for alarm in self._alarms if alarm[0] > now]
+        for _, ring in due:
+            ring()
+
+    def _call_later(self, seconds: float, ring: Callable[[], object]) -> None:
+        """Calls ``ring`` within the :meth:`advance` that moves the clock so far."""
+        self._alarms.append((self._native.unix_ms() + round(seconds * 1000), ring))
 
 
 @contextmanager

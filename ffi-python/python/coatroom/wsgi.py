@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from coatroom._answer import Answer, Headers, OnError, abandon, answer, report, session_headers
 from coatroom._body import peek
 from coatroom._events import refused
+from coatroom._token_answers import keys_answer, not_allowed, token_answer
 from coatroom._transport import header_from_environ
 from coatroom.csrf import Csrf, guard, of
 from coatroom.errors import CoatroomError, CsrfRefused
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from coatroom.sessions import Settings
+    from coatroom.store import AsyncStore, Store
+    from coatroom.tokens import Issuer
 
-__all__ = ["Answer", "CoatroomMiddleware"]
+__all__ = ["Answer", "CoatroomMiddleware", "KeysEndpoint", "TokenEndpoint"]
 
 
 class CoatroomMiddleware:
@@ -38,7 +41,7 @@ class CoatroomMiddleware:
         app: WSGIApplication,
         sessions: Sessions | None = None,
         *,
-        store: str = "",
+        store: str | Store | AsyncStore = "",
         skip: Sequence[str] = (),
         readonly: Sequence[str] = (),
         csrf: bool | Csrf = False,
@@ -66,7 +69,7 @@ class CoatroomMiddleware:
             cookies = header_from_environ(self.sessions, environ)
             session = self.sessions.open(cookies, method=method, serial=False if is_readonly else None)
             if self.sessions._may_restore(method, cookies) and not is_readonly:
-                self.sessions._restore(session)
+                self.sessions._restore(session, method)
             if is_guarded:
                 self.check_token(environ, session)
         except CoatroomError as error:
@@ -96,6 +99,31 @@ class CoatroomMiddleware:
             self.csrf.check_token(session, token)
 
 
+class TokenEndpoint:
+    """An application that answers ``POST`` with a token for whoever is logged in, within the middleware: put it at
+    ``/token``."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        self.issuer = issuer
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        if environ["REQUEST_METHOD"] == "POST":
+            return _send(token_answer(self.issuer, environ.get("coatroom.session")), start_response)
+        return _send(not_allowed("POST"), start_response)
+
+
+class KeysEndpoint:
+    """An application that answers ``GET`` with the public keys, to verify tokens with: put it at
+    ``/.well-known/jwks.json``, and that path into ``skip``."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        self.issuer = issuer
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        is_read = environ["REQUEST_METHOD"] in ("GET", "HEAD")
+        return _send(keys_answer(self.issuer) if is_read else not_allowed("GET, HEAD"), start_response)
+
+
 class _Exchange:
     """One request: holds the response head back until the session is committed."""
 
@@ -112,9 +140,7 @@ class _Exchange:
     @staticmethod
     def refuse(error: CoatroomError, on_error: OnError, start_response: StartResponse) -> list[bytes]:
         report(error)
-        made = on_error(error)
-        start_response(_status_line(made.status), [*made.headers, ("Content-Length", str(len(made.body)))])
-        return [made.body]
+        return _send(on_error(error), start_response)
 
     def run(self, app: WSGIApplication, environ: WSGIEnvironment) -> Iterable[bytes]:
         body: Iterable[bytes] | None = None
@@ -193,3 +219,8 @@ def _swallow(_: bytes) -> None:
 
 def _status_line(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase}"
+
+
+def _send(made: Answer, start_response: StartResponse) -> list[bytes]:
+    start_response(_status_line(made.status), [*made.headers, ("Content-Length", str(len(made.body)))])
+    return [made.body]

@@ -5,9 +5,21 @@ in and out by ``django.contrib.auth`` logs in and out here. The setting is ``COA
 """
 
 from coatroom._answer import Answer
-from coatroom._views import in_turn, out_of_turn, skip
+from coatroom._views import in_turn, out_of_turn, readonly, skip
 from coatroom.django.conf import get_sessions
 from coatroom.django.middleware import SessionMiddleware
 from coatroom.django.session import DjangoSession
+from coatroom.django.tokens import require_token, token_urls
 
-__all__ = ["Answer", "DjangoSession", "SessionMiddleware", "get_sessions", "in_turn", "out_of_turn", "skip"]
+__all__ = [
+    "Answer",
+    "DjangoSession",
+    "SessionMiddleware",
+    "get_sessions",
+    "in_turn",
+    "out_of_turn",
+    "readonly",
+    "require_token",
+    "skip",
+    "token_urls",
+]

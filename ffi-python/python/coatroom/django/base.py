@@ -7,10 +7,12 @@ import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
+from asgiref.sync import sync_to_async
 from django.utils.functional import SimpleLazyObject, empty
 
+from coatroom._events import not_opened
+from coatroom._on_loop import open_on_loop
 from coatroom._user_key import UserKeySession
-from coatroom.asgi import open_on_loop
 from coatroom.django.expiry import EXPIRY_KEY, Expiry, Limits
 from coatroom.errors import CoatroomError
 from coatroom.sessions import Sessions
@@ -77,9 +79,12 @@ class SessionBase(UserKeySession, Expiry):
             try:
                 self._opened = self._sessions._native.open(self._cookies, self._in_turn)
             except CoatroomError as error:
+                not_opened(self._sessions, error)
                 self._fail(error)
                 raise
             self._end_if_over(self._opened)
+            if self._takes_over():
+                self._sessions._restore(self, "")
 
     async def _aopen(self) -> None:
         """As ``_open``, on an event loop."""
@@ -90,6 +95,18 @@ class SessionBase(UserKeySession, Expiry):
                 self._fail(error)
                 raise
             self._end_if_over(self._opened)
+            if self._takes_over():
+                # The thread in which Django asks the database on behalf of asynchronous code.
+                await sync_to_async(self._sessions._restore)(self, "")
+
+    def _takes_over(self) -> bool:
+        """Whether the request may carry an old session. Logins are remembered by Django's own means."""
+        return self._sessions._upgrades is not None and self._sessions._upgrades.is_in(self._cookies)
+
+    def _note_readonly(self, view: Any) -> None:
+        """Nothing more can be told to the browser of a view that only reads."""
+        if self._opened is not None and getattr(view, "coatroom_readonly", False):
+            self._opened.head_sent()
 
     def _fail(self, error: CoatroomError) -> None:
         # The answer is an error; what looks at the session on its way out finds nobody and writes nothing.
@@ -227,11 +244,12 @@ class SessionBase(UserKeySession, Expiry):
 
     # Closing
 
-    def _prepare(self, status: int) -> None:
+    def _prepare(self, status: int) -> CoatroomError | None:
         self._is_closing = True
-        super()._prepare(status)
+        failure = super()._prepare(status)
         if self._limits.max_age is not None:
             self._is_forgotten = _read(self._exchange, EXPIRY_KEY) == 0
+        return failure
 
     def _cookie_lines(self, lines: Iterable[str]) -> dict[str, str]:
         """What the response tells the browser, by the name of the cookie."""
@@ -239,7 +257,8 @@ class SessionBase(UserKeySession, Expiry):
             lines = (line for line in lines if not is_removal(line))
         if self._is_forgotten:
             lines = (line if is_removal(line) else _LIFETIME.sub("", line) for line in lines)
-        return {line.partition("=")[0]: line for line in lines}
+        taken_over: list[str] = getattr(self, "_more_lines", [])
+        return {line.partition("=")[0]: line for line in [*lines, *taken_over]}
 
     def _discard(self) -> None:
         super()._discard()

@@ -52,6 +52,8 @@ def configuration() -> Configuration:
         sessions = _made(rest)
     elif rest:
         raise ConfigError(f"the setting COATROOM has `sessions`, so these have no effect: {', '.join(sorted(rest))}")
+    if sessions._remembered is not None:
+        raise ConfigError("the setting COATROOM has `remember`, which is not for Django: set `max_age` in its place")
     prefixes = (skip,) if isinstance(skip, str) else tuple(skip)
     return Configuration(sessions, prefixes, on_error, Limits.of(sessions), frozenset(sessions.cookie_names))
 

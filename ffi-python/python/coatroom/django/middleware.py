@@ -1,5 +1,6 @@
 """The middleware: opens the session before the view runs, and commits it before the response head is sent."""
 
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import contextlib
@@ -15,12 +16,14 @@ from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
 from coatroom._answer import abandon, report
-from coatroom.asgi import commit_on_loop
+from coatroom._on_loop import commit_on_loop
+from coatroom._transport import carried, header_from_environ, header_from_scope, vary_of
 from coatroom.django import mirror
 from coatroom.django.checks import errors
 from coatroom.django.conf import configuration
 from coatroom.django.session import DjangoSession
 from coatroom.errors import CoatroomError
+from coatroom.sessions import Sessions
 
 
 class SessionMiddleware(DjangosMiddleware):
@@ -68,7 +71,7 @@ class SessionMiddleware(DjangosMiddleware):
         config = configuration()
         in_turn = config.sessions._native.takes_turns(request.method or "GET")
         is_mirrored = mirror.is_of_test_client(request)
-        cookies = (mirror.shown(request) if is_mirrored else None) or _cookies(request)
+        cookies = (mirror.shown(request) if is_mirrored else None) or _cookies(config.sessions, request)
         request.session = DjangoSession(config.sessions, config.limits, cookies, in_turn, request)
         request.session._is_mirrored = is_mirrored
 
@@ -80,6 +83,7 @@ class SessionMiddleware(DjangosMiddleware):
                 session._open()
             except CoatroomError as error:
                 return _answered(session, error)
+            session._note_readonly(view)
         return None
 
     async def _aprocess_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
@@ -89,6 +93,7 @@ class SessionMiddleware(DjangosMiddleware):
                 await session._aopen()
             except CoatroomError as error:
                 return _answered(session, error)
+            session._note_readonly(view)
         return None
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
@@ -143,12 +148,12 @@ def _to_open(request: HttpRequest, view: Any) -> DjangoSession | None:
     return None if is_skipped else session
 
 
-def _cookies(request: HttpRequest) -> str | bytes:
-    """The Cookie header; several are joined."""
+def _cookies(sessions: Sessions, request: HttpRequest) -> str | bytes:
+    """The Cookie header, or what stands for one; several are joined."""
     scope = getattr(request, "scope", None)
     if scope is not None:
-        return b"; ".join(value for name, value in scope.get("headers", ()) if name == b"cookie")
-    return cast(str, request.META.get("HTTP_COOKIE", ""))
+        return header_from_scope(sessions, scope.get("headers", ()))
+    return header_from_environ(sessions, request.META)
 
 
 def _with_session(session: DjangoSession, response: HttpResponseBase, touched: bool) -> HttpResponseBase:
@@ -160,6 +165,7 @@ def _with_session(session: DjangoSession, response: HttpResponseBase, touched: b
     vary, cache_control, lines = session._exchange.head(
         response.headers.get("Vary"), response.headers.get("Cache-Control")
     )
+    vary = vary_of(session, vary)
     session._lines.update(session._cookie_lines(lines))
     if session._lines or (touched and session.accessed):
         if vary is not None:
@@ -172,6 +178,7 @@ def _with_session(session: DjangoSession, response: HttpResponseBase, touched: b
 
 def _refused(session: DjangoSession, response: HttpResponseBase, error: CoatroomError) -> HttpResponseBase:
     """The response to an exchange whose commit failed."""
+    session._has_left = False
     if response.status_code < 500:
         return _replaced(session, response, error)
     report(error)
@@ -204,8 +211,11 @@ def _stand_in(error: CoatroomError) -> HttpResponseBase:
 
 
 def _set_cookies(session: DjangoSession, response: HttpResponseBase) -> None:
-    for name, line in session._lines.items():
-        dict.__setitem__(response.cookies, name, _Line.of(line))
+    for name, value in carried(session, session._lines.values()):
+        if name == "Set-Cookie":
+            dict.__setitem__(response.cookies, value.partition("=")[0], _Line.of(value))
+        else:
+            response.headers[name] = value
     if session._is_mirrored:
         mirror.keep(response, session._lines)
 

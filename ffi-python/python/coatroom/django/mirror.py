@@ -5,6 +5,7 @@ That client believes that there is one session cookie, named ``SESSION_COOKIE_NA
 that name, and their responses tell it under that name.
 """
 
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from django.conf import settings

@@ -6,7 +6,7 @@ from collections.abc import ItemsView, KeysView, Mapping, ValuesView
 from datetime import datetime, timedelta
 from typing import Any
 
-from coatroom.asgi import in_thread
+from coatroom._completions import in_thread
 from coatroom.django.base import SessionBase
 
 

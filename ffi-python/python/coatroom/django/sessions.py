@@ -3,7 +3,7 @@ the command ``clearsessions``. Requests have :class:`coatroom.django.DjangoSessi
 
 from __future__ import annotations
 
-from coatroom.asgi import in_thread
+from coatroom._completions import in_thread
 from coatroom.django.conf import configuration
 from coatroom.django.mirror import as_header
 from coatroom.django.session import DjangoSession
