@@ -41,7 +41,7 @@ fn run(bytes: &[u8]) {
 
 fn choose() -> Target {
     let name = std::env::var("COATROOM_TARGET").unwrap_or_default();
-    let known = TARGETS.into_iter().find(|target| target.name == name);
+    let known = TARGETS.iter().find(|target| target.name == name);
     // What is made once is made before the allocations are counted; a panic may allocate what it likes.
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -50,7 +50,7 @@ fn choose() -> Target {
     }));
     let target = known.unwrap_or_else(|| panic!("COATROOM_TARGET names no target: {name:?}"));
     (target.run)(&[]);
-    target
+    *target
 }
 
 #[cfg(feature = "libfuzzer")]
