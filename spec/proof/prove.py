@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 
+import people
 from claims import INVARIANTS
 from defects import DEFECTS, breaks_its_claim, length
 from induct import Hypotheses, Question, holds_at_first
@@ -72,9 +73,11 @@ def main(only: list[str]) -> int:
         take_steps()
         print("Each planted defect breaks a claim:")
         plant_defects()
+        print("Principals, a protocol of its own:")
+        of_people = people.prove(expect)
         print(
             f"{proved} questions answered for {len(TRANSITIONS)} steps and {len(INVARIANTS)} invariants, "
-            f"{len(RUNS)} runs, {len(DEFECTS)} defects found, {len(failures)} failures, "
+            f"{len(RUNS)} runs, {len(DEFECTS)} defects found; {of_people}; {len(failures)} failures, "
             f"{time.process_time():.0f} s on one core"
         )
     return 1 if failures else 0
