@@ -201,7 +201,7 @@ class Server:
     def start(self) -> None:
         """Starts the app and waits until it answers."""
         self._process = subprocess.Popen(self._command, env=self._environment, start_new_session=True)
-        if not until(START_SECONDS, lambda: self._process_ended() or self._answers()) or self._process_ended():
+        if not until(START_SECONDS, lambda: self._process_ended() or self.answers()) or self._process_ended():
             self.stop()
             raise RuntimeError(f"no answer from {' '.join(self._command)}")
 
@@ -228,7 +228,8 @@ class Server:
     def _process_ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether somebody replies."""
         with contextlib.suppress(OSError, http.client.HTTPException):
             return exchange(self.port, "GET", "/me").status == 200
         return False

@@ -79,7 +79,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--store",
         default="memory",
-        help="memory | sqlite:PATH | file:PATH | redis://... | postgres://... | none (no session layer)",
+        help="memory | sqlite:PATH | file:PATH | redis://... | postgres://... | cookie | cookie+deny:STORE |"
+        " cookie-until-login+STORE | none (no session layer)",
     )
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     parser.add_argument("--concurrency", choices=("merge", "strict", "serial"), default="merge")

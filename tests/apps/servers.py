@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness import free_port, until
 
@@ -26,26 +27,24 @@ def redis(folder: Path, *options: str) -> Iterator[str]:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A server with an empty database; its address. PostgreSQL refuses to run as root, so root lends it a user."""
     programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
     as_user: list[str] = []
-    data = folder / "data"
-    if os.geteuid() == 0:
-        user = pwd.getpwnam("postgres")
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
-        data.mkdir()
-        os.chown(data, user.pw_uid, user.pw_gid)
-        # The folders above have to let it through.
-        for above in (folder, *folder.parents):
-            if above.stat().st_uid == 0 and above != Path("/"):
-                above.chmod(above.stat().st_mode | 0o111)
-    initdb = [*as_user, str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync"]
-    subprocess.run(initdb, check=True, capture_output=True)
-    port = free_port()
-    command = [*as_user, str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", "", "-h", "127.0.0.1"]
-    with _running(command, port):
-        yield f"postgres://postgres@127.0.0.1:{port}/postgres"
+    # Not below pytest's folder, which another run of pytest closes to every other user.
+    with TemporaryDirectory(prefix="coatroom-postgres-") as data:
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+            os.chown(data, user.pw_uid, user.pw_gid)
+        initdb = [*as_user, str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"]
+        made = subprocess.run(initdb, check=False, capture_output=True, text=True)
+        if made.returncode != 0:
+            raise RuntimeError(made.stderr)
+        port = free_port()
+        command = [*as_user, str(programs / "postgres"), "-D", data, "-p", str(port), "-k", "", "-h", "127.0.0.1"]
+        with _running(command, port):
+            yield f"postgres://postgres@127.0.0.1:{port}/postgres"
 
 
 @contextmanager

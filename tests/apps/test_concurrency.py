@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import signal
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -102,17 +103,33 @@ def test_in_serial_mode_the_turn_of_a_killed_worker_runs_out(serve: Serve, datab
     flags = ("--store", f"sqlite:{database}", "--workers", "2", "--concurrency", "serial")
     server = serve(*flags, "--lease-seconds", "1", "--skew-seconds", "0.1")
     browser = server.browser().login("ada")
-    with background(lambda: together(2, lambda _: dies(browser))) as wait:
-        time.sleep(0.4)
+    before = stored(database)
+    # One alone: a second would wait for the turn, or come late, find a new worker and count there.
+    with background(lambda: dies(browser)) as wait:
+        assert until(10.0, lambda: stored(database) != before), "the turn is taken"
         workers = set(server.workers())
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
         wait()
-    assert until(10.0, lambda: len(set(server.workers()) - workers) == 2)
+    assert until(60.0, lambda: len(set(server.workers()) - workers) == 2)
+    # Where each worker listens by itself, it does so a little after it has begun.
+    assert until(10.0, server.answers)
     started = time.monotonic()
     browser.must("/incr")
     assert time.monotonic() - started < 5
     assert browser.me()["views"] == 1
+
+
+def stored(database: Path) -> list[bytes]:
+    """Every record."""
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return [record for (record,) in connection.execute("SELECT record FROM session ORDER BY handle")]
+
+
+def answers(browser: Browser) -> bool:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return browser.get("/me").status == 200
+    return False
 
 
 def dies(browser: Browser) -> None:
@@ -198,5 +215,6 @@ def test_kill_9_of_a_worker_loses_no_acknowledged_write(serve: Serve, database: 
         wait()
     assert loop.refused == []
     assert loop.acknowledged > 50
+    assert until(60.0, lambda: answers(browser)), "a worker takes the place of one that was killed"
     views = browser.me()["views"]
     assert loop.acknowledged <= views <= loop.acknowledged + loop.unanswered

@@ -7,12 +7,14 @@ import re
 from harness import LOGIN, VISITOR, Browser, Reply, exchange
 
 ID = "[A-Za-z0-9_-]{88}"
+#: What stands behind it where the session is in the cookie.
+RECORD = r"(\.[A-Za-z0-9_-]{200,3900})?"
 ATTRIBUTES = "; Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
 def carries(line: str, name: str) -> bool:
     """Whether a Set-Cookie header gives out a session id in the golden form."""
-    return re.fullmatch(f"{name}={ID}{ATTRIBUTES}", line) is not None
+    return re.fullmatch(f"{name}={ID}{RECORD}{ATTRIBUTES}", line) is not None
 
 
 def removal(name: str) -> str:

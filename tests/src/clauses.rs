@@ -6,16 +6,22 @@ use std::path::Path;
 use std::{fs, io};
 
 /// Where code and tests are. A file is named by its path from the root, with its text.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 13] = [
     "core/src",
     "core/tests",
     "store/src",
+    "token/src",
     "ffi-python/src",
     "ffi-python/python",
     "ffi-python/tests",
+    "ffi-kotlin/src",
+    "ffi-kotlin/kotlin",
+    "ffi-kotlin/swift/Sources",
+    "ffi-kotlin/swift/Tests",
     "tests/tests",
     "tests/apps",
 ];
+const LANGUAGES: [&str; 4] = ["rs", "py", "kt", "swift"];
 const PAGES: &str = "spec/clauses";
 pub const INDEX: &str = "spec/clauses/index.md";
 /// Clauses on this page are decided and not built, or duties: not counted, and not to be cited.
@@ -67,8 +73,9 @@ pub fn files(root: &Path) -> io::Result<(Vec<File>, Vec<File>)> {
     gather(root, PAGES, "md", &mut pages)?;
     let mut sources = Vec::new();
     for folder in SOURCES {
-        gather(root, folder, "rs", &mut sources)?;
-        gather(root, folder, "py", &mut sources)?;
+        for ending in LANGUAGES {
+            gather(root, folder, ending, &mut sources)?;
+        }
     }
     Ok((pages, sources))
 }
@@ -80,7 +87,7 @@ fn gather(root: &Path, folder: &str, ending: &str, into: &mut Vec<File>) -> io::
     names.sort();
     for name in names {
         let path = root.join(&name);
-        if path.is_dir() {
+        if path.is_dir() && !path.ends_with("target") {
             gather(root, &name, ending, into)?;
         } else if path.extension().is_some_and(|extension| extension == ending) {
             into.push((name, fs::read_to_string(path)?));
@@ -125,19 +132,21 @@ impl Book {
         }
     }
 
-    /// Citations stand in lines of their own, right above the line with the function's name.
+    /// Citations stand in lines of their own, right above the line with the function's name, attributes in between.
     fn read_source(&mut self, file: &str, text: &str) {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (at, line) in lines.iter().enumerate() {
             let Some(cited) = cited(line) else { continue };
-            let next = (at..lines.len()).find(|&at| self::cited(lines[at]).is_none());
+            let next = (at..lines.len()).find(|&at| self::cited(lines[at]).is_none() && !is_attribute(lines[at]));
             let Some((next, function)) = next.and_then(|at| Some((at, function(lines[at])?))) else {
                 self.malformed.push(format!("{file}:{} cites a clause away from any function", at + 1));
                 continue;
             };
-            let above = lines[..at].iter().rev().take_while(|line| line.starts_with(['#', '/']));
-            let is_test = function.starts_with("test_") || above.into_iter().any(|line| *line == "#[test]");
-            let may_cite = is_test || ["/src/", "/python/"].iter().any(|folder| file.contains(folder));
+            let above = lines[..next].iter().rev().take_while(|line| line.starts_with(['#', '/', '@']));
+            let is_test = function.starts_with("test_") || above.chain([&lines[next]]).any(|line| makes_a_test(line));
+            let of_tests = ["/test/", "/Tests/", "/tests/"].iter().any(|folder| file.contains(folder));
+            let may_cite =
+                is_test || !of_tests && ["/src/", "/python/", "/Sources/"].iter().any(|folder| file.contains(folder));
             if !may_cite {
                 self.malformed.push(format!("{file}:{} cites a clause in a test file above what is no test", at + 1));
             }
@@ -279,12 +288,27 @@ fn cited(line: &str) -> Option<&str> {
     line.strip_prefix("// spec: ").or_else(|| line.strip_prefix("# spec: "))
 }
 
+/// A line that says something of the function below it.
+fn is_attribute(line: &str) -> bool {
+    line.starts_with("#[") || line.starts_with('@') && !line.contains(" func ")
+}
+
+fn makes_a_test(line: &str) -> bool {
+    line == "#[test]" || line.starts_with("@Test") || line.starts_with("@ParameterizedTest")
+}
+
 /// The name of the function that a line declares.
 fn function(line: &str) -> Option<&str> {
-    let after = ["fn ", "def "].iter().find_map(|word| {
+    let after = ["fn ", "def ", "fun ", "func "].iter().find_map(|word| {
         let at = line.find(word)?;
         (at == 0 || line[..at].ends_with(' ')).then(|| &line[at + word.len()..])
     })?;
+    if let Some(words) = after.strip_prefix('`') {
+        return words.split('`').next();
+    }
+    // Kotlin: what the function has a type parameter of, and what it is one of, stand before its name.
+    let after = after.strip_prefix('<').and_then(|rest| rest.split_once("> ")).map_or(after, |(_, rest)| rest);
+    let after = after.split('(').next().and_then(|before| before.rsplit('.').next()).unwrap_or(after);
     after.split(|c: char| !c.is_alphanumeric() && c != '_').next().filter(|name| !name.is_empty())
 }
 
@@ -293,6 +317,8 @@ fn target(file: &str) -> String {
     let parts: Vec<&str> = file.split('/').collect();
     match parts[..] {
         [.., name] if name.ends_with(".py") => format!("pytest {file}"),
+        [.., name] if name.ends_with(".kt") => "make test-kotlin".to_owned(),
+        [.., name] if name.ends_with(".swift") => "make test-swift".to_owned(),
         [package, "tests", name] => format!("-p coatroom-{package} --test {}", name.trim_end_matches(".rs")),
         [package, ..] => format!("-p coatroom-{package} --lib"),
         [] => String::new(),

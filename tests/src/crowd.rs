@@ -105,11 +105,11 @@ pub struct World {
     pub begun: Shared<BTreeMap<usize, Begun>>,
     /// Which session each tried to log in to last.
     pub logged: Shared<BTreeMap<usize, Handle>>,
+    /// Of each principal, the live session that was entered last.
+    pub last: Shared<BTreeMap<String, Handle>>,
     pub trouble: Trouble,
     /// The first of those that overlap.
     pub first: usize,
-    /// Evictions may end no more than the limit asks for, also of logins that race.
-    pub is_exact: bool,
     /// Something went wrong on the way here: some claims are of a world without trouble.
     pub troubled: bool,
 }
@@ -127,9 +127,9 @@ impl World {
             bars: Shared::default(),
             begun: Shared::default(),
             logged: Shared::default(),
+            last: Shared::default(),
             trouble: Trouble::default(),
             first: 0,
-            is_exact: false,
             troubled: false,
         }
     }
@@ -244,10 +244,24 @@ impl World {
         let now = self.now;
         let answer = self.shelf.serve(call, now);
         claims::of_a_call(self, by, call, &before, &answer)?;
+        self.note_the_last(call, &answer);
         if let Call::Bar(who, _) = call {
             self.bars.push(Bar { who: who.clone(), by, at: now, is_known });
         }
         Ok(answer)
+    }
+
+    fn note_the_last(&mut self, call: &Call, answer: &Answer) {
+        let entry = match call {
+            Call::Swap(swap) => swap.listing.entry(),
+            Call::Enter(entry) => Some(entry),
+            _ => None,
+        };
+        if let (Some(entry), Answer::Entered { before: Some(_), .. }) = (entry, answer)
+            && claims::is_live(self, entry.handle)
+        {
+            self.last.insert(entry.principal.clone(), entry.handle);
+        }
     }
 
     fn tell(&mut self, number: usize, answer: Answer) -> Result<(), String> {
@@ -280,6 +294,7 @@ impl World {
     pub fn fingerprint(&self) -> u128 {
         let mut fold = Fold::default();
         (self.now, &self.shelf.records, &self.shelf.index, &*self.held, &*self.bars, &*self.logged).hash(&mut fold);
+        self.last.hash(&mut fold);
         for (number, actor) in self.actors.iter().enumerate() {
             match &actor.stage {
                 Stage::Idle => fold.write_u8(0),

@@ -271,5 +271,5 @@ fn created(handle: Handle) -> coatroom_core::Swap {
 
 fn entry(principal: &str, handle: Handle) -> Entry {
     let until = now().plus(hours(12));
-    Entry { principal: principal.to_owned(), handle, until, now: now(), at_most: None }
+    Entry { principal: principal.to_owned(), handle, until, now: now(), at_most: None, names: 0 }
 }

@@ -2,19 +2,26 @@
 //! exchanges advance one step at a time, the claims as invariants over it, and a search through all its schedules.
 
 pub mod browser;
+#[cfg(feature = "checkers")]
 pub mod choices;
+#[cfg(feature = "checkers")]
 pub mod clauses;
+#[cfg(feature = "checkers")]
 pub mod crowd;
+#[cfg(feature = "checkers")]
 pub mod duel;
 pub mod exchange;
+#[cfg(feature = "checkers")]
 pub mod families;
 #[cfg(feature = "servers")]
 pub mod faults;
 pub mod fold;
+#[cfg(feature = "checkers")]
 pub mod generate;
 pub mod house;
 pub mod invariants;
 pub mod linear;
+#[cfg(feature = "checkers")]
 pub mod model;
 pub mod ops;
 pub mod people;
@@ -29,8 +36,15 @@ pub mod shared;
 pub mod store;
 pub mod suite;
 pub mod targets;
+#[cfg(feature = "vectors")]
+pub mod tokens;
+#[cfg(feature = "checkers")]
 pub mod traces;
 pub mod turns;
+#[cfg(feature = "checkers")]
 pub mod values;
+#[cfg(feature = "vectors")]
+pub mod vectors;
+#[cfg(feature = "checkers")]
 pub mod walk;
 pub mod world;

@@ -1,6 +1,8 @@
 //! What every store owes principals and their devices, as stories over the driver. A store of one's own passes them by
 //! calling [`stories`] with itself, and [`everything`] with one that holds nothing else.
 
+mod races;
+
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +20,10 @@ use crate::browser::Browser;
 use crate::rng::Fixed;
 use crate::suite::KEYS;
 use crate::world::START;
+pub use races::{
+    a_login_whose_answer_was_lost_takes_no_place, of_logins_that_race_as_many_stay_as_the_limit_allows,
+    two_logins_beyond_a_limit_do_not_end_each_other,
+};
 
 const MINUTE: u64 = 60_000;
 
@@ -144,6 +150,7 @@ pub fn stories<S: Store>(store: &Arc<S>) {
     a_login_right_after_its_own_revocation_stands(store);
     a_limit_refuses_and_makes_room_for_what_is_over(store);
     a_limit_evicts(store);
+    of_logins_that_race_as_many_stay_as_the_limit_allows(store);
     a_principal_gets_another_name(store);
     reuse_revokes_all_where_the_policy_says_so(store);
     an_entry_outlives_an_anonymous_record(store);
@@ -362,7 +369,7 @@ pub fn an_entry_outlives_an_anonymous_record<S: Store>(store: &Arc<S>) {
     session.set("k", 1).unwrap();
     let handle = desk.close(session, &mut visitor).unwrap().trace().handle.unwrap();
     let (now, principal) = (desk.driver.host().now(), desk.name("ann"));
-    let entry = Entry { principal, handle, until: now.plus(Duration::from_hours(1)), now, at_most: None };
+    let entry = Entry { principal, handle, until: now.plus(Duration::from_hours(1)), now, at_most: None, names: 0 };
     block_on(store.enter(&entry)).unwrap();
     assert_eq!(desk.handles("ann"), [], "a visitor is nobody's device");
     assert_eq!(block_on(store.sessions(&entry.principal)).unwrap(), [handle]);

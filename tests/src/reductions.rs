@@ -164,13 +164,10 @@ impl World {
         match exchange.phase {
             Phase::Idle => {}
             Phase::Sent => exchange.sent.hash(fold),
-            Phase::Loading
-            | Phase::Taking
-            | Phase::Held
-            | Phase::Open
-            | Phase::Queued
-            | Phase::Saving
-            | Phase::Uncertain => fold.write_u128(exchange.history),
+            Phase::Loading => (exchange.history, exchange.sent.1).hash(fold),
+            Phase::Taking | Phase::Held | Phase::Open | Phase::Queued | Phase::Saving | Phase::Uncertain => {
+                fold.write_u128(exchange.history);
+            }
             Phase::Answered | Phase::Delivered | Phase::Crashed => {
                 self.fingerprint_of_wish(exchange, fold);
                 if exchange.phase == Phase::Answered || self.can_double(exchange.number) {

@@ -18,6 +18,7 @@
 //! wants the parts of `coatroom_tests::faults`.
 
 mod counter;
+pub mod feed;
 pub mod history;
 mod index;
 mod records;

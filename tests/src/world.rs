@@ -21,7 +21,7 @@ use crate::store::{Store, StoreBug};
 pub const RING: &str = "1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE";
 
 /// Another key for it.
-const NEXT_KEY: &str = "2:YW5vdGhlciBvYnZpb3VzIHRlc3Qga2V5LCBubyBzZWNyZXQ";
+pub const NEXT_KEY: &str = "2:YW5vdGhlciBvYnZpb3VzIHRlc3Qga2V5LCBubyBzZWNyZXQ";
 
 /// When every test begins.
 pub const START: u64 = 1_767_225_600_000;
@@ -346,9 +346,10 @@ impl World {
         };
         !self.setup.timely
             || match step {
-                Step::Arrive(number) => within(self.exchanges[number].sent.1),
+                // Records may be ahead of the clock that was read on arrival, and count then.
+                Step::Arrive(number) | Step::Load(number) => within(self.exchanges[number].sent.1),
                 // A response leaves when its last write is done, so writes are as prompt as closings.
-                Step::Load(number) | Step::Close(number) | Step::Swap(number) | Step::Reload(number) => {
+                Step::Close(number) | Step::Swap(number) | Step::Reload(number) => {
                     own(number, |inputs| inputs.opened_at)
                 }
                 Step::Deliver(number) | Step::Again(number) => own(number, |inputs| inputs.closed_at),
@@ -397,8 +398,14 @@ impl World {
                 let node = self.exchanges[number].script.node;
                 let (header, sent_at) = self.exchanges[number].sent.clone();
                 let is_repeated = self.exchanges.iter().any(|other| other.script.repeats == Some(number));
-                let sent_at = if is_repeated { sent_at } else { 0 };
-                self.advance(number, Input::Request { header, sent_at, ring: self.rings[node], at: self.clock(node) })
+                let kept = if is_repeated { sent_at } else { 0 };
+                let request = Input::Request { header, sent_at: kept, ring: self.rings[node], at: self.clock(node) };
+                self.advance(number, request)?;
+                // It matters until the record is loaded, and is no part of what the exchange comes to.
+                if self.exchanges[number].phase == Phase::Loading {
+                    self.change(number).sent.1 = sent_at;
+                }
+                Ok(())
             }
             Step::Load(number) => {
                 let handle = self.exchanges[number].load.unwrap();

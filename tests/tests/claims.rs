@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    // spec: CLAIM-4 4783
+    // spec: CLAIM-4 ac55
     fn a_rotation_never_logs_an_honest_client_out(
         before in prop::sample::select(vec![Before::LoggedIn, Before::JustLoggedIn, Before::Pending]),
         moves in walk_of(victim(), cloned(quiet_op), prop_oneof![4 => 0..6_000_u64, 1 => 20_000..25_000_u64]),

@@ -106,6 +106,26 @@ fn a_citation_counts_only_above_a_function_and_in_a_test_file_above_a_test() {
 }
 
 #[test]
+fn functions_and_tests_of_kotlin_and_swift_are_told_apart_and_named() {
+    let digest = &Book::of(&pages(), &[]).clauses[0].digest.clone();
+    let of = |file: &str, lines: &str| {
+        let book = Book::of(&pages(), &[(file.to_owned(), format!("// spec: A-1 {digest}\n{lines}\n"))]);
+        book.citations.first().map(|cited| (cited.function.clone(), cited.is_test))
+    };
+    let some = |name: &str, is_test| Some((name.to_owned(), is_test));
+    let (kotlin, swift) = ("ffi-kotlin/kotlin/a/src/test/kotlin/A.kt", "ffi-kotlin/swift/Tests/A.swift");
+    assert_eq!(of(kotlin, "@Test\nfun `it acts`() {"), some("it acts", true));
+    assert_eq!(of(kotlin, "@ParameterizedTest\n@ValueSource(strings = [\"a\"])\nfun acts() {"), some("acts", true));
+    assert_eq!(of(swift, "@Test func acts() async throws {"), some("acts", true));
+    let code = "ffi-kotlin/kotlin/a/src/main/kotlin/A.kt";
+    assert_eq!(of(code, "private fun Response.act(what: A) {"), some("act", false));
+    assert_eq!(of(code, "public suspend fun <T> exchange(request: A): B<T> {"), some("exchange", false));
+    assert!(
+        complaints(&pages(), &[(kotlin.into(), format!("// spec: A-1 {digest}\nfun act() {{\n"))]).contains("no test")
+    );
+}
+
+#[test]
 fn a_clause_without_level_threat_or_source_is_found() {
     let with = |from: &str, to: &str| {
         let mut pages = pages();

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use coatroom_core::staged::Waiting;
 use coatroom_core::{
-    Cause, Change, Client, Closing, CookieSettings, Denied, Error, Event, KeyRing, Kind, Loaded, Policy, Rotation,
-    Rules, SameSite, Session, Settings, State, Timestamp, Value,
+    Cause, Change, Client, Closing, CookieSettings, Denied, Error, Event, KeyRing, Kind, Loaded, NotOnRecord, Policy,
+    Rotation, Rules, SameSite, Session, Settings, State, Timestamp, Value,
 };
 use coatroom_tests::browser::{Browser, Id, read_line};
 use coatroom_tests::house::{House, error, login, set};
 use coatroom_tests::record::{Front, Previous};
 use coatroom_tests::rng::Fixed;
-use coatroom_tests::scenarios::settings;
+use coatroom_tests::scenarios::{IDLE, settings};
 use coatroom_tests::world::{RING, START};
 
 /// The same house under other settings: a new deployment.
@@ -326,6 +326,9 @@ fn a_record_is_garbage_only_after_its_limits_or_its_time_as_a_tombstone() {
     redeploy(&mut house, Settings { idle: None, ..settings() });
     assert_eq!(garbage_at(&mut house, |session| login(session, "alice")), 1_002_000, "absolute and skew");
     assert_eq!(garbage_at(&mut house, Session::logout), 3_600_000, "tombstone");
+    redeploy(&mut house, Settings { tombstone: Duration::from_secs(1), ..settings() });
+    house.run(|session| login(session, "alice")).unwrap();
+    assert_eq!(garbage_at(&mut house, Session::logout), 1_000, "a tombstone shorter than the limits");
 }
 
 #[test]
@@ -447,6 +450,33 @@ fn a_role_is_asked_of_whoever_is_logged_in() {
             assert_eq!(session.require_role("user"), Err(Denied::NotLoggedIn));
         })
         .unwrap();
+}
+
+#[test]
+fn a_login_is_on_record_once_the_store_has_it_and_until_it_ends() {
+    let on_record = |house: &House, handler: fn(&mut Session)| {
+        let mut staged = house.open();
+        let session = staged.session().unwrap();
+        handler(session);
+        let found = session.on_record();
+        found.map(|found| (found.handle, found.principal.name().to_owned(), found.opened_at, found.ends_at))
+    };
+    let mut house = House::new(settings());
+    assert_eq!(on_record(&house, |_| ()), Err(NotOnRecord::Anonymous));
+    assert_eq!(on_record(&house, |session| login(session, "alice")), Err(NotOnRecord::Unsaved));
+    house.run(|session| set(session, "cart", 1)).unwrap();
+    assert_eq!(on_record(&house, |_| ()), Err(NotOnRecord::Anonymous), "a visitor");
+    house.run(|session| login(session, "alice")).unwrap();
+    let (handle, began) = (house.id(Kind::Login).handle, house.now);
+    house.now += 1_000;
+    let times = [house.now, began + IDLE].map(Timestamp::from_unix_ms);
+    assert_eq!(on_record(&house, |_| ()), Ok((handle, "alice".to_owned(), times[0], times[1])));
+    assert_eq!(on_record(&house, |session| session.elevate(2).unwrap()), Err(NotOnRecord::Unsaved));
+    assert_eq!(on_record(&house, Session::logout), Err(NotOnRecord::Ended));
+    house.now += IDLE;
+    assert_eq!(on_record(&house, |_| ()), Err(NotOnRecord::Ended));
+    let said = [NotOnRecord::Anonymous, NotOnRecord::Ended, NotOnRecord::Unsaved].map(|reason| reason.to_string());
+    assert!(said[0].contains("nobody") && said[1].contains("over") && said[2].contains("not saved"), "{said:?}");
 }
 
 #[test]
@@ -578,6 +608,7 @@ fn times_end_with_what_a_record_can_say() {
     assert_eq!(last.plus(Duration::from_millis(1)), last);
     assert_eq!(Timestamp::from_unix_ms(5).plus(Duration::MAX), last);
     assert_eq!(Timestamp::from_unix_ms(5).plus(Duration::from_millis(3)).as_unix_ms(), 8);
+    assert_eq!([3, 6].map(|ms| Timestamp::from_unix_ms(5).minus(Duration::from_millis(ms)).as_unix_ms()), [2, 0]);
     let mut house = House::new(settings());
     house.now = u64::MAX;
     house.run(|session| login(session, "alice")).unwrap();

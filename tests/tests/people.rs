@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coatroom_core::{Entry, Error, Handle, Listing, Loaded, Settings, Swap, Timestamp};
 use coatroom_store::memory::Memory;
+#[cfg(feature = "sqlite")]
 use coatroom_store::sqlite::Sqlite;
 use coatroom_store::{Cursor, Engine, Entered, NotListed, Store, Swapped, Unavailable, Wait};
 use coatroom_tests::house::House;
@@ -92,15 +93,36 @@ fn a_login_right_after_its_own_revocation_stands() {
 }
 
 #[test]
-// spec: LIMIT-1 ba27
+// spec: LIMIT-1 3719
 fn a_limit_refuses_and_makes_room_for_what_is_over() {
     people::a_limit_refuses_and_makes_room_for_what_is_over(&Arc::new(Memory::default()));
 }
 
 #[test]
-// spec: LIMIT-1 ba27
+// spec: LIMIT-1 3719
 fn a_limit_evicts() {
     people::a_limit_evicts(&Arc::new(Memory::default()));
+}
+
+#[test]
+// spec: LIMIT-1 3719
+fn of_logins_that_race_as_many_stay_as_the_limit_allows() {
+    people::of_logins_that_race_as_many_stay_as_the_limit_allows(&Arc::new(Memory::default()));
+}
+
+#[test]
+// spec: LIMIT-1 3719
+fn two_logins_beyond_a_limit_do_not_end_each_other() {
+    people::two_logins_beyond_a_limit_do_not_end_each_other();
+}
+
+#[test]
+// spec: LIMIT-2 29e3
+fn a_login_whose_answer_was_lost_takes_no_place() {
+    people::a_login_whose_answer_was_lost_takes_no_place::<Memory>(true);
+    people::a_login_whose_answer_was_lost_takes_no_place::<Apart>(true);
+    people::a_login_whose_answer_was_lost_takes_no_place::<Memory>(false);
+    people::a_login_whose_answer_was_lost_takes_no_place::<Apart>(false);
 }
 
 #[test]
@@ -134,7 +156,7 @@ fn everything_is_revoked_but_visitors() {
 }
 
 #[test]
-// spec: IDX-7 9f32
+// spec: IDX-7 d24a
 fn a_login_that_was_under_way_for_a_day_is_refused() {
     let mut house = House::new(Settings::default());
     let mut slow = house.open();
@@ -148,6 +170,7 @@ fn a_login_that_was_under_way_for_a_day_is_refused() {
 }
 
 #[test]
+#[cfg(feature = "sqlite")]
 // spec: IDX-2 e0df, IDX-3 763e
 fn sqlite_knows_who_is_logged_in_where() {
     let folder = tempfile::tempdir().unwrap();

@@ -69,7 +69,7 @@ fn a_sentinel_promotes_a_replica() {
     sentinel.wait_for_replicas(1);
     assert_eq!(sentinel.primary(), primary.port());
     primary.kill9();
-    assert_eq!(sentinel.wait_for_failover(primary.port()), replica.port());
+    assert_eq!(sentinel.fail_over(primary.port()), replica.port());
 }
 
 #[test]

@@ -68,7 +68,8 @@ fn records_and_index_are_there_when_a_store_is_opened_again() {
         assert!(matches!(Engine::load(&again, handle), Loaded::Found(_)));
         assert_eq!(again.sessions("alice"), Ok(vec![handle]));
         let until = Timestamp::from_unix_ms(u64::MAX);
-        let entry = Entry { principal: "alice".into(), handle, until, now: Timestamp::default(), at_most: None };
+        let entry =
+            Entry { principal: "alice".into(), handle, until, now: Timestamp::default(), at_most: None, names: 0 };
         assert_eq!(again.enter(&entry).unwrap().revoked, moment);
     }
     let folder = tempfile::tempdir().unwrap();
@@ -88,6 +89,28 @@ fn memory_does_not_grow_without_bound_under_visitors_who_never_return() {
     let later = coatroom_core::Timestamp::from_unix_ms(u64::MAX);
     while driver.store().sweep(later, 100).unwrap() > 0 {}
     assert!(driver.store().is_empty());
+}
+
+#[test]
+fn the_log_of_sqlite_does_not_grow_while_much_is_swept() {
+    let (folder, engine) = sqlite();
+    for number in 0..4000_u16 {
+        let mut handle = [0; 12];
+        // Spread like random ones, for neighbours share pages.
+        handle[..2].copy_from_slice(&number.wrapping_mul(40_503).to_be_bytes());
+        let mut record = vec![1, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        record.resize(300, 7);
+        let garbage_at = Timestamp::from_unix_ms(1);
+        let handle = Handle::from_bytes(handle);
+        let swap =
+            Swap { handle, expected: None, new: Some(record), durable: false, garbage_at, listing: Listing::Keep };
+        assert_eq!(engine.swap(&swap, Wait::Patiently), Some(Swapped::Done));
+    }
+    let log = || std::fs::metadata(folder.path().join("sessions.db-wal")).unwrap().len();
+    let before = log();
+    let later = Timestamp::from_unix_ms(1 << 40);
+    while engine.sweep(later, 100).unwrap() > 0 {}
+    assert!(log() <= before, "{} bytes after {before}", log());
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use coatroom_core::lifecycle::{Effect, Input};
 use coatroom_core::value::ValueError;
 use coatroom_core::{
-    Carry, Cause, Concurrency, CookieSettings, Error, Event, Handle, Kind, Policy, Reuse, SameSite, Settings, State,
+    Assurance, Carry, Cause, Concurrency, CookieSettings, Error, Event, Handle, Kind, Policy, Reuse, SameSite,
+    Settings, State,
 };
 
 /// The rows of the table in a clause, without its head.
@@ -59,7 +60,7 @@ fn the_printed_page_of_the_lifecycle_says_the_same() {
 }
 
 #[test]
-// spec: ERR-1 a398
+// spec: ERR-1 63c2
 fn every_error_has_the_status_that_the_clause_says() {
     let errors = [
         Error::Value(ValueError::TooDeep),
@@ -70,6 +71,7 @@ fn every_error_has_the_status_that_the_clause_says() {
         Error::NotLoggedIn,
         Error::HeadSent,
         Error::WrongStage,
+        Error::Unlisted,
         Error::Conflict,
         Error::Ended,
         Error::Superseded,
@@ -161,8 +163,8 @@ fn the_defaults_are_those_of_the_clause() {
 // spec: POL-3 bf55
 fn each_preset_has_the_limits_of_its_level() {
     let hours = |hours: u64| Duration::from_secs(3600 * hours);
-    let limits = |settings: Settings| (settings.absolute, settings.idle);
-    assert_eq!(limits(Settings::aal1()), (hours(30 * 24), None));
-    assert_eq!(limits(Settings::aal2()), (hours(24), Some(hours(1))));
-    assert_eq!(limits(Settings::aal3()), (hours(12), Some(hours(1) / 4)));
+    let limits = |settings: Settings| (settings.absolute, settings.idle, settings.assurance);
+    assert_eq!(limits(Settings::aal1()), (hours(30 * 24), None, Some(Assurance::Aal1)));
+    assert_eq!(limits(Settings::aal2()), (hours(24), Some(hours(1)), Some(Assurance::Aal2)));
+    assert_eq!(limits(Settings::aal3()), (hours(12), Some(hours(1) / 4), Some(Assurance::Aal3)));
 }

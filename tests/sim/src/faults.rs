@@ -25,6 +25,8 @@ enum Fault {
     CrashNode(usize),
     /// The store answers every swap that it has no room.
     DiskFull,
+    /// The index answers nobody, and does half of what it is asked for.
+    IndexSilent,
 }
 
 impl Fault {
@@ -38,6 +40,7 @@ impl Fault {
             Self::CrashStore => "crashes of the store",
             Self::CrashNode(_) => "crashes of nodes",
             Self::DiskFull => "disks full",
+            Self::IndexSilent => "index silent",
         }
     }
 }
@@ -65,7 +68,7 @@ impl Schedule {
             let node = dice.index(nodes);
             let name = Node::name(node);
             let other = if dice.percent(70) { store::HOST } else { people::HOST }.to_owned();
-            let fault = match dice.below(9) {
+            let fault = match dice.below(10) {
                 0 => Fault::Cut(name, other),
                 1 if dice.percent(50) => Fault::CutOneWay(name, other),
                 1 => Fault::CutOneWay(other, name),
@@ -74,6 +77,7 @@ impl Schedule {
                 4 => Fault::Slow(name, other, 200 + dice.below(1500)),
                 5 | 6 => Fault::CrashStore,
                 7 => Fault::DiskFull,
+                8 => Fault::IndexSilent,
                 _ => Fault::CrashNode(node),
             };
             // A store that comes back at once meets those who saw what it lost.
@@ -146,6 +150,7 @@ fn begin(fault: &Fault, sim: &mut Sim<'_>, disk: &Disk) {
             disk.oracle.lock().unwrap().crashed(*node);
         }
         Fault::DiskFull => disk.fill(true),
+        Fault::IndexSilent => disk.silence_index(true),
     }
 }
 
@@ -162,5 +167,6 @@ fn end(fault: &Fault, sim: &mut Sim<'_>, disk: &Disk) {
         Fault::CrashStore => sim.bounce(store::HOST),
         Fault::CrashNode(node) => sim.bounce(Node::name(*node)),
         Fault::DiskFull => disk.fill(false),
+        Fault::IndexSilent => disk.silence_index(false),
     }
 }

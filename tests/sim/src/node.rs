@@ -68,15 +68,22 @@ impl Node {
         let sum = |value| if let Some(Value::Int(sum)) = value { sum } else { 0 };
         let principal = session.principal().map(|who| who.name().to_owned());
         let sums = keys.iter().map(|key| sum(session.get(key))).collect();
-        let view = View { handle: session.handle(), principal, sums };
+        let view = View { handle: session.handle(), principal: principal.clone(), sums };
         self.oracle().opened(number, view, sim_ms());
         let pause = {
             let mut dice = self.dice.lock().unwrap();
             if dice.percent(14) && sim_ms() < FAULTS_FOR { dice.millis(500, 3500) } else { dice.millis(0, 80) }
         };
         tokio::time::sleep(pause).await;
+        let mut revoked = Ok(());
         match op {
             Op::Read => {}
+            Op::RevokeAll => {
+                if let Some(name) = principal {
+                    self.oracle().revoking(number, &name, sim_ms());
+                    revoked = driver.revoke_all(&name).await.map(drop);
+                }
+            }
             Op::Add(add) => drop(session.add(&Oracle::key(add), Oracle::share(add))),
             Op::Login(name) => session.login(name, &["user"], 1).unwrap(),
             // Nobody may be logged in.
@@ -86,11 +93,17 @@ impl Node {
         }
         self.oracle().closing(number, sim_ms());
         let result = driver.close(session).await;
+        if let (Op::Login(name), Ok(reply)) = (op, &result)
+            && let Some(handle) = reply.trace().handle
+        {
+            let listed = self.disk.lists(name, handle);
+            self.oracle().told_of(number, name, handle, listed, sim_ms());
+        }
         match &result {
             Ok(reply) => self.oracle().noticed(&reply.trace().events, &reply.trace().written),
             Err(refused) => self.oracle().noticed(&refused.0.events, &[]),
         }
-        let result = result.map_err(|refused| refused.0.error).map(|reply| Answer {
+        let result = revoked.and(result).map_err(|refused| refused.0.error).map(|reply| Answer {
             handle: reply.trace().handle,
             cookies: reply.set_cookies().map(str::to_owned).collect(),
             written: reply.trace().written.clone(),

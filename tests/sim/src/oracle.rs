@@ -22,6 +22,8 @@ pub enum Op {
     Elevate,
     Rotate,
     Logout,
+    /// Ends all sessions of whoever is logged in.
+    RevokeAll,
 }
 
 /// Who sends a request.
@@ -79,9 +81,22 @@ struct Addition {
     closing: u64,
 }
 
+/// All sessions of a principal are revoked.
+struct Revocation {
+    by: usize,
+    name: String,
+    began: u64,
+    began_ms: u64,
+    /// Since when, if it was acknowledged: as a tick and in milliseconds.
+    done: Option<(u64, u64)>,
+}
+
 /// What is known of one session.
 #[derive(Default)]
 struct Known {
+    /// Who was seen in it last, and when the exchanges began that logged in to it.
+    principal: Option<String>,
+    logins: Vec<u64>,
     /// Since when no id of it may open.
     over: Option<(u64, &'static str)>,
     /// Generations of acknowledged logins and elevations.
@@ -137,6 +152,7 @@ pub struct Oracle {
     pub requests: Vec<Request>,
     additions: Vec<Addition>,
     sessions: BTreeMap<Handle, Known>,
+    revocations: Vec<Revocation>,
     /// Ids that were refused, by their text in the header's cookie.
     refused: BTreeMap<Id, u64>,
     secrets: BTreeSet<[u8; 32]>,
@@ -158,6 +174,7 @@ impl Oracle {
             requests: Vec::new(),
             additions: Vec::new(),
             sessions: BTreeMap::new(),
+            revocations: Vec::new(),
             refused: BTreeMap::new(),
             secrets: BTreeSet::new(),
             records: BTreeSet::new(),
@@ -282,11 +299,15 @@ impl Oracle {
         let Some(id) = admitted else {
             return self.fail(now, format!("#{number} opened a session whose id it did not present"));
         };
-        if let Err(what) = self.may_open(&id, began, now).and_then(|()| self.is_own(who, &view, began)) {
+        let allowed = self.may_open(&id, began, now).and_then(|()| self.is_own(who, &view, began));
+        if let Err(what) = allowed.and_then(|()| self.is_not_revoked(&view, began)) {
             self.fail(now, format!("#{number} {what}"));
         }
+        let barred = if let Op::Login(name) = op { self.may_be_revoked(name, now) } else { false };
         let known = self.of(handle);
         known.used = known.used.max(now);
+        known.principal = view.principal;
+        known.logout_begun |= barred;
         let stale = known.shown.iter().any(|(_, _, newer)| *newer > id.generation);
         match op {
             Op::Login(_) | Op::Elevate => {
@@ -323,6 +344,46 @@ impl Oracle {
             return Err(format!("{id:?} opened past the absolute limit"));
         }
         Ok(())
+    }
+
+    /// Whether no revocation that was acknowledged before reaches back to the login.
+    fn is_not_revoked(&self, view: &View, began: u64) -> Result<(), String> {
+        let (Some(handle), Some(name)) = (view.handle, &view.principal) else { return Ok(()) };
+        let Some(known) = self.sessions.get(&handle) else { return Ok(()) };
+        let raising = known.raising.iter().map(|&number| self.requests[number].began);
+        let Some(login) = known.logins.iter().copied().chain(raising).max() else { return Ok(()) };
+        let reaches =
+            |it: &Revocation| it.name == *name && login < it.began && it.done.is_some_and(|(at, _)| at < began);
+        let revoked = self.revocations.iter().any(reaches);
+        if revoked { Err(format!("{handle} opened after all sessions of {name} were revoked")) } else { Ok(()) }
+    }
+
+    /// Whether a login that begins now may be ended by a revocation: one that is under way or in doubt, or whose moment is
+    /// not behind every clock.
+    fn may_be_revoked(&self, name: &str, now: u64) -> bool {
+        let skew = ms(self.settings.skew);
+        let reaches = |it: &Revocation| it.done.map_or(it.began_ms + 30_000, |(_, at)| at + 2 * skew) >= now;
+        self.revocations.iter().any(|it| it.name == name && reaches(it))
+    }
+
+    /// All sessions of the principal are about to end.
+    pub fn revoking(&mut self, by: usize, name: &str, now: u64) {
+        let began = self.tick();
+        self.note(now, &format!("#{by} revokes all sessions of {name}"));
+        for known in self.sessions.values_mut().filter(|known| known.principal.as_deref() == Some(name)) {
+            known.logout_begun = true;
+        }
+        self.revocations.push(Revocation { by, name: name.to_owned(), began, began_ms: now, done: None });
+    }
+
+    /// A login is about to be acknowledged: the index has it, unless somebody has ended it by then.
+    pub fn told_of(&mut self, number: usize, name: &str, handle: Handle, listed: bool, now: u64) {
+        let began_ms = self.requests[number].began_ms;
+        let ends = self.may_be_revoked(name, began_ms)
+            || self.sessions.get(&handle).is_some_and(|known| known.logout_begun || known.late || known.over.is_some());
+        if !listed && !ends {
+            self.fail(now, format!("#{number} logged in to {handle}, and no list of {name} has it"));
+        }
     }
 
     /// Whether the session is this client's own, with all that was acknowledged in it and nothing that was refused.
@@ -454,6 +515,17 @@ impl Oracle {
                 known.deadline = now + absolute;
                 known.deadline_early = began_ms + absolute;
             }
+            let logged_in = match op {
+                Op::Login(name) if answer.written.contains(&Change::LoggedIn) => Some(name),
+                _ => None,
+            };
+            let ends = logged_in.is_some_and(|name| self.may_be_revoked(name, began_ms));
+            let known = self.of(id.handle);
+            if let Some(name) = logged_in {
+                known.principal = Some(name.to_owned());
+                known.logins.push(began);
+                known.logout_begun |= ends;
+            }
             let raises = answer.written.iter().any(|change| matches!(change, Change::LoggedIn | Change::Elevated));
             if kind == coatroom_core::Kind::Login && raises {
                 known.floors.push((tick, id.generation));
@@ -481,6 +553,12 @@ impl Oracle {
                 }
                 if let Some(handle) = base {
                     self.of(handle).raising.remove(&number);
+                }
+            }
+            Op::RevokeAll => {
+                if let Some(it) = self.revocations.iter_mut().find(|it| it.by == number) {
+                    it.done = Some((tick, now));
+                    self.counts.one("revoked all");
                 }
             }
             _ => {}
@@ -594,6 +672,8 @@ fn longest(op: Op) -> u64 {
     let call = 900;
     match op {
         Op::Logout => 10_000 + 3 * call + 3000,
+        // The entry into the index is asked for as patiently as an ending.
+        Op::Login(_) => 10_000 + 3 * (2000 + 3 * call),
         _ => 3 * (2000 + 3 * call),
     }
 }

@@ -103,6 +103,7 @@ impl Person {
             (Who::Honest(_), 0..3) => Op::Login(self.name()),
             (Who::Honest(_), 3..6) => Op::Logout,
             (Who::Honest(_), 6..9) if logged_in => Op::Elevate,
+            (Who::Honest(_), 9) if logged_in => Op::RevokeAll,
             (Who::Honest(_), 9..30) => Op::Rotate,
             (_, 30..65) => Op::Add(self.oracle().addition(self.who)),
             _ => Op::Read,
@@ -139,10 +140,17 @@ impl Person {
         for node in 0..self.nodes {
             let add = self.oracle().addition(self.who);
             for op in [Op::Read, Op::Login(self.name()), Op::Add(add), Op::Rotate, Op::Logout, Op::Read] {
-                let heard = self.ask(node, op).await;
-                heard.map_err(|error| format!("{op:?} on a network that is whole again came to {error:?}"))?;
+                self.ask_at_once(node, op).await?;
             }
         }
+        for op in [Op::Login(self.name()), Op::RevokeAll, Op::Read] {
+            self.ask_at_once(0, op).await?;
+        }
         Ok(())
+    }
+
+    async fn ask_at_once(&self, node: usize, op: Op) -> Result<(), String> {
+        let heard = self.ask(node, op).await;
+        heard.map_err(|error| format!("{op:?} on a network that is whole again came to {error:?}"))
     }
 }

@@ -5,13 +5,14 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use coatroom_core::{Handle, Listing, Loaded, Stamp, Swap, Timestamp};
+use coatroom_core::{Entry, Handle, Listing, Loaded, Stamp, Swap, Timestamp};
 use coatroom_store::memory::Memory;
-use coatroom_store::{Engine, Store, Swapped, Wait};
+use coatroom_store::{Cursor, Engine, Entered, NotListed, Store, Swapped, Unavailable, Wait};
+use coatroom_tests::world::START;
 
 use crate::dice::Dice;
 use crate::oracle::Oracle;
-use crate::wire::{self, Lost, Pool};
+use crate::wire::{self, Lost, Pool, sim_ms};
 
 pub const HOST: &str = "store";
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -33,10 +34,14 @@ pub enum Defect {
     TimeoutMeansDone,
     /// A load that failed reads as absent.
     UnavailableMeansAbsent,
+    /// An entry into the index that nobody heard of is said to stand.
+    UnheardEntryStands,
+    /// A list of sessions is one short.
+    ListTooShort,
 }
 
 impl Defect {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::LostSwap,
         Self::UpsertAfterRemoval,
         Self::VersionAlone,
@@ -44,6 +49,8 @@ impl Defect {
         Self::TimeoutMeansRefused,
         Self::TimeoutMeansDone,
         Self::UnavailableMeansAbsent,
+        Self::UnheardEntryStands,
+        Self::ListTooShort,
     ];
 }
 
@@ -54,7 +61,7 @@ pub struct Disk {
     inner: Mutex<Inner>,
     pub oracle: Arc<Mutex<Oracle>>,
     defect: Option<Defect>,
-    /// Who is logged in where: kept apart, and never lost.
+    /// Who is logged in where: kept apart, on the same host. Calls of it fail as others do; what it acknowledged it keeps.
     index: Memory,
 }
 
@@ -67,6 +74,8 @@ struct Inner {
     /// Handles whose newest durable write was acknowledged without being on disk.
     cheated: BTreeSet<Handle>,
     full: bool,
+    /// The index answers nobody, and does half of what it is asked for.
+    silent: bool,
     calls: Vec<Call>,
     answers: Vec<Reply>,
     dice: Dice,
@@ -76,12 +85,20 @@ struct Inner {
 enum Call {
     Load(Handle),
     Swap(Swap),
+    Enter(Entry),
+    Sessions(String),
+    Leave(String, Handle),
+    Bar(String),
 }
 
 #[derive(Clone)]
 enum Reply {
     Load(Loaded),
     Swap(Swapped),
+    Enter(Result<Entered, NotListed>),
+    Sessions(Result<Vec<Handle>, Unavailable>),
+    Leave(Result<(), Unavailable>),
+    Bar(Result<Timestamp, Unavailable>),
 }
 
 impl Disk {
@@ -92,6 +109,7 @@ impl Disk {
             synced: Kept::new(),
             cheated: BTreeSet::new(),
             full: false,
+            silent: false,
             calls: Vec::new(),
             answers: Vec::new(),
             dice: Dice::new(seed, 1),
@@ -125,10 +143,44 @@ impl Disk {
             Call::Load(handle) => Reply::Load(Engine::load(&*inner.engine, handle)),
             Call::Swap(_) if inner.full => Reply::Swap(Swapped::Unavailable),
             Call::Swap(swap) => Reply::Swap(self.swap(&mut inner, swap)),
+            call => self.ask_index(&mut inner, &call),
         };
         inner.answers.push(reply);
         let pause = inner.dice.millis(0, 12);
         (inner.answers.len() as u64 - 1, pause)
+    }
+
+    /// The index goes by the clock of its own host.
+    fn ask_index(&self, inner: &mut Inner, call: &Call) -> Reply {
+        let now = Timestamp::from_unix_ms(START + sim_ms());
+        let unheard = inner.silent;
+        let undone = inner.full || (unheard && inner.dice.percent(50));
+        let heard = if unheard { Err(Unavailable) } else { Ok(()) };
+        if unheard || undone {
+            self.oracle.lock().unwrap().counts.one("calls of the index failed");
+        }
+        match call {
+            Call::Enter(entry) => {
+                let entered = if undone { Err(NotListed::Unavailable) } else { Engine::enter(&self.index, entry) };
+                let aged = entered.map(|it| Entered { ago: Some(now.since(it.revoked)), ..it });
+                Reply::Enter(if unheard { Err(NotListed::Unavailable) } else { aged })
+            }
+            Call::Leave(principal, handle) => {
+                let left = if undone { Err(Unavailable) } else { Engine::leave(&self.index, principal, *handle) };
+                Reply::Leave(left.and(heard))
+            }
+            Call::Bar(principal) => {
+                let barred = if undone { Err(Unavailable) } else { Engine::bar(&self.index, principal, now) };
+                Reply::Bar(heard.and(barred))
+            }
+            Call::Sessions(principal) => Reply::Sessions(heard.and(Engine::sessions(&self.index, principal))),
+            Call::Load(_) | Call::Swap(_) => unreachable!("these are for the records"),
+        }
+    }
+
+    /// Whether the index has this session of the principal.
+    pub fn lists(&self, principal: &str, handle: Handle) -> bool {
+        Engine::sessions(&self.index, principal).unwrap().contains(&handle)
     }
 
     fn swap(&self, inner: &mut Inner, mut swap: Swap) -> Swapped {
@@ -195,6 +247,11 @@ impl Disk {
         self.inner().full = full;
     }
 
+    /// Whether the index answers nobody.
+    pub fn silence_index(&self, silent: bool) {
+        self.inner().silent = silent;
+    }
+
     /// What a kernel does every now and then.
     pub fn sync_all(&self) {
         let mut inner = self.inner();
@@ -234,8 +291,6 @@ impl Client {
 }
 
 impl Store for Client {
-    coatroom_tests::index_of!(self => &self.0.index);
-
     async fn load(&self, handle: Handle) -> Loaded {
         let began = self.oracle().tick();
         match self.call(Call::Load(handle)).await {
@@ -259,5 +314,45 @@ impl Store for Client {
         };
         self.oracle().swapped(sent, swap, &swapped);
         swapped
+    }
+
+    async fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
+        match self.call(Call::Enter(entry.clone())).await {
+            Ok(Reply::Enter(Ok(entered))) => Ok(entered),
+            Ok(Reply::Enter(Err(NotListed::Full))) => Err(NotListed::Full),
+            _ if self.0.defect == Some(Defect::UnheardEntryStands) => Ok(Entered::default()),
+            _ => Err(NotListed::Unavailable),
+        }
+    }
+
+    async fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Unavailable> {
+        let Ok(Reply::Sessions(listed)) = self.call(Call::Sessions(principal.to_owned())).await else {
+            return Err(Unavailable);
+        };
+        let short = usize::from(self.0.defect == Some(Defect::ListTooShort));
+        listed.map(|handles| handles[..handles.len().saturating_sub(short)].to_vec())
+    }
+
+    async fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable> {
+        match self.call(Call::Leave(principal.to_owned(), handle)).await {
+            Ok(Reply::Leave(left)) => left,
+            _ => Err(Unavailable),
+        }
+    }
+
+    async fn bar(&self, principal: &str, _: Timestamp) -> Result<Timestamp, Unavailable> {
+        match self.call(Call::Bar(principal.to_owned())).await {
+            Ok(Reply::Bar(moment)) => moment,
+            _ => Err(Unavailable),
+        }
+    }
+
+    /// Nobody here ends everything or sweeps.
+    async fn scan(&self, _: Option<Cursor>, _: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
+        Err(Unavailable)
+    }
+
+    async fn sweep(&self, _: Timestamp, _: usize) -> Result<usize, Unavailable> {
+        Err(Unavailable)
     }
 }

@@ -42,13 +42,16 @@ fn all(mode: Mode, test: &str, default: u64) {
 }
 
 /// What has to happen in a hundred runs, or they were about nothing: faults, outcomes, events.
-const HAPPEN: [&str; 30] = [
+const HAPPEN: [&str; 33] = [
     "links cut",
     "links cut one way",
     "links held",
     "links lossy",
     "links slow",
     "disks full",
+    "index silent",
+    "calls of the index failed",
+    "revoked all",
     "crashes of the store",
     "crashes of nodes",
     "writes lost",
@@ -86,14 +89,16 @@ fn everything_works_once_the_network_does() {
 }
 
 /// Each with a seed from which on it is met soon.
-const DEFECTS: [(Defect, u64); 7] = [
+const DEFECTS: [(Defect, u64); 9] = [
     (Defect::LostSwap, 0),
     (Defect::UpsertAfterRemoval, 0),
-    (Defect::VersionAlone, 80),
+    (Defect::VersionAlone, 150),
     (Defect::AcknowledgedBeforeDurable, 0),
     (Defect::TimeoutMeansRefused, 0),
     (Defect::TimeoutMeansDone, 0),
     (Defect::UnavailableMeansAbsent, 0),
+    (Defect::UnheardEntryStands, 0),
+    (Defect::ListTooShort, 0),
 ];
 
 #[test]

@@ -98,6 +98,7 @@ pub enum Answer {
         revoked: u64,
         ago: Option<u64>,
         count: u32,
+        before: Option<Vec<Handle>>,
     },
     Full,
     Sessions(Vec<Handle>),
@@ -306,8 +307,9 @@ fn bytes(record: Option<Bytes>) -> Option<Vec<u8>> {
     record.map(|record| record.to_vec())
 }
 
-fn entered(revoked: u64, ago: Option<u64>, count: u32) -> Entered {
-    Entered { revoked: Timestamp::from_unix_ms(revoked), ago: ago.map(Duration::from_millis), count }
+fn entered(answer: Answer) -> Option<Entered> {
+    let Answer::Entered { revoked, ago, count, before } = answer else { return None };
+    Some(Entered { revoked: Timestamp::from_unix_ms(revoked), ago: ago.map(Duration::from_millis), count, before })
 }
 
 impl Store for Line {
@@ -325,18 +327,16 @@ impl Store for Line {
     async fn swap(&self, swap: &Swap) -> Swapped {
         match self.ask(Call::Swap(Arc::new(swap.clone()))).await {
             Answer::Done => Swapped::Done,
-            Answer::Entered { revoked, ago, count } => Swapped::Entered(entered(revoked, ago, count)),
             Answer::Full => Swapped::Full,
             Answer::Conflict(record) => Swapped::Conflict(bytes(record)),
-            _ => Swapped::Unknown,
+            answer => entered(answer).map_or(Swapped::Unknown, Swapped::Entered),
         }
     }
 
     async fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         match self.ask(Call::Enter(entry.clone())).await {
-            Answer::Entered { revoked, ago, count } => Ok(entered(revoked, ago, count)),
             Answer::Full => Err(NotListed::Full),
-            _ => Err(NotListed::Unavailable),
+            answer => entered(answer).ok_or(NotListed::Unavailable),
         }
     }
 

@@ -163,21 +163,55 @@ pub fn of_what_was_told(world: &World, number: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Nothing can happen any more: the limit that evicts holds, and nobody went who did not have to.
+pub fn is_live(world: &World, handle: Handle) -> bool {
+    world.front(handle).is_some_and(|front| front.holder().is_some() && !front.is_over_limit(world.now))
+}
+
+/// Nothing can happen any more.
 pub fn of_the_end(world: &World) -> Result<(), String> {
+    nobody_is_listed_whom_nobody_knows(world)?;
+    the_limit_that_evicts_holds(world)
+}
+
+/// LIMIT-2: every live login was told to somebody, unless whoever made it crashed.
+fn nobody_is_listed_whom_nobody_knows(world: &World) -> Result<(), String> {
+    if world.actors.iter().any(|actor| actor.stage == Stage::Crashed) {
+        return Ok(());
+    }
+    let told: Vec<Handle> = world.told().map(|(handle, _)| handle).collect();
+    match world.shelf.records.keys().find(|handle| is_live(world, **handle) && !told.contains(handle)) {
+        Some(handle) => Err(format!("{handle} is live, and nobody was told of it")),
+        None => Ok(()),
+    }
+}
+
+/// LIMIT-1: the limit that evicts holds, and nobody went who did not have to. The one that was entered last stays, and of
+/// the others those that the limit prefers.
+fn the_limit_that_evicts_holds(world: &World) -> Result<(), String> {
     let limit = world.nodes.rules.policy().settings().limit.filter(|limit| limit.beyond != Beyond::Refuse);
     let Some(limit) = limit.filter(|_| !world.troubled) else { return Ok(()) };
     let most = limit.sessions as usize;
     let ends = |deed: Deed| deed.revokes_all_of().is_some() || matches!(deed, Deed::Logout(_) | Deed::Revoke(..));
-    // Logins that race may end each other: neither knows which of them was entered first.
-    let logins = world.actors.iter().filter(|actor| actor.number >= world.first && actor.deed.logs_in().is_some());
-    let knows_the_order = logins.count() < 2 || world.is_exact;
-    let evictions_alone = knows_the_order && !world.actors.iter().any(|actor| ends(actor.deed));
+    let evictions_alone = !world.actors.iter().any(|actor| ends(actor.deed));
     for who in PRINCIPALS {
-        let told = world.told().filter(|(_, front)| front.principal.as_deref() == Some(who)).count();
+        let of_whom = |(_, front): &(Handle, Front)| front.principal.as_deref() == Some(who);
+        let mut told: Vec<(Handle, Front)> = world.told().filter(of_whom).collect();
         let live = world.live(who);
-        if live > most || evictions_alone && live < told.min(most) {
-            return Err(format!("{who} was told of {told} sessions, and has {live} at the end"));
+        if live > most || evictions_alone && live < told.len().min(most) {
+            return Err(format!("{who} was told of {} sessions, and has {live} at the end", told.len()));
+        }
+        let Some(last) = world.last.get(who).filter(|_| evictions_alone && live == most) else { continue };
+        if !is_live(world, *last) {
+            return Err(format!("{last} of {who} came last, and is gone"));
+        }
+        // Who used which session when is not of one order.
+        if limit.beyond == Beyond::EvictOldest {
+            told.retain(|(handle, front)| handle != last && !front.is_over_limit(world.now));
+            told.sort_by_key(|(handle, front)| (front.created, *handle));
+            let stay = &told[told.len().saturating_sub(most - 1)..];
+            if let Some((handle, _)) = stay.iter().find(|(handle, _)| !is_live(world, *handle)) {
+                return Err(format!("{handle} of {who} had to go for an older one"));
+            }
         }
     }
     Ok(())

@@ -24,8 +24,6 @@ pub struct Scenario {
     /// How often the clock moves on by a millisecond.
     pub ticks: u64,
     pub trouble: Trouble,
-    /// See [`World::is_exact`].
-    pub is_exact: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,8 +46,8 @@ impl Found {
 impl Scenario {
     pub fn new(kind: Kind, before: &[Deed], deeds: &[Deed]) -> Self {
         let (before, deeds) = (before.to_vec(), deeds.to_vec());
-        let (limit, reuse, ahead, ticks, is_exact) = (None, Reuse::Destroy, Vec::new(), 1, false);
-        Self { kind, limit, reuse, before, deeds, ahead, ticks, trouble: Trouble::default(), is_exact }
+        let (limit, reuse, ahead, ticks) = (None, Reuse::Destroy, Vec::new(), 1);
+        Self { kind, limit, reuse, before, deeds, ahead, ticks, trouble: Trouble::default() }
     }
 
     #[must_use]
@@ -73,7 +71,7 @@ impl Scenario {
             let ahead = if self.kind == Kind::Here { 0 } else { self.ahead.get(at).copied().unwrap_or_default() };
             world.add(*deed, ahead);
         }
-        (world.first, world.trouble, world.is_exact) = (self.before.len(), self.trouble, self.is_exact);
+        (world.first, world.trouble) = (self.before.len(), self.trouble);
         Ok(world)
     }
 

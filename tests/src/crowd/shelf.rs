@@ -108,9 +108,11 @@ impl Shelf {
         let line = self.index.entry(entry.principal.clone()).or_default();
         let asked_at = entry.now.as_unix_ms();
         line.listed.retain(|_, until| *until > asked_at);
+        let others = line.listed.keys().copied().take(entry.names as usize).collect();
+        let before = (!line.listed.contains_key(&entry.handle)).then_some(others);
         line.listed.insert(entry.handle, entry.until.as_unix_ms());
         let ago = (self.kind != Kind::Here).then(|| (now + OFF).saturating_sub(line.revoked));
-        Answer::Entered { revoked: line.revoked, ago, count: u32::try_from(line.listed.len()).unwrap() }
+        Answer::Entered { revoked: line.revoked, ago, count: u32::try_from(line.listed.len()).unwrap(), before }
     }
 
     fn leave(&mut self, principal: &str, handle: Handle) {

@@ -9,7 +9,7 @@ use super::{fresh, hours, log_in, now, record, somebody, stamp, swap};
 use crate::linear::{Event, Object, check};
 
 fn entry(principal: &str, handle: Handle) -> Entry {
-    Entry { principal: principal.to_owned(), handle, until: now().plus(hours(12)), now: now(), at_most: None }
+    Entry { principal: principal.to_owned(), handle, until: now().plus(hours(12)), now: now(), at_most: None, names: 9 }
 }
 
 fn created(handle: Handle) -> Swap {
@@ -32,6 +32,7 @@ pub fn index<S: Store>(store: &S) {
     logins_enter_and_endings_leave(store);
     refused_swaps_change_no_index(store);
     a_limit_counts_others_that_are_not_over(store);
+    an_entry_names_those_before_it(store);
     revocations_have_moments_of_their_own(store);
     principals_are_told_apart(store);
 }
@@ -96,6 +97,38 @@ fn a_limit_counts_others_that_are_not_over<S: Store>(store: &S) {
     let listed = log_in(store, &tomorrow, Swap { garbage_at, ..created(three) });
     assert_eq!(listed.map(|listed| listed.count), Some(1), "what is over does not count");
     assert!(sessions(store, &alice).contains(&three));
+}
+
+/// By what each is told of the others, two that race know which of them came first.
+fn an_entry_names_those_before_it<S: Store>(store: &S) {
+    let alice = somebody("alice");
+    let named = |entered: Entered| {
+        entered.before.map(|mut handles| {
+            handles.sort_unstable();
+            handles
+        })
+    };
+    let log_in = |entry: &Entry| log_in(store, entry, created(entry.handle)).map(named).unwrap();
+    let soon = |handle| Entry { until: now().plus(hours(1)), ..entry(&alice, handle) };
+    let [one, two, three, four] = [fresh(), fresh(), fresh(), fresh()];
+    assert_eq!(log_in(&entry(&alice, one)), Some(vec![]));
+    assert_eq!(log_in(&soon(two)), Some(vec![one]));
+    assert_eq!(log_in(&entry(&alice, three)), Some(sorted([one, two]).to_vec()));
+    for known in [one, two, three] {
+        let again = block_on(store.enter(&entry(&alice, known))).map(named);
+        assert_eq!(again, Ok(None), "what was listed before may have come first");
+    }
+    let told = log_in(&Entry { names: 2, ..entry(&alice, four) }).unwrap();
+    assert_eq!(told.len(), 2, "no more than are asked for");
+    block_on(store.leave(&alice, one)).unwrap();
+    let five = fresh();
+    assert_eq!(log_in(&Entry { names: 0, ..entry(&alice, five) }), Some(vec![]));
+    let six = fresh();
+    let later = now().plus(hours(13));
+    let tomorrow = Entry { now: later, until: later.plus(hours(12)), ..entry(&alice, six) };
+    let garbage_at = later.plus(hours(12));
+    let told = super::log_in(store, &tomorrow, Swap { garbage_at, ..created(six) }).map(named);
+    assert_eq!(told, Some(Some(vec![])), "what is over is not named");
 }
 
 fn revocations_have_moments_of_their_own<S: Store>(store: &S) {
@@ -193,7 +226,8 @@ enum Principal {}
 
 #[derive(Clone, Debug)]
 enum Call {
-    Enter(u32, Entered),
+    /// With those that it names.
+    Enter(u32, Entered, Option<u32>),
     Leave(u32),
     Sessions(u32),
     Bar(Timestamp),
@@ -206,9 +240,11 @@ impl Object for Principal {
     fn after(state: &(u32, Timestamp), call: &Call) -> Option<(u32, Timestamp)> {
         let (listed, revoked) = *state;
         match call {
-            Call::Enter(session, answer) => {
+            Call::Enter(session, answer, before) => {
                 let after = listed | session;
-                (answer.count == after.count_ones() && answer.revoked == revoked).then_some((after, revoked))
+                let named = (listed & session == 0).then_some(listed);
+                let fits = answer.count == after.count_ones() && answer.revoked == revoked && *before == named;
+                fits.then_some((after, revoked))
             }
             Call::Leave(session) => Some((listed & !session, revoked)),
             Call::Sessions(found) => (*found == listed).then_some(*state),
@@ -235,7 +271,11 @@ fn index_is_linearizable<S: Store>(store: &S, calls: usize) {
             let handle = handles[dice(handles.len() as u64) as usize];
             let began = tick();
             let call = match dice(6) {
-                0..3 => Call::Enter(bit(&handle), block_on(store.enter(&entry(&alice, handle))).unwrap()),
+                0..3 => {
+                    let answer = block_on(store.enter(&entry(&alice, handle))).unwrap();
+                    let before = answer.before.as_ref().map(|handles| handles.iter().map(bit).sum());
+                    Call::Enter(bit(&handle), answer, before)
+                }
                 3 => {
                     block_on(store.leave(&alice, handle)).unwrap();
                     Call::Leave(bit(&handle))

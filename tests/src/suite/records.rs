@@ -131,7 +131,7 @@ pub fn sweeping<S: Store>(store: &S) {
     let principal = somebody("over");
     let (over, goes_on) = (fresh(), fresh());
     for (handle, until) in [(over, earlier(3)), (goes_on, later)] {
-        let entry = Entry { principal: principal.clone(), handle, until, now: earlier(4), at_most: None };
+        let entry = Entry { principal: principal.clone(), handle, until, now: earlier(4), at_most: None, names: 0 };
         log_in(store, &entry, Swap { garbage_at: until, ..created(handle) }).unwrap();
     }
 

@@ -43,6 +43,24 @@ fn a_handler_sees_who_is_logged_in_since_when_and_as_what() {
 }
 
 #[test]
+// spec: FRESH-1 a65a
+fn a_login_is_fresh_for_so_long_and_a_remembered_one_never() {
+    let mut staged = logged_in();
+    let session = staged.session().unwrap();
+    let (now, minute) = (Timestamp::from_unix_ms(NOW), Duration::from_secs(60));
+    assert_eq!(session.require_fresh(minute, now), Ok(()));
+    assert_eq!(session.require_fresh(minute - Duration::from_millis(1), now), Err(Denied::NotFresh));
+    assert_eq!((session.require_level(1), session.require_level(2)), (Ok(()), Err(Denied::LevelTooLow)));
+    session.elevate(2).unwrap();
+    assert_eq!((session.require_fresh(Duration::ZERO, now), session.require_level(2)), (Ok(()), Ok(())));
+    session.login("alice", &["editor"], 0).unwrap();
+    assert_eq!(session.require_fresh(minute, now), Err(Denied::NotFresh));
+    session.logout();
+    assert_eq!(session.require_fresh(minute, now), Err(Denied::NotLoggedIn));
+    assert_eq!(session.require_level(0), Err(Denied::NotLoggedIn));
+}
+
+#[test]
 fn an_elevation_after_a_login_in_the_same_exchange_raises_that_login() {
     let mut staged = nobody();
     let session = staged.session().unwrap();
@@ -82,7 +100,7 @@ fn login_and_elevation_write_the_time_at_which_they_are_committed() {
 
 #[test]
 fn every_accessor_makes_the_response_depend_on_the_session() {
-    let accessors: [(&str, Step); 20] = [
+    let accessors: [(&str, Step); 21] = [
         ("get", |s| _ = s.get("a")),
         ("get_encoded", |s| _ = s.get_encoded("a").is_some()),
         ("keys", |s| _ = s.keys()),
@@ -102,6 +120,7 @@ fn every_accessor_makes_the_response_depend_on_the_session() {
         ("state", |s| _ = s.state()),
         ("handle", |s| _ = s.handle()),
         ("trace", |s| _ = s.trace()),
+        ("peek, which a binding does before anybody asks", |s| _ = s.peek()),
         ("nothing at all", |_| ()),
     ];
     for (name, access) in accessors {
@@ -112,7 +131,7 @@ fn every_accessor_makes_the_response_depend_on_the_session() {
             staged.entered(Listed::default()).unwrap();
         }
         let reply = staged.reply().unwrap();
-        assert_eq!(reply.is_touched(), name != "nothing at all", "{name}");
+        assert_eq!(reply.is_touched(), !name.starts_with("peek") && name != "nothing at all", "{name}");
         assert_eq!(reply.vary(None).is_some(), reply.is_touched());
     }
 }

@@ -56,3 +56,14 @@ fn a_replaced_id_found_past_its_grace_is_forgotten_by_a_store_that_lost_that_tim
     let mut staged = house.open_at(&old, behind);
     assert!(!staged.session().unwrap().is_live());
 }
+
+#[test]
+// spec: WRITE-11 c612
+fn a_write_in_doubt_over_a_record_that_is_gone_is_unknown() {
+    let mut house = House::logged_in(settings());
+    let mut staged = house.open();
+    set(staged.session().unwrap(), "n", 1);
+    let mut staged = house.close(staged);
+    staged.reloaded(Loaded::Absent).unwrap();
+    assert_eq!(staged.failure().unwrap().error, Error::Unknown);
+}

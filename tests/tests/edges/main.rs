@@ -5,6 +5,7 @@ mod commits;
 mod data;
 mod forge;
 mod handler;
+mod handles;
 mod losses;
 mod names;
 mod records;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use coatroom_core::lifecycle::{Effect, Input};
 use coatroom_core::value::ValueError;
 use coatroom_core::{
-    Cause, Change, Closing, CookieError, Error, Event, KeyError, Kind, Listed, Loaded, Opening, PolicyError, Remedy,
-    State, Timestamp,
+    Announcement, Cause, Change, Closing, CookieError, Error, Event, KeyError, Kind, Listed, Listing, Loaded, Opening,
+    PolicyError, Remedy, State, Subject, Timestamp,
 };
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::scenarios::settings;
@@ -30,6 +30,10 @@ fn every_error_has_its_code_its_status_and_a_sentence_of_its_own() {
         (Error::Superseded, "superseded", AskAgain, 409),
         (Error::LogoutRefused, "logout-refused", AskAgain, 409),
         (Error::DuplicateCookie, "duplicate-cookie", AskAgain, 409),
+        (Error::Revoked, "revoked", AskAgain, 409),
+        (Error::LimitReached, "limit-reached", AskAgain, 409),
+        (Error::NotTheirs, "not-theirs", AskAgain, 409),
+        (Error::Unlisted, "unlisted", MendTheCall, 500),
         (Error::Unavailable, "unavailable", RetryLater, 503),
         (Error::Busy, "busy", RetryLater, 503),
         (Error::Unknown, "unknown", RetryLater, 503),
@@ -118,6 +122,8 @@ fn every_cause_and_every_change_has_its_name() {
         (Cause::NotActivated, "not activated", State::Expired),
         (Cause::Reuse, "reuse", State::Destroyed),
         (Cause::Replaced, "replaced", State::Destroyed),
+        (Cause::Revoked, "revoked", State::Destroyed),
+        (Cause::Evicted, "evicted", State::Destroyed),
     ];
     for (cause, name, state) in causes {
         assert_eq!((cause.name(), cause.state()), (name, state));
@@ -131,6 +137,8 @@ fn every_cause_and_every_change_has_its_name() {
         (Change::Confirmed, "confirmed"),
         (Change::Touched, "touched"),
         (Change::Ended, "ended"),
+        (Change::Released, "released"),
+        (Change::Renamed, "renamed"),
     ];
     for (change, name) in changes {
         assert_eq!(change.name(), name);
@@ -197,4 +205,56 @@ fn every_stage_prints_what_it_is_and_no_secret() {
     let Closing::Done(reply) = save.entered(Listed::default()) else { panic!("one write") };
     assert!(format!("{reply:?}").starts_with("Reply { set_cookies: 0, touched: true, trace: Trace {"), "{reply:?}");
     assert_eq!(format!("{:?}", logged_in()), "Staged(Handler)");
+}
+
+#[test]
+// spec: SEC-1 89db
+fn what_waits_for_its_turn_or_for_the_index_prints_no_principal_and_no_value() {
+    let now = Timestamp::from_unix_ms(NOW);
+    let header = format!("__Host-id={}", id(5));
+    let Opening::Load(load) = rules(settings()).open_serial(header.as_bytes(), now, &mut Fixed::new(1)) else {
+        panic!("an id")
+    };
+    let Opening::Take(take) = load.found(Loaded::Found(Sheet::login().bytes())) else { panic!("a turn") };
+    assert_eq!(format!("{take:?}"), format!("Take({:?})", take.swap()));
+    let leased = take.swap().new.clone().unwrap();
+    let found = |record: Vec<u8>| {
+        let Opening::Load(load) = rules(settings()).open(header.as_bytes(), now) else { panic!("an id") };
+        let Opening::Ready(session) = load.found(Loaded::Found(record)) else { panic!("found") };
+        session
+    };
+    let mut session = found(leased);
+    session.set("a", 2).unwrap();
+    let peek = format!("{:?}", session.peek());
+    assert!(peek.starts_with("Peek { keys: 1, trace: Trace {") && !peek.contains("alice"), "{peek}");
+    let Closing::Wait(queued) = session.close(now, &mut Fixed::new(2)) else { panic!("another has its turn") };
+    assert_eq!(format!("{queued:?}"), format!("Queued({})", handle()));
+    let mut session = found(Sheet::visitor().bytes());
+    session.login("bob", &["user"], 1).unwrap();
+    let Closing::Save(save) = session.close(now, &mut Fixed::new(3)) else { panic!("a login") };
+    let listing = &save.swap().listing;
+    let name = listing.entry().unwrap().handle;
+    assert_eq!(format!("{listing:?} {:?}", listing.entry().unwrap()), format!("Enter Entry {{ handle: {name}, .. }}"));
+    assert_eq!([Listing::Keep, Listing::Leave("bob".into())].map(|listing| format!("{listing:?}")), ["Keep", "Leave"]);
+    let Closing::Enter(enter) = save.saved() else { panic!("not entered yet") };
+    assert_eq!(format!("{enter:?}"), format!("Enter({:?})", enter.entry()));
+}
+
+#[test]
+fn an_announcement_is_these_bytes_and_others_are_none() {
+    let at = Timestamp::from_unix_ms(0x0102_0304_0506);
+    let session = Announcement { subject: Subject::Session(handle()), at };
+    let principal = Announcement { subject: Subject::Principal("ada".to_owned()), at };
+    let bytes =
+        [[&[1, 1, 2, 3, 4, 5, 6][..], handle().as_bytes()].concat(), b"\x02\x01\x02\x03\x04\x05\x06ada".to_vec()];
+    for (announcement, bytes) in [session, principal].iter().zip(&bytes) {
+        assert_eq!(announcement.to_bytes(), *bytes);
+        assert_eq!(Announcement::from_bytes(bytes).as_ref(), Some(announcement));
+    }
+    for other in [&bytes[0][..18], &bytes[1][..6], &[3, 1, 2, 3, 4, 5, 6], &[2, 1, 2, 3, 4, 5, 6, 0xff]] {
+        assert_eq!(Announcement::from_bytes(other), None, "{other:?}");
+    }
+    let shown =
+        [Subject::Session(handle()), Subject::Principal("ada".to_owned())].map(|subject| format!("{subject:?}"));
+    assert_eq!(shown, [format!("Session({})", handle()), "Principal".to_owned()]);
 }

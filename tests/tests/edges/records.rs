@@ -1,12 +1,15 @@
 //! Records that somebody with write access to the store could have left there, and ids of somebody with the key.
 
 use coatroom_core::staged::Staged;
-use coatroom_core::{Cause, Change, Error, Event, Handle, Listed, Loaded, Rotation, Settings, Stamp, State};
+use coatroom_core::{
+    Cause, Change, Error, Event, Handle, Held, Listed, Loaded, Rotation, Settings, Stamp, State, Timestamp, holder,
+};
 use coatroom_tests::record::Front;
-use coatroom_tests::scenarios::settings;
+use coatroom_tests::rng::Fixed;
+use coatroom_tests::scenarios::{SKEW, settings};
 
 use super::forge::{
-    NOW, Previous, SECOND, Sheet, close, digest, handle, id, id_with, open, open_header, rules, secret,
+    NOW, Previous, SECOND, Sheet, close, digest, handle, id, id_with, open, open_header, rules, secret, written,
 };
 
 /// The state in which an id is found, whether it opens the session, and what is reported.
@@ -178,6 +181,38 @@ fn a_version_at_its_ceiling_refuses_every_write() {
     let previous = Previous::Until(digest(secret(4)), NOW);
     let full = Sheet { version: u64::MAX, previous, ..Sheet::login() }.bytes();
     assert_eq!(write(open(&merely, &id(4), &full, NOW), |_| ()), (Some(Error::Unavailable), None));
+}
+
+#[test]
+fn a_version_at_its_ceiling_gives_no_turn() {
+    let header = format!("__Host-id={}", id(5));
+    let now = Timestamp::from_unix_ms(NOW);
+    let mut staged = Staged::from(rules(settings()).open_serial(header.as_bytes(), now, &mut Fixed::new(1)));
+    staged.found(Loaded::Found(Sheet { version: u64::MAX, ..Sheet::login() }.bytes())).unwrap();
+    assert_eq!(staged.failure().unwrap().error, Error::Unavailable);
+}
+
+#[test]
+fn whose_a_stored_login_is_can_be_read_without_keys_or_clocks() {
+    let of = |sheet: Sheet| holder(&sheet.bytes());
+    assert_eq!(of(Sheet::login()).as_deref(), Some("alice"));
+    assert_eq!(of(Sheet { deadline: NOW - 1, ..Sheet::login() }).as_deref(), Some("alice"), "it is not judged");
+    assert_eq!((of(Sheet::visitor()), of(Sheet::ended(1))), (None, None));
+    assert_eq!(of(Sheet { format: 9, ..Sheet::login() }), None);
+    assert_eq!((holder(&[]), holder(&[1, 2, 3])), (None, None));
+    let sealed = rules(Settings { sealed: true, ..settings() });
+    let mut staged = open_header(&sealed, "", &[], NOW);
+    staged.session().unwrap().login("ada", &["user"], 1).unwrap();
+    assert_eq!(holder(&written(staged).unwrap()).as_deref(), Some("ada"));
+}
+
+#[test]
+fn a_record_that_is_ahead_of_the_clock_is_described_as_unreadable() {
+    let rules = rules(settings());
+    let describe = |sheet: Sheet| rules.describe(handle(), sheet.bytes(), Timestamp::from_unix_ms(NOW));
+    assert!(matches!(describe(Sheet { seen: NOW + SKEW, ..Sheet::login() }), Held::Login(_)));
+    assert!(matches!(describe(Sheet { seen: NOW + SKEW + 1, ..Sheet::login() }), Held::Unreadable));
+    assert!(matches!(describe(Sheet { format: 9, ..Sheet::login() }), Held::Unreadable));
 }
 
 #[test]

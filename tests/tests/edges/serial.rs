@@ -341,6 +341,35 @@ fn refuses_again() -> coatroom_core::UpdateFn {
 
 #[test]
 // spec: SER-5 a33a
+fn a_turn_is_given_back_on_what_is_stored_by_then() {
+    let mut house = House::logged_in(Settings { size: 1024, ..settings() });
+    house.now += 30_000;
+    let mut staged = begin(&mut house, 1);
+    large(staged.session().unwrap());
+    let staged = house.close(staged);
+    house.run(|session| assert_eq!(session.rotate(), Rotation::Rotated)).unwrap();
+    assert!(lease(&house).is_some());
+    assert!(matches!(house.drive(staged).err(), Some(Error::TooLarge { .. })));
+    assert_eq!((lease(&house), house.front(Kind::Login).generation), (None, 1));
+}
+
+#[test]
+// spec: SER-5 a33a
+fn a_turn_over_a_session_that_is_gone_leaves_nothing_to_give_back() {
+    let mut house = House::logged_in(Settings { size: 1024, ..settings() });
+    let mut staged = begin(&mut house, 1);
+    count(&mut staged);
+    house.store.records.clear();
+    assert_eq!(house.finish(staged).err(), Some(Error::Ended));
+    assert!(house.store.records.is_empty());
+    let mut staged = ask(&house, 2);
+    large(staged.session().unwrap());
+    assert!(matches!(house.finish(staged).err(), Some(Error::TooLarge { .. })));
+    assert!(house.store.records.is_empty());
+}
+
+#[test]
+// spec: SER-5 a33a
 fn a_logout_that_is_not_begun_gives_the_turn_back() {
     let mut house = House::logged_in(Settings { size: 512, ..settings() });
     let mut staged = begin(&mut house, 1);

@@ -68,7 +68,7 @@ pub fn write(handle: Handle, from: u64, durable: bool) -> Swap {
 }
 
 pub fn entry(principal: &str, handle: Handle) -> Entry {
-    Entry { principal: principal.to_owned(), handle, until: NOW.plus(HOUR), now: NOW, at_most: None }
+    Entry { principal: principal.to_owned(), handle, until: NOW.plus(HOUR), now: NOW, at_most: None, names: 0 }
 }
 
 /// A login: a create with an entry.

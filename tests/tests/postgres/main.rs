@@ -7,8 +7,11 @@ mod logins;
 mod schema;
 mod statements;
 
+use std::sync::Arc;
+
 use coatroom_store::postgres::Postgres;
 use coatroom_tests::servers::{PgBouncer, Server};
+use coatroom_tests::suite::feed::{forgets, holds, misses_none};
 use coatroom_tests::suite::{contract, everything};
 
 use help::{settings, shared, store};
@@ -46,4 +49,13 @@ fn postgres_keeps_the_contract_over_tls() {
         WHERE application_name = 'coatroom' AND ssl",
     );
     assert_eq!(encrypted, "t");
+}
+
+#[test]
+// spec: FEED-3 19a1, FEED-4 8e92
+fn the_feed_is_in_order_complete_and_kept() {
+    let fresh = || Arc::new(store(shared()));
+    holds(&fresh());
+    misses_none(&fresh());
+    forgets(&fresh());
 }

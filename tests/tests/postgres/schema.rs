@@ -10,7 +10,11 @@ use coatroom_tests::servers::Server;
 use crate::help::{entry, fresh, fresh_schema, login, migrated, open, record, settings, shared, store, write};
 
 const FIRST: &str = include_str!("../../../store/src/postgres/schema/1-sessions.sql");
-const ALL: [&str; 2] = [FIRST, include_str!("../../../store/src/postgres/schema/2-principals.sql")];
+const ALL: [&str; 3] = [
+    FIRST,
+    include_str!("../../../store/src/postgres/schema/2-principals.sql"),
+    include_str!("../../../store/src/postgres/schema/3-feed.sql"),
+];
 
 fn on(schema: &str) -> Postgres {
     open(&format!("{}?schema={schema}", shared().url()))

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use coatroom_core::{Listing, Loaded, Swap, Timestamp};
 use coatroom_store::{Cursor, Entered, NotListed, Store as _, Swapped, block_on};
 use coatroom_tests::people;
-use coatroom_tests::servers::{Cluster, Redis, Server};
+use coatroom_tests::servers::{Cluster, Redis, Reply, Server};
 use coatroom_tests::suite::all_but_sweeping;
+use coatroom_tests::suite::feed::{holds, misses_none};
 
 use super::{Store, add, at, cluster_url, driver, entry, handle, is_logged_in, login, record, store, swap, visitor};
 
@@ -323,4 +324,20 @@ fn a_scan_begins_again_on_a_server_that_was_restarted() {
     handles.sort();
     handles.dedup();
     assert_eq!(handles.len(), 256, "a cursor of another run is worth nothing");
+}
+
+#[test]
+// spec: FEED-3 19a1, FEED-4 8e92
+fn the_feed_is_in_order_and_complete_on_one_server_and_in_a_cluster() {
+    let server = Redis::start(&[]);
+    let open = |url: &str, prefix: &str| Arc::new(Store::connect(super::settings(url).prefix(prefix)).unwrap());
+    holds(&open(&server.url(), "a:"));
+    misses_none(&open(&server.url(), "b:"));
+    let cluster = Cluster::start(&[]);
+    holds(&open(&cluster_url(&cluster), "a:"));
+    let kept = match server.call(&["PTTL", "a:f"]) {
+        Reply::Integer(kept) => kept,
+        other => panic!("{other:?}"),
+    };
+    assert!(kept > 1_000_000_000, "as long as it was asked to be kept");
 }

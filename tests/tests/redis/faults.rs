@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coatroom_core::{Listing, Loaded, Swap};
-use coatroom_store::{Store as _, Swapped, Unavailable, block_on};
+use coatroom_store::{Store as _, Swapped, Unavailable, block_on_far as block_on};
 use coatroom_tests::faults::{self, Outage};
 use coatroom_tests::servers::{Fault, Proxy, Redis, Server};
 use tokio::runtime::{Builder, Runtime};
@@ -78,6 +78,8 @@ fn a_server_that_halts_is_waited_for_no_longer_than_the_limit() {
     let store = store(&server.url());
     // The script is known by then, so that it is sent and run in one step.
     assert_eq!(block_on(store.swap(&swap(handle(3), None, Some(&record(1, 1))))), Swapped::Done);
+    // So is this thread's own connection, which is made once the server is known to be there.
+    assert_eq!(block_on(store.load(handle(1))), Loaded::Absent);
     server.pause();
     let create = swap(handle(1), None, Some(&record(1, 1)));
     assert_eq!(within(LIMIT + SPARE, || block_on(store.swap(&create))), Swapped::Unknown, "it was sent");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use coatroom_core::{Entry, Handle, Listing, Stamp, Swap, Timestamp};
 use coatroom_store::redis::{Redis as Store, Settings};
-use coatroom_store::{Driver, block_on};
+use coatroom_store::{Driver, block_on_far as block_on};
 use coatroom_tests::servers::{Cluster, Redis};
 use coatroom_tests::suite::rules;
 
@@ -55,7 +55,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn entry(principal: &str, number: u8, at_most: Option<u32>) -> Entry {
-    Entry { principal: principal.to_owned(), handle: handle(number), until: at(100), now: at(0), at_most }
+    Entry { principal: principal.to_owned(), handle: handle(number), until: at(100), now: at(0), at_most, names: 9 }
 }
 
 /// A session with one number in it; what the client holds.
