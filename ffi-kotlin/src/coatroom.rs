@@ -358,10 +358,12 @@ async fn run<S: Store>(side: &Side<S>, call: Checked) -> Result<Given, Refusal> 
             Given::Revoked { ended: count(revoked.ended), moment_ms: ms(revoked.moment) }
         }
         Checked::RevokeEverything => {
-            if let Some(remembered) = remembered {
-                remembered.revoke_everything().await?;
-            }
-            Given::Count { count: count(driver.revoke_everything().await?) }
+            // Credentials first, for they log in: in one store with the sessions, these end with them.
+            let before = match remembered {
+                Some(remembered) => remembered.revoke_everything().await?,
+                None => 0,
+            };
+            Given::Count { count: count(before.saturating_add(driver.revoke_everything().await?)) }
         }
         Checked::Rename(old, new) => {
             if let Some(remembered) = remembered {

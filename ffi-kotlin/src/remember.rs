@@ -251,10 +251,9 @@ impl<S: Store> Remembered<S> {
         Ok(())
     }
 
-    /// Ends all credentials there are.
-    pub(crate) async fn revoke_everything(&self) -> Result<(), Refusal> {
-        self.run(self.driver.revoke_everything()).await?;
-        Ok(())
+    /// Ends all credentials there are, and with them what else their store holds; says how many.
+    pub(crate) async fn revoke_everything(&self) -> Result<usize, Refusal> {
+        self.run(self.driver.revoke_everything()).await
     }
 
     /// Gives a principal another name.

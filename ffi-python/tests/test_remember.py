@@ -216,6 +216,16 @@ def test_ending_all_sessions_forgets_everywhere(site: Site) -> None:
 
 
 # spec: REM-4 55b3
+@pytest.mark.parametrize("store", ["memory", "sqlite:{}/sessions.db"], ids=["memory", "sqlite"])
+def test_ending_everything_forgets_everybody_and_counts_sessions_and_credentials(store: str, tmp_path: Path) -> None:
+    site = Site(on_wsgi, store.format(tmp_path))
+    site.get("/login")
+    site.get("/plainlogin", Browser())
+    assert site.sessions.revoke_everything() == 3
+    assert site.get("/me").text == "None  None"
+
+
+# spec: REM-4 55b3
 def test_somebody_elses_login_ends_the_credential_and_ones_own_keeps_it(site: Site) -> None:
     site.get("/login")
     site.get("/plainlogin")

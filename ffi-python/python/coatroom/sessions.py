@@ -251,11 +251,13 @@ class Sessions:
         return ended
 
     def revoke_everything(self) -> int:
-        """Ends every login there is, after an incident; visitors stay. Returns how many."""
+        """Ends every login, the remembered ones too, after an incident; visitors stay. Returns how many."""
         self._waits()
         if self._own is not None:
             self._own.needs_scan()
-        ended = self._native.revoke_everything()
+        # Credentials first, for they log in: in one store with the sessions, these end with them.
+        ended = self._remembered.own.revoke_everything() if self._remembered is not None else 0
+        ended += self._native.revoke_everything()
         self._look_at_sockets(None)
         return ended
 

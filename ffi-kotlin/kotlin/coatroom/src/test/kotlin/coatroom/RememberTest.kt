@@ -131,6 +131,14 @@ internal class RememberTest {
         assertEquals("ada [reader] 0", browser.who(), "one's own login keeps it")
     }
 
+    // spec: REM-4 55b3
+    @ParameterizedTest
+    @ValueSource(strings = ["memory", "own"])
+    fun `ending everything ends sessions and credentials, and counts both`(store: String) = over(store) {
+        Browser(it).login()
+        assertEquals(2L, it.revokeEverything())
+    }
+
     @ParameterizedTest
     @ValueSource(strings = ["memory", "own"])
     fun `nobody is logged in where the roles cannot be told, and nothing is lost`(store: String) {
