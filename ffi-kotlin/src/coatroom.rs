@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use coatroom_core::{Error, Handle, KeyRing, Kind, Place, Policy, Rules, Settings, Timestamp};
 use coatroom_store::{Driver, Engine, Host, Store, System, block_on};
+use coatroom_token::{LONGEST_LEEWAY, LONGEST_LIFETIME};
 use rand_core::{TryCryptoRng, TryRng};
 
 use crate::asks::Answer;
@@ -25,7 +26,7 @@ const UNUSED: &str = "memory";
 /// Rules, a store and a clock. Share one between all requests.
 #[derive(uniffi::Object)]
 pub struct Coatroom {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
@@ -51,14 +52,24 @@ impl<S> Side<S> {
         rules: Arc<Rules>,
         remembered: Option<Arc<Rules>>,
         host: AnyHost,
-        store: impl Fn() -> Result<S, Refusal>,
-    ) -> Result<Arc<Self>, Refusal> {
-        let remembered = match remembered {
-            Some(rules) => Some(Remembered::new(Driver::with_host(rules, store()?, host.clone()))),
-            None => None,
-        };
-        Ok(Arc::new(Self { driver: Driver::with_host(rules, store()?, host), remembered }))
+        store: S,
+        announces: bool,
+    ) -> Result<Arc<Self>, Refusal>
+    where
+        S: Store + Clone,
+    {
+        let beside = |rules| Remembered::new(Driver::with_host(rules, store.clone(), host.clone()));
+        let remembered = remembered.map(beside);
+        let driver = announcing(Driver::with_host(rules, store, host), announces)?;
+        Ok(Arc::new(Self { driver, remembered }))
     }
+}
+
+/// A driver that announces the endings of logins, if asked for. They are kept for whatever lifetime and leeway issuers and
+/// verifiers may have: no two settings can disagree.
+// spec: FEED-5 77d0
+fn announcing<S: Store>(driver: Driver<S, AnyHost>, asked: bool) -> Result<Driver<S, AnyHost>, Refusal> {
+    if asked { driver.announcing(LONGEST_LIFETIME, LONGEST_LEEWAY).map_err(Refusal::config) } else { Ok(driver) }
 }
 
 impl Inner {
@@ -137,7 +148,7 @@ impl Coatroom {
     /// Checks everything that can be checked at start. A test brings a clock of its own.
     #[uniffi::constructor(default(clock = None))]
     pub fn new(config: Config, clock: Option<Arc<ManualClock>>) -> Result<Arc<Self>, Refusal> {
-        let Config { store, keys, enters_with_swap, policy, remember } = config;
+        let Config { store, keys, enters_with_swap, announce, policy, remember } = config;
         let remembered = remember.map(|remember| remember.rules(&keys, policy.danger_plain_http)).transpose()?;
         let csrf = CsrfKeys::parse(&keys);
         let keys = KeyRing::parse(&keys).map_err(Refusal::config)?;
@@ -145,12 +156,15 @@ impl Coatroom {
             let (place, store) = Place::parse(text);
             (place, Some(store.unwrap_or(UNUSED)))
         });
+        if announce && place == Place::Cookie {
+            return Err(Refusal::config("`announce` needs a place on the server: name a store, or a deny list"));
+        }
         let settings = Settings { place, ..Settings::try_from(policy)? };
         let policy = Policy::try_from(settings).map_err(Refusal::config)?;
         let (rules, host) = (Rules::new(policy, keys), AnyHost::new(clock, store.is_none()));
         let drivers = match store {
-            Some(store) => Drivers::Here(Side::new(rules, remembered, host, || AnyEngine::open(store))?),
-            None => Drivers::Away(Side::new(rules, remembered, host, || Ok(Mailbox { enters_with_swap }))?),
+            Some(store) => Drivers::Here(Side::new(rules, remembered, host, AnyEngine::open(store)?, announce)?),
+            None => Drivers::Away(Side::new(rules, remembered, host, Mailbox { enters_with_swap }, announce)?),
         };
         Ok(Arc::new(Self { inner: Arc::new(Inner { drivers, csrf }) }))
     }

@@ -3,31 +3,38 @@
 //! Redis and PostgreSQL are asked from the thread that calls: whoever must not wait calls from a thread that may. Such a thread
 //! reads and writes a connection of its own to Redis.
 
-use coatroom_core::{Entry, Handle, Loaded, Swap, Timestamp};
+use std::sync::Arc;
+
+use coatroom_core::{Announcement, Entry, Handle, Loaded, Swap, Timestamp};
 use coatroom_store::file::Files;
 use coatroom_store::memory::Memory;
 use coatroom_store::postgres::{self, Postgres};
 use coatroom_store::redis::{self, Redis};
 use coatroom_store::sqlite::Sqlite;
-use coatroom_store::{Cursor, Engine, Entered, NotListed, Store, Swapped, Unavailable, Wait, block_on, block_on_far};
+use coatroom_store::{
+    Cursor, Engine, Entered, Increment, NotAnnounced, NotListed, Store, Swapped, Unavailable, Wait, block_on,
+    block_on_far,
+};
 
 use crate::error::Refusal;
 
+/// A clone is the same store.
+#[derive(Clone)]
 pub(crate) enum AnyEngine {
-    Memory(Memory),
-    Sqlite(Box<Sqlite>),
-    Files(Files),
-    Redis(Box<Redis>),
-    Postgres(Box<Postgres>),
+    Memory(Arc<Memory>),
+    Sqlite(Arc<Sqlite>),
+    Files(Arc<Files>),
+    Redis(Arc<Redis>),
+    Postgres(Arc<Postgres>),
 }
 
 /// The same call on whichever engine it is.
 macro_rules! on {
     ($self:ident, $method:ident($($argument:expr),*)) => {
         match $self {
-            AnyEngine::Memory(engine) => Engine::$method(engine, $($argument),*),
+            AnyEngine::Memory(engine) => Engine::$method(&**engine, $($argument),*),
             AnyEngine::Sqlite(engine) => Engine::$method(&**engine, $($argument),*),
-            AnyEngine::Files(engine) => Engine::$method(engine, $($argument),*),
+            AnyEngine::Files(engine) => Engine::$method(&**engine, $($argument),*),
             AnyEngine::Redis(store) => block_on_far(Store::$method(&**store, $($argument),*)),
             AnyEngine::Postgres(store) => block_on(Store::$method(&**store, $($argument),*)),
         }
@@ -38,23 +45,25 @@ impl AnyEngine {
     /// By what the application wrote: `memory`, `sqlite:PATH`, `file:PATH`, or an address.
     pub(crate) fn open(store: &str) -> Result<Self, Refusal> {
         if store == "memory" {
-            return Ok(Self::Memory(Memory::default()));
+            return Ok(Self::Memory(Arc::default()));
         }
         match store.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => {
-                Sqlite::new(path).map(|engine| Self::Sqlite(Box::new(engine))).map_err(Refusal::config)
+                Sqlite::new(path).map(|engine| Self::Sqlite(Arc::new(engine))).map_err(Refusal::config)
             }
-            Some(("file", path)) if !path.is_empty() => Files::new(path).map(Self::Files).map_err(Refusal::config),
+            Some(("file", path)) if !path.is_empty() => {
+                Files::new(path).map(|engine| Self::Files(Arc::new(engine))).map_err(Refusal::config)
+            }
             Some((
                 "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel" | "rediss+sentinel",
                 _,
             )) => {
                 let opened = redis::Settings::parse(store).and_then(Redis::connect);
-                opened.map(|store| Self::Redis(Box::new(store))).map_err(Refusal::config)
+                opened.map(|store| Self::Redis(Arc::new(store))).map_err(Refusal::config)
             }
             Some(("postgres" | "postgresql", _)) => {
                 let opened = postgres::Settings::parse(store).and_then(Postgres::new);
-                opened.map(|store| Self::Postgres(Box::new(store))).map_err(Refusal::config)
+                opened.map(|store| Self::Postgres(Arc::new(store))).map_err(Refusal::config)
             }
             _ => Err(Refusal::config(
                 "`store` must be `memory`, `sqlite:PATH`, `file:PATH`, `redis://...` or `postgres://...`, or `cookie`, \
@@ -87,9 +96,9 @@ impl Engine for AnyEngine {
 
     fn swap(&self, swap: &Swap, wait: Wait) -> Option<Swapped> {
         match self {
-            Self::Memory(engine) => Engine::swap(engine, swap, wait),
+            Self::Memory(engine) => Engine::swap(&**engine, swap, wait),
             Self::Sqlite(engine) => Engine::swap(&**engine, swap, wait),
-            Self::Files(engine) => Engine::swap(engine, swap, wait),
+            Self::Files(engine) => Engine::swap(&**engine, swap, wait),
             Self::Redis(_) | Self::Postgres(_) if wait == Wait::Never => None,
             Self::Redis(store) => Some(block_on_far(Store::swap(&**store, swap))),
             Self::Postgres(store) => Some(block_on(Store::swap(&**store, swap))),
@@ -118,6 +127,18 @@ impl Engine for AnyEngine {
 
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
         on!(self, sweep(now, max))
+    }
+
+    fn has_feed(&self) -> bool {
+        true
+    }
+
+    fn announce(&self, announcement: &Announcement, forget_at: Timestamp) -> Result<(), NotAnnounced> {
+        on!(self, announce(announcement, forget_at))
+    }
+
+    fn announced(&self, since: Option<Cursor>, max: usize) -> Result<Increment, NotAnnounced> {
+        on!(self, announced(since, max))
     }
 
     fn sweeps_at_once(&self) -> bool {

@@ -23,7 +23,7 @@ use crate::wire::{Head, Step, View, closed, view};
 /// One request's exchange: begun, used by the handler, committed once. Dropped before that, it writes nothing.
 #[derive(uniffi::Object)]
 pub struct Exchange {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     stage: Mutex<Stage>,
 }
 
@@ -228,7 +228,8 @@ impl Exchange {
         view(&opened.session.peek(), self.inner.now(), came.sum, came.rotation)
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Opened) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    /// Uses the session, if the handler has it now.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Opened) -> Result<T, Refusal>) -> Result<T, Refusal> {
         match &mut *self.stage.lock().unwrap_or_else(PoisonError::into_inner) {
             Stage::Open(opened) => work(opened),
             _ => Err(Error::WrongStage.into()),

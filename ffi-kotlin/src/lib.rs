@@ -22,6 +22,7 @@ mod settings;
 mod task;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod wire;
 
 pub use asks::{Answer, Ask, EntryParts, ListingParts};
@@ -31,6 +32,7 @@ pub use exchange::{Exchange, Updater};
 pub use host::ManualClock;
 pub use remember::Remember;
 pub use settings::{Config, Policy};
+pub use tokens::{ClaimParts, Issued, Issuer, Judging, Revocations, TokenKeys, Verifier};
 pub use wire::{Begun, Closed, DeviceParts, Given, Head, Item, Noticed, Person, Step, TraceParts, View};
 
 uniffi::setup_scaffolding!("coatroom_ffi");

@@ -10,7 +10,7 @@ use crate::task::ask;
 use crate::wire::ms;
 
 /// A store on the other side of the border.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
     /// Whether it answers a swap and the entry that goes with it in one step.
     pub(crate) enters_with_swap: bool,

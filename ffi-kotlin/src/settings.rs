@@ -23,6 +23,9 @@ pub struct Config {
     /// How logins are remembered beyond their session; none: not at all.
     #[uniffi(default = None)]
     pub remember: Option<Remember>,
+    /// Whether endings of logins are announced through the store, for those who check tokens.
+    #[uniffi(default = false)]
+    pub announce: bool,
 }
 
 impl core::fmt::Debug for Config {
@@ -168,7 +171,7 @@ fn preset(name: Option<&str>) -> Result<Settings, Refusal> {
     }
 }
 
-fn to_span(name: &str, ms: i64) -> Result<Duration, Refusal> {
+pub(crate) fn to_span(name: &str, ms: i64) -> Result<Duration, Refusal> {
     u64::try_from(ms).map(Duration::from_millis).map_err(|_| wrong(name, "a span that is not negative"))
 }
 

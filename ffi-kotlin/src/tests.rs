@@ -15,7 +15,14 @@ const KEYS: &str = "1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE";
 const NOW: i64 = 1_700_000_000_000;
 
 fn config(store: Option<&str>, policy: Policy) -> Config {
-    Config { store: store.map(str::to_owned), keys: KEYS.to_owned(), enters_with_swap: true, policy, remember: None }
+    Config {
+        store: store.map(str::to_owned),
+        keys: KEYS.to_owned(),
+        enters_with_swap: true,
+        policy,
+        remember: None,
+        announce: false,
+    }
 }
 
 fn coatroom(store: Option<&str>) -> std::sync::Arc<Coatroom> {

@@ -18,6 +18,7 @@ import kotlin.time.Duration
 import kotlin.time.Duration.Companion.days
 import coatroom.border.Coatroom as Native
 import coatroom.border.Remember as RememberParts
+import coatroom.border.Revocations as NativeRevocations
 
 /**
  * Sessions for an application: a policy, keys and a store. Make one and share it between all requests.
@@ -49,16 +50,30 @@ public class Coatroom private constructor(
     private val restores = ConcurrentHashMap<String, Boolean>()
     private val remembered = native.rememberCookie()?.let { "$it=" }
 
-    /** Over a store of this library: `memory`, `sqlite:PATH`, `file:PATH`, `redis://...` or `postgres://...`. */
-    public constructor(store: String, keys: Keys, policy: Policy = Policy(), remember: Remember? = null) :
-        this(Config(store, keys.ring, policy = policy.parts(), remember = remember?.parts()), null, remember, null)
+    /**
+     * Over a store of this library: `memory`, `sqlite:PATH`, `file:PATH`, `redis://...` or `postgres://...`. With `announce`
+     * the store also holds a feed of endings, for [Revocations].
+     */
+    public constructor(
+        store: String,
+        keys: Keys,
+        policy: Policy = Policy(),
+        remember: Remember? = null,
+        announce: Boolean = false,
+    ) : this(config(store, keys, policy, remember, announce), null, remember, null)
 
     /** Over a store of the application. */
     public constructor(store: Store, keys: Keys, policy: Policy = Policy(), remember: Remember? = null) :
         this(Config(null, keys.ring, store.entersWithSwap, policy.parts(), remember?.parts()), store, remember, null)
 
-    internal constructor(store: String, keys: Keys, policy: Policy, clock: TestClock, remember: Remember? = null) :
-        this(Config(store, keys.ring, policy = policy.parts(), remember = remember?.parts()), null, remember, clock.native)
+    internal constructor(
+        store: String,
+        keys: Keys,
+        policy: Policy,
+        clock: TestClock,
+        remember: Remember? = null,
+        announce: Boolean = false,
+    ) : this(config(store, keys, policy, remember, announce), null, remember, clock.native)
 
     internal constructor(store: Store, keys: Keys, policy: Policy, clock: TestClock, remember: Remember? = null) :
         this(Config(null, keys.ring, store.entersWithSwap, policy.parts(), remember?.parts()), store, remember, clock.native)
@@ -165,9 +180,15 @@ public class Coatroom private constructor(
     internal suspend fun <T> onIo(hasTurn: Boolean = false, call: () -> T): T =
         if (waits) withContext(NonCancellable + if (hasTurn) holders else io) { call() } else call()
 
+    internal fun revocations(every: Duration?, clock: ManualClock?): NativeRevocations =
+        native { NativeRevocations.of(native, every?.inWholeMilliseconds, clock) }
+
     private companion object {
         val EMPTY = ByteArray(0)
         const val HOLDERS = 16
+
+        fun config(store: String, keys: Keys, policy: Policy, remember: Remember?, announce: Boolean) =
+            Config(store, keys.ring, policy = policy.parts(), remember = remember?.parts(), announce = announce)
     }
 }
 

@@ -88,6 +88,42 @@ public class UnauthenticatedException internal constructor(code: String, message
 public class ForbiddenException internal constructor(code: String, message: String, cause: Throwable? = null) :
     CoatroomException(code, 403, message, cause)
 
+/** There is no access token for a login that is not stored yet: ask with the next request. Or its names are too long for one. */
+public class NotIssuedException internal constructor(status: Int, message: String, cause: Throwable? = null) :
+    CoatroomException("not-issued", status, message, cause)
+
+/**
+ * An access token does not count: ask for a new one. Status 401.
+ *
+ * @property reason why, for logs, and nothing of the token; the same in every language
+ */
+public sealed class TokenRefusedException(public val reason: String, message: String) :
+    CoatroomException("token", 401, message, null) {
+    /** The value of `WWW-Authenticate` (RFC 6750 section 3). */
+    public val challenge: String get() = if (this is TokenMissingException) "Bearer" else "Bearer error=\"invalid_token\""
+}
+
+/** The request carries no access token. */
+public class TokenMissingException internal constructor() :
+    TokenRefusedException("missing", "the request carries no access token: send it as `Authorization: Bearer`")
+
+/** Its time is over: its session gets a new one. */
+public class TokenExpiredException internal constructor(message: String) : TokenRefusedException("expired", message)
+
+/** Its session has ended, or all of its principal were revoked. */
+public class TokenRevokedException internal constructor(message: String) : TokenRefusedException("revoked", message)
+
+/** It names no key of this verifier: fetch the issuer's key set again, at most once a minute. */
+public class UnknownTokenKeyException internal constructor(message: String) : TokenRefusedException("unknown key", message)
+
+/** Anything else; [reason] says what. */
+public class BadTokenException internal constructor(reason: String, message: String) :
+    TokenRefusedException(reason, message)
+
+/** The verifier has not heard for too long which sessions have ended, so no access token counts. Status 503. */
+public class EndingsUnknownException internal constructor(message: String) :
+    UnavailableException("stale", message, null)
+
 /**
  * Something that happened to a session, or was refused.
  *
@@ -104,6 +140,17 @@ internal fun Refusal.toException(cause: Throwable? = null): CoatroomException {
     return exceptionOf(code, status, reason, cause).also { it.events = events(events) }
 }
 
+/** What a verifier says of a token that does not count: 503 when it is not the token that is wrong. */
+internal fun tokenRefused(reason: String, message: String, status: Int): CoatroomException = when {
+    status == UNAVAILABLE -> EndingsUnknownException(message)
+    reason == "expired" -> TokenExpiredException(message)
+    reason == "revoked" -> TokenRevokedException(message)
+    reason == "unknown key" -> UnknownTokenKeyException(message)
+    else -> BadTokenException(reason, message)
+}
+
+private const val UNAVAILABLE = 503
+
 private fun exceptionOf(code: String, status: Int, reason: String, cause: Throwable?): CoatroomException = when (code) {
     "config" -> ConfigException(code, reason, cause)
     "value" -> ValueException(code, reason, cause)
@@ -115,6 +162,7 @@ private fun exceptionOf(code: String, status: Int, reason: String, cause: Throwa
     "unavailable" -> StoreUnavailableException(code, reason, cause)
     "busy" -> BusyException(code, reason, cause)
     "unknown" -> UnknownOutcomeException(code, reason, cause)
+    "not-issued" -> NotIssuedException(status, reason, cause)
     else -> when (status) {
         401 -> UnauthenticatedException(code, reason, cause)
         403 -> ForbiddenException(code, reason, cause)

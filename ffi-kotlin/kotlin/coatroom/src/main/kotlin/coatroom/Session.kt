@@ -204,6 +204,9 @@ public class Session internal constructor(
     public fun checksCsrf(token: ByteArray, visitor: ByteArray = ByteArray(0)): Boolean =
         use { native { exchange.csrfChecks(direct(visitor), apart(token)) } }
 
+    /** Lets somebody use the native half of this exchange. */
+    internal fun <T> exchanging(work: (Exchange) -> T): T = use { work(exchange) }
+
     /** What the exchange found, and what closing it now would write. */
     public fun trace(): Trace = Trace(apply("who").trace)
 

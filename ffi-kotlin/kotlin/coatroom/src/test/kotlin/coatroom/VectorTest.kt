@@ -267,23 +267,6 @@ private fun policy(given: Taken): PolicyParts {
     ).also { given.end() }
 }
 
-/** An object of JSON of which nothing is passed over: what was not taken is an error. */
-private class Taken(of: JsonElement) {
-    private val left = of.jsonObject.toMutableMap()
-
-    fun maybe(name: String): JsonElement? = left.remove(name)
-
-    operator fun get(name: String): JsonElement = maybe(name) ?: throw AssertionError("`$name` is missing beside ${left.keys}")
-
-    fun text(name: String): String = get(name).jsonPrimitive.content
-
-    fun long(name: String): Long = get(name).jsonPrimitive.long
-
-    fun end() {
-        if (left.isNotEmpty()) throw AssertionError("unknown fields ${left.keys}")
-    }
-}
-
 private fun json(vararg fields: Pair<String, JsonElement>) = JsonObject(mapOf(*fields))
 
 private fun text(value: String?): JsonElement = value?.let { JsonPrimitive(it) } ?: JsonNull

@@ -5,6 +5,7 @@ import coatroom.CoatroomException
 import coatroom.Request
 import coatroom.ResponseHead
 import coatroom.Session
+import coatroom.TokenRefusedException
 import coatroom.UnavailableException
 import io.ktor.http.ContentType
 import io.ktor.http.HttpHeaders
@@ -39,9 +40,7 @@ public class SessionsConfig {
     public var coatroom: Coatroom? = null
 
     /** What a call is answered with whose session was refused. The status is [CoatroomException.status]. */
-    public var refusal: (CoatroomException) -> OutgoingContent = { refused ->
-        TextContent(refused.message.orEmpty(), ContentType.Text.Plain, HttpStatusCode.fromValue(refused.status))
-    }
+    public var refusal: (CoatroomException) -> OutgoingContent = ::inText
 }
 
 /**
@@ -90,6 +89,9 @@ public val Sessions: RouteScopedPlugin<SessionsConfig> = createRouteScopedPlugin
     }
 }
 
+internal fun inText(refused: CoatroomException): OutgoingContent =
+    TextContent(refused.message.orEmpty(), ContentType.Text.Plain, HttpStatusCode.fromValue(refused.status))
+
 private fun ApplicationCall.asRequest() =
     Request(request.headers.getAll(HttpHeaders.Cookie)?.joinToString("; "), request.httpMethod.value)
 
@@ -101,9 +103,10 @@ private fun ApplicationCall.setHead(head: ResponseHead) {
 }
 
 // spec: HTTP-3 779a
-private fun ApplicationCall.setHead(refused: CoatroomException) {
+internal fun ApplicationCall.setHead(refused: CoatroomException) {
     response.header(HttpHeaders.CacheControl, "no-store")
     if (refused is UnavailableException) response.header(HttpHeaders.RetryAfter, RETRY_AFTER_SECONDS)
+    if (refused is TokenRefusedException) response.header(HttpHeaders.WWWAuthenticate, refused.challenge)
 }
 
 private object Around : Hook<suspend (ApplicationCall, suspend () -> Unit) -> Unit> {

@@ -4,6 +4,7 @@ import coatroom.Coatroom
 import coatroom.CoatroomException
 import coatroom.Request
 import coatroom.Session
+import coatroom.TokenRefusedException
 import coatroom.UnavailableException
 import jakarta.servlet.Filter
 import jakarta.servlet.FilterChain
@@ -73,10 +74,11 @@ private fun HttpServletRequest.asRequest() =
     Request(Collections.list(getHeaders("Cookie")).joinToString("; ").ifEmpty { null }, method)
 
 // spec: HTTP-3 779a
-private fun HttpServletResponse.refuse(refused: CoatroomException) {
+internal fun HttpServletResponse.refuse(refused: CoatroomException) {
     if (isCommitted) throw refused
     reset()
     setHeader("Cache-Control", "no-store")
     if (refused is UnavailableException) setIntHeader("Retry-After", RETRY_AFTER_SECONDS)
+    if (refused is TokenRefusedException) setHeader("WWW-Authenticate", refused.challenge)
     sendError(refused.status, refused.message)
 }
