@@ -172,6 +172,14 @@ public final class Session: Sendable {
         case postponed
     }
 
+    /// Lets somebody use the native half of this exchange.
+    func exchanging<T>(_ work: (CoatroomBorder.Exchange) throws -> T) throws -> T {
+        try open { state in
+            try state.flush(exchange)
+            return try work(exchange)
+        }
+    }
+
     /// Throws unless somebody with this role is logged in.
     public func require(role: String) throws {
         try open { state in

@@ -75,6 +75,8 @@ public struct SessionError: Error, Sendable, Equatable, LocalizedError, CustomSt
         public static let notFresh = Code(rawValue: "not-fresh")
         /// The login is not strong enough for this (401).
         public static let levelTooLow = Code(rawValue: "level-too-low")
+        /// There is no access token for a login that is not stored yet (409), or its names are too long for one.
+        public static let notIssued = Code(rawValue: "not-issued")
         /// Somebody is, without the right (403).
         public static let forbidden = Code(rawValue: "forbidden")
     }

@@ -26,11 +26,14 @@ public final class Sessions: Sendable {
     /// - Parameters:
     ///   - keys: the key ring, `number:base64url` by commas or lines; the first signs. ``newKey(_:)`` makes one.
     ///   - remember: how logins are remembered beyond their session; nil: not at all.
+    ///   - announce: whether the store also holds a feed of endings, for ``Revocations``.
     ///   - clock: for tests alone.
     public convenience init(
-        store: String, keys: String, policy: Policy = Policy(), remember: Remember? = nil, clock: ManualClock? = nil
+        store: String, keys: String, policy: Policy = Policy(), remember: Remember? = nil, announce: Bool = false,
+        clock: ManualClock? = nil
     ) throws {
-        let config = CoatroomBorder.Config(store: store, keys: keys, policy: policy.parts, remember: remember?.parts)
+        let config = CoatroomBorder.Config(
+            store: store, keys: keys, policy: policy.parts, remember: remember?.parts, announce: announce)
         try self.init(nil, config, remember, clock)
     }
 
@@ -54,9 +57,11 @@ public final class Sessions: Sendable {
 
     /// The entry of a key ring with 32 fresh random bytes: for `COATROOM_KEYS`, kept like a password.
     public static func newKey(_ number: UInt16) throws -> String {
-        let bytes = try bordered { try keygen() }.base64EncodedString()
-        let text = bytes.replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
-        return "\(number):\(text)"
+        "\(number):\(try freshKey())"
+    }
+
+    func revocations(everyMs: Int64?, clock: CoatroomBorder.ManualClock?) throws -> CoatroomBorder.Revocations {
+        try CoatroomBorder.Revocations.of(sessions: border, everyMs: everyMs, clock: clock)
     }
 
     /// Handles one request: loads its session, lets `handler` use it, and writes what came of it.
@@ -246,6 +251,12 @@ public final class Sessions: Sendable {
         guard waits else { return try bordered(work) }
         return try await Blocking.shared.run { try bordered(work) }
     }
+}
+
+/// 32 fresh random bytes in base64url.
+func freshKey() throws -> String {
+    let text = try bordered { try keygen() }.base64EncodedString()
+    return text.replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
 }
 
 extension SessionError {

@@ -36,6 +36,7 @@ private const val ORDER = -200
  *
  * @property store `memory`, `sqlite:PATH`, `file:PATH`, `redis://...` or `postgres://...`
  * @property keys the key ring; `COATROOM_KEYS` or `COATROOM_KEYS_FILE` in the environment unless given
+ * @property announce whether the store also holds a feed of endings, for services that check access tokens
  */
 @ConfigurationProperties("coatroom")
 public data class CoatroomProperties(
@@ -47,6 +48,7 @@ public data class CoatroomProperties(
     public val concurrency: Concurrency?,
     public val sealed: Boolean?,
     public val dangerPlainHttp: Boolean?,
+    public val announce: Boolean?,
 )
 
 /** A [Coatroom], the filter that gives every request its [Session], and `Session` as an argument of handlers. */
@@ -73,7 +75,8 @@ public open class CoatroomAutoConfiguration : WebMvcConfigurer {
         val keys = given.keys?.let(::Keys) ?: Keys.fromEnvironment()
         own.ifAvailable?.let { return Coatroom(it, keys, policy) }
         val store = requireNotNull(given.store) { "set coatroom.store, or make a bean of type coatroom.Store" }
-        return Coatroom(store, keys, policy).also { runBlocking { it.migrate() } }
+        val announces = given.announce ?: false
+        return Coatroom(store, keys, policy, announce = announces).also { runBlocking { it.migrate() } }
     }
 
     /** The filter, for every path. */
