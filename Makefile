@@ -79,6 +79,7 @@ test-python: venv
 	$(BIN)/python -m mypy.stubtest coatroom._native
 	cd ffi-python && ../$(BIN)/basedpyright --pythonpath ../$(BIN)/python
 	$(BIN)/pytest -q ffi-python/tests --ignore ffi-python/tests/wheel
+	PYTHON=$(CURDIR)/$(BIN)/python tests/interop/check
 
 test-kotlin: ## The native half, the Kotlin layer, its plugins, and a consumer of the packed jars
 	scripts/need kotlin
