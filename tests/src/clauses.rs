@@ -6,11 +6,12 @@ use std::path::Path;
 use std::{fs, io};
 
 /// Where code and tests are. A file is named by its path from the root, with its text.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "core/src",
     "core/tests",
     "store/src",
     "token/src",
+    "token/tests",
     "ffi-python/src",
     "ffi-python/python",
     "ffi-python/tests",

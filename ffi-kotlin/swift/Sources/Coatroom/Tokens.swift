@@ -21,7 +21,6 @@ public final class Issuer: Sendable {
     ///     `HS256` in place of `EdDSA` verifiers hold the same secret, and can make tokens too.
     ///   - lifetime: from one second to an hour; a token never lives longer than its session. Verifiers have to be told
     ///     of another lifetime than five minutes.
-    // spec: TOKEN-8 d2bf
     public init(_ issuer: String, audience: String, keys: String, lifetime: Duration = .seconds(300)) throws {
         border = try bordered {
             try CoatroomBorder.Issuer(issuer: issuer, audience: audience, keys: keys, lifetimeMs: lifetime.ms)
@@ -113,7 +112,6 @@ public final class Verifier: Sendable {
     ///   - late: when it could not hear for longer than that: refuse all tokens, or accept and say so in
     ///     ``Claims/heard``.
     ///   - clock: for tests alone.
-    // spec: TOKEN-6 8261, TOKEN-7 8b63, TOKEN-13 0b79
     public init(
         _ issuer: String, audience: String, keys: VerifierKeys, lifetime: Duration = .seconds(300),
         leeway: Duration = .seconds(5), revocations: Revocations? = nil, within: Duration = .seconds(10),

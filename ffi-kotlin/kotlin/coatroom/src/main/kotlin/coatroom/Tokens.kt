@@ -122,7 +122,6 @@ public class VerifierKeys private constructor(internal val parts: TokenKeys) {
  * hear for longer than that, `late` decides: refuse all tokens ([EndingsUnknownException], 503), or accept and say so in
  * [Claims.heard]. `lifetime` is that of the issuer, `leeway` (a minute at most) is how far clocks may differ.
  */
-// spec: TOKEN-6 8261, TOKEN-7 8b63, TOKEN-13 0b79
 public class Verifier internal constructor(
     issuer: String,
     audience: String,
