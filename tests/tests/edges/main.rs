@@ -3,6 +3,7 @@
 
 mod commits;
 mod data;
+mod exact;
 mod forge;
 mod handler;
 mod handles;

@@ -23,7 +23,7 @@ fn ask(house: &House, seed: u64) -> Staged {
 }
 
 /// One that has its turn.
-fn begin(house: &mut House, seed: u64) -> Staged {
+pub fn begin(house: &mut House, seed: u64) -> Staged {
     let mut staged = ask(house, seed);
     house.store.swap(staged.swap().unwrap()).unwrap();
     staged.saved().unwrap();
