@@ -60,7 +60,7 @@ fn a_write_that_meets_a_record_past_its_limit_is_refused_and_writes_the_end_down
 fn a_strict_exchange_that_read_everything_is_refused_only_when_data_changed() {
     let strict = Settings { concurrency: Concurrency::Strict, ..settings() };
     for (theirs, refused) in [(&b"\xa1\x61a\x01"[..], false), (b"\xa1\x61a\x02", true)] {
-        let reads: [fn(&mut Session); 2] = [|s| drop(s.keys()), |s| drop(s.get("a"))];
+        let reads: [fn(&mut Session); 3] = [|s| drop(s.keys()), |s| drop(s.get("a")), Session::clear];
         for read in reads {
             let mut staged = open(&rules(strict.clone()), &id(5), &Sheet::login().bytes(), NOW);
             let session = staged.session().unwrap();

@@ -231,3 +231,57 @@ fn spans_and_sizes_are_what_the_policy_says_to_the_last() {
     let size = |size: usize| Settings { size, ..settings() };
     assert!(refused(size(511)) && !refused(size(512)) && !refused(size(16 << 20)) && refused(size((16 << 20) + 1)));
 }
+
+#[test]
+// spec: POL-3 bf55
+fn an_assurance_level_is_kept_to_the_millisecond() {
+    let more = Duration::from_millis(1);
+    let refused = |chosen: Settings| matches!(Policy::try_from(chosen), Err(PolicyError::Assurance { .. }));
+    for level in [Settings::aal1(), Settings::aal2(), Settings::aal3()] {
+        assert!(!refused(level.clone()));
+        assert!(refused(Settings { absolute: level.absolute + more, ..level.clone() }));
+        let longer = level.idle.map(|idle| idle + more);
+        assert_eq!(refused(Settings { idle: longer, ..level.clone() }), level.idle.is_some());
+        assert_eq!(refused(Settings { idle: None, touch: None, ..level.clone() }), level.idle.is_some());
+    }
+}
+
+#[test]
+// spec: COOK-13 1359
+fn a_login_leaves_alone_a_visitor_cookie_that_came_twice() {
+    let cookies = |header: &str| {
+        let mut house = House::new(settings());
+        let mut staged = house.open_with(header);
+        login(staged.session().unwrap(), "bob");
+        let now = house.now;
+        house.finish_at(staged, now).unwrap().cookies.len()
+    };
+    assert_eq!([cookies("__Host-visitor=a"), cookies("__Host-visitor=a; __Host-visitor=b")], [2, 1]);
+}
+
+#[test]
+// spec: COOK-15 907f, HTTP-1 99c4
+fn an_answer_without_a_head_has_no_cookie_and_one_with_a_cookie_depends_on_the_session() {
+    let mut house = House::logged_in(settings());
+    let old = house.browser.header();
+    house.run(|session| assert_eq!(session.rotate(), Rotation::Rotated)).unwrap();
+    // The answer to the rotation is asked for again with the id from before.
+    for (head_sent, expected) in [(false, (1, true)), (true, (0, false))] {
+        let mut staged = house.open_with(&old);
+        if head_sent {
+            staged.session().unwrap().head_sent();
+        }
+        let staged = house.close(staged);
+        let reply = staged.reply().unwrap();
+        assert_eq!((reply.set_cookies().count(), reply.is_touched()), expected);
+    }
+}
+
+#[test]
+fn a_look_at_a_session_shows_what_closing_it_would_write() {
+    let mut staged = logged_in();
+    let session = staged.session().unwrap();
+    assert_eq!(session.peek().trace.written, []);
+    set(session, "n", 1);
+    assert_eq!(session.peek().trace.written, [Change::Data]);
+}
