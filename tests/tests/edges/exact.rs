@@ -54,9 +54,10 @@ fn cookies_of_others_are_nobodys() {
 // spec: TIME-9 4c66
 fn an_exchange_that_closes_at_the_very_limit_writes_the_end() {
     for (later, ended) in [(0, false), (1, true)] {
-        let sheet = Sheet { deadline: NOW + SECOND, ..Sheet::login() };
+        // So soon that nothing else is due.
+        let sheet = Sheet { deadline: NOW + 10, ..Sheet::login() };
         let mut staged = open(&rules(settings()), &id(5), &sheet.bytes(), NOW);
-        close(&mut staged, NOW + SECOND - 1 + later);
+        close(&mut staged, NOW + 9 + later);
         assert_eq!(staged.swap().is_ok(), ended);
     }
 }
@@ -284,4 +285,18 @@ fn a_look_at_a_session_shows_what_closing_it_would_write() {
     assert_eq!(session.peek().trace.written, []);
     set(session, "n", 1);
     assert_eq!(session.peek().trace.written, [Change::Data]);
+}
+
+#[test]
+// spec: KEY-1 d259
+fn a_foreign_character_anywhere_makes_a_text_no_key() {
+    for length in [44, 64, 128, 132] {
+        let text = "_".repeat(length);
+        assert!(KeyRing::parse(&format!("1:{text}")).is_ok());
+        for at in 0..length {
+            // A stranger whose bits would be those of what it replaces.
+            let foreign = format!("1:{}!{}", &text[..at], &text[at + 1..]);
+            assert!(KeyRing::parse(&foreign).is_err(), "{length} {at}");
+        }
+    }
 }
