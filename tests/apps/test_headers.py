@@ -81,3 +81,11 @@ def test_a_cookie_name_sent_twice_counts_as_absent(browser: Browser) -> None:
     twice = f"{LOGIN}={browser.cookies[LOGIN]}"
     reply = exchange(browser.port, "GET", "/me", {"Cookie": f"{twice}; {twice}"})
     assert (reply.status, reply.json()["user"], reply.set_cookies) == (200, None, [])
+
+
+# spec: HTTP-3 779a
+def test_a_refusal_is_kept_by_nobody(browser: Browser) -> None:
+    browser.login("ada")
+    twice = f"{LOGIN}={browser.cookies[LOGIN]}"
+    reply = exchange(browser.port, "POST", "/logout", {"Cookie": f"{twice}; {twice}"})
+    assert (reply.status, reply.all("Cache-Control"), reply.set_cookies) == (409, ["no-store"], [])

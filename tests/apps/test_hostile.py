@@ -38,6 +38,7 @@ def test_a_store_outage_is_a_503_that_leaves_the_cookie_alone(shared: Server, se
     browser = Browser(storeless.port, known.cookies)
     for reply in (browser.get("/me"), browser.post("/add"), browser.post("/logout"), browser.post("/login", user="b")):
         assert (reply.status, reply.set_cookies) == (503, [])
+        assert reply.all("Cache-Control") == ["no-store"]
         assert int(reply.all("Retry-After")[0]) >= 1
     assert database.read_bytes().startswith(b"this is no database")
 
