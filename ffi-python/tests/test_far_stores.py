@@ -176,8 +176,8 @@ def test_a_closed_loop_leaves_neither_a_descriptor_nor_a_thread(store: str, run:
     before = descriptors(), len(threads())
     for _ in range(20):
         run(ask(add, browser))
-    # What others left may go meanwhile.
-    assert descriptors() <= before[0]
+    # What others left may go meanwhile, and the pool may have opened a second connection.
+    assert descriptors() <= before[0] + 1
     assert len(threads()) <= before[1]
     assert threads().count("coatroom") == 1
 

@@ -1,4 +1,5 @@
 //! Our tokens read by another library of Rust, and its tokens by us: neither knows of the other.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use coatroom_core::{KeyRing, Policy, Rules, Settings};
 use coatroom_store::{Driver, Host, memory::Memory};
