@@ -141,18 +141,18 @@ fn the_primary_that_the_sentinels_name_is_found_before_and_after_a_failover() {
         assert!(promoted.elapsed() < Duration::from_secs(20), "{trouble:?}\n{}", sentinel.log());
     }
     assert!(counted(&driver, &cookie) >= 2);
-    // The old primary comes back as a replica, and is not taken for one: whatever is told is there. While it fetches the
-    // data the new one may be slow.
+    // The old primary comes back as a replica, and is not taken for one: whatever is told is there. Connections may break once
+    // more while Sentinel and servers come to terms.
     let before = counted(&driver, &cookie);
     primary.start_again();
-    let back = Instant::now();
-    let mut told = (0..50).map(|_| i64::from(add(&driver, &cookie))).sum::<i64>();
-    assert!(told >= 25, "{told} of 50: {:?}\n{}", driver.store().trouble(), sentinel.log());
-    while told < 50 && back.elapsed() < Duration::from_secs(60) {
+    let (back, mut told) = (Instant::now(), 0);
+    while told < 50 {
         told += i64::from(add(&driver, &cookie));
+        let trouble = driver.store().trouble();
+        assert!(back.elapsed() < Duration::from_secs(60), "{told} of 50: {trouble:?}\n{}", sentinel.log());
     }
     let after = counted(&driver, &cookie);
-    assert!(told == 50 && after >= before + told, "{told} were told, and {before} became {after}");
+    assert!(after >= before + told, "{told} were told, and {before} became {after}");
     let wrong = store(&url.replace(Sentinel::NAME, "nobody"));
     assert!(!add(&self::driver(wrong), &cookie));
 }
