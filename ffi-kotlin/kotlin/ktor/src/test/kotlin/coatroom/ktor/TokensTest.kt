@@ -22,6 +22,7 @@ import io.ktor.server.routing.routing
 import io.ktor.server.testing.ApplicationTestBuilder
 import io.ktor.server.testing.testApplication
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 
@@ -31,6 +32,8 @@ private const val SHOP = "https://shop.example"
 internal class TokensTest {
     private val keys = Keys("1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE")
     private val issuer = Issuer(SHOP, "orders", "ed-1:EdDSA:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3I")
+
+    private var reached = false
 
     private fun serving(claim: suspend ApplicationTestBuilder.(Revocations) -> Unit) = testApplication {
         Coatroom("memory", keys, announce = true).use { coatroom ->
@@ -50,7 +53,8 @@ internal class TokensTest {
                             verifier = judge
                             role = "admin"
                         }
-                        get { call.respondText("unreachable") }
+                        get { call.respondText("admin").also { reached = true } }
+                        post { reached = true }
                     }
                 }
                 startApplication()
@@ -78,6 +82,8 @@ internal class TokensTest {
         val token = body.substringAfter("\"access_token\": \"").substringBefore('"')
         assertEquals("ada [buyer]", get("/orders", token).bodyAsText())
         assertEquals(HttpStatusCode.Forbidden, get("/admin", token).status)
+        assertEquals(HttpStatusCode.Unauthorized, post("/admin").status)
+        assertFalse(reached, "no handler runs for a call that was refused")
         post("/logout", cookie)
         revocations.pull()
         val refused = get("/orders", token)
