@@ -269,6 +269,8 @@ bugs! {
     AnnouncedAfter,
     /// An ending that took long is announced as of its beginning.
     SlowEndingNotRenewed,
+    /// What another exchange of the process left counts, although the store has shown a later state since.
+    OldNews,
 }
 
 #[cfg(coatroom_bugs)]

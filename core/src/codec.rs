@@ -72,6 +72,13 @@ impl Stamp {
         if planted(Bug::VersionOnly) { Self([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0]) } else { self }
     }
 
+    /// How many writes the record has seen: what one has left after another has a higher number.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// The bytes to compare.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {

@@ -58,8 +58,14 @@ impl<S: Store, H: Host> Driver<S, H> {
                 return Queued::Overtaken(save.gave_up(Error::Busy));
             }
         }
+        // The store may have shown this exchange what the one before wrote, and what others wrote after it, before the one
+        // before heard that it had: news is only what is newer.
+        let version = |stamp: Option<Stamp>| stamp.map(|stamp| stamp.version());
+        let seen = version(save.swap().expected);
         let left = place.0.as_mut().and_then(crate::lanes::Turn::take_left);
-        match left.filter(|left| Stamp::of(left) != save.swap().expected) {
+        match left.filter(|left| {
+            version(Stamp::of(left)) > seen || (planted!(OldNews) && Stamp::of(left) != save.swap().expected)
+        }) {
             Some(left) => {
                 self.watch().overtaken(handle);
                 Queued::Overtaken(save.overtaken(left))
