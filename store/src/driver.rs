@@ -18,8 +18,10 @@ use rand_core::TryRng;
 use crate::feed::{Announced, Announcing};
 use crate::observe::{Act, Calls, Observer, Watch, Why, during, seen};
 use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::turns::Waiting;
 use crate::{Entered, Host, NotListed, Store, Swapped, System, Unavailable};
-use place::{Place, Queued};
+pub(crate) use place::Place;
+use place::Queued;
 
 /// How long a commit is tried before the answer is [`Error::Busy`] or [`Error::Unavailable`].
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,8 +44,12 @@ pub struct Driver<S, H = System> {
     swept_elsewhere: OnceLock<()>,
     pub(crate) announcing: Option<Announcing>,
     watch: Watch,
+    /// Where those wait that write to the same session.
     #[cfg(feature = "queue")]
     lanes: crate::lanes::Lanes,
+    /// Where those wait that want their turn in the same session.
+    #[cfg(feature = "queue")]
+    rooms: crate::lanes::Lanes,
 }
 
 /// An exchange that could not be opened or closed; answer with [`Error::status`].
@@ -84,6 +90,8 @@ impl<S, H: Host> Driver<S, H> {
             watch: Watch::default(),
             #[cfg(feature = "queue")]
             lanes: crate::lanes::Lanes::default(),
+            #[cfg(feature = "queue")]
+            rooms: crate::lanes::Lanes::default(),
         }
     }
 
@@ -213,7 +221,7 @@ impl<S: Store, H: Host> Driver<S, H> {
         announced: &mut Announced,
     ) -> Result<Reply, Refused> {
         let mut trial: Option<Trial> = None;
-        let (mut place, mut waiting) = (Place::default(), None);
+        let (mut place, mut waiting) = (Place::default(), Waiting::default());
         loop {
             let save = match closing {
                 Closing::Done(reply) => return Ok(reply),

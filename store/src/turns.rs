@@ -5,9 +5,16 @@ use core::time::Duration;
 
 use coatroom_core::{Closing, Error, Handle, Loaded, Opening, Queued, Session, Take};
 
-use crate::driver::EAGER_CONFLICTS;
+use crate::driver::{EAGER_CONFLICTS, Place};
 use crate::observe::{Act, Observer, Why, during};
 use crate::{Driver, Engine, Host, Refused, Store, Swapped, Wait, block_on};
+
+/// How long an exchange has waited for the turn of another.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    since: Option<Duration>,
+    pauses: u32,
+}
 
 impl<S, H: Host> Driver<S, H> {
     /// How long a turn is waited for: that of a holder that died, and one more.
@@ -25,14 +32,15 @@ impl<S, H: Host> Driver<S, H> {
         self.host().ticks().saturating_sub(since) >= self.patience_for_turns()
     }
 
-    /// Pauses once; false when that has gone on for too long.
-    async fn waits(&self, handle: Handle, since: &mut Option<Duration>) -> bool {
-        let since = *since.get_or_insert_with(|| self.host().ticks());
+    /// Pauses, the longer the more often it did before; false when that has gone on for too long.
+    async fn waits(&self, handle: Handle, waiting: &mut Waiting) -> bool {
+        let since = *waiting.since.get_or_insert_with(|| self.host().ticks());
         if self.has_waited(since) {
             return false;
         }
         self.watch().retries(Why::Turn, Some(handle));
-        self.host().pause(self.jitter(u32::MAX)).await;
+        waiting.pauses = waiting.pauses.saturating_add(1);
+        self.host().pause(self.jitter(waiting.pauses.saturating_add(EAGER_CONFLICTS))).await;
         true
     }
 }
@@ -52,7 +60,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     // spec: SER-1 0cb4, SER-2 884b, SER-4 ef64
     async fn bring_to_open(&self, mut opening: Opening) -> Result<Session, Refused> {
-        let (mut waiting, mut refused) = (None, 0_u32);
+        let (mut place, mut waiting, mut refused) = (Place::default(), Waiting::default(), 0_u32);
         loop {
             opening = match opening {
                 Opening::Ready(session) => return Ok(session),
@@ -65,6 +73,8 @@ impl<S: Store, H: Host> Driver<S, H> {
                     load.found(loaded)
                 }
                 Opening::Wait(load) => {
+                    waiting.since.get_or_insert_with(|| self.host().ticks());
+                    self.be_first(load.handle(), &mut place).await;
                     if self.waits(load.handle(), &mut waiting).await {
                         let (now, loaded) = (self.host().now(), self.calls().load(load.handle()).await);
                         load.at(now).found(loaded)
@@ -94,7 +104,7 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// A commit that has to wait for the turn of another.
     // spec: SER-4 ef64
-    pub(crate) async fn queue(&self, queued: Queued, waiting: &mut Option<Duration>) -> Closing {
+    pub(crate) async fn queue(&self, queued: Queued, waiting: &mut Waiting) -> Closing {
         if !self.waits(queued.handle(), waiting).await {
             return queued.gave_up(Error::Busy);
         }

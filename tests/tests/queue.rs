@@ -6,12 +6,14 @@ use std::pin::{Pin, pin};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use coatroom_core::{Handle, Loaded, Session, Swap, Value};
+use coatroom_core::{Handle, Loaded, Session, Swap, Timestamp, Value};
 use coatroom_store::memory::Memory;
-use coatroom_store::{Driver, Store, Swapped};
+use coatroom_store::{Driver, Host, Store, Swapped, System};
 use coatroom_tests::store::Store as Records;
 use coatroom_tests::suite::rules;
+use rand_core::TryCryptoRng;
 
 /// A store that does what it is told at once, and may keep its answers to itself for a while.
 #[derive(Default)]
@@ -41,9 +43,32 @@ impl Store for Far {
     }
 }
 
+/// A pause is over the second time somebody asks.
+#[derive(Default)]
+struct Yields(System);
+
+impl Host for Yields {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn ticks(&self) -> Duration {
+        self.0.ticks()
+    }
+
+    fn rng(&self) -> impl TryCryptoRng {
+        self.0.rng()
+    }
+
+    async fn pause(&self, _: Duration) {
+        let mut was_asked = false;
+        poll_fn(|_| if std::mem::replace(&mut was_asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
 /// Somebody logged in.
 struct Scene {
-    driver: Driver<Far>,
+    driver: Driver<Far, Yields>,
     cookie: String,
 }
 
@@ -61,7 +86,7 @@ fn done<F: Future>(future: F) -> F::Output {
 
 impl Scene {
     fn new() -> Self {
-        let driver = Driver::new(rules(), Far::default());
+        let driver = Driver::with_host(rules(), Far::default(), Yields::default());
         let mut session = done(driver.open(b"")).unwrap();
         session.login::<&str>("alice", &[], 1).unwrap();
         let reply = done(driver.close(session)).unwrap();
@@ -136,4 +161,31 @@ fn what_the_one_before_left_is_met_without_asking_the_store() {
     poll(first).unwrap().unwrap();
     poll(second).unwrap().unwrap();
     assert_eq!((scene.swaps(), scene.n()), (2, Some(Value::Int(2))));
+}
+
+#[test]
+// spec: SER-4 ef64
+fn of_those_that_wait_for_a_turn_one_alone_asks_the_store() {
+    let scene = Scene::new();
+    let (holder, loads) = (scene.counting(), &scene.driver.store().loads);
+    let mut waiting: Vec<_> = (0..20).map(|_| Box::pin(scene.driver.open_serial(scene.cookie.as_bytes()))).collect();
+    assert!(waiting.iter_mut().all(|opening| poll(opening.as_mut()).is_none()));
+    loads.store(0, Ordering::SeqCst);
+    assert!(waiting.iter_mut().all(|opening| poll(opening.as_mut()).is_none()));
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+    // Whoever goes away lets the next one look.
+    drop(waiting.remove(0));
+    done(scene.driver.close(holder)).unwrap();
+    let mut turns = 0;
+    while !waiting.is_empty() {
+        waiting.retain_mut(|opening| match poll(opening.as_mut()) {
+            Some(session) => {
+                turns += 1;
+                done(scene.driver.close(session.unwrap())).unwrap();
+                false
+            }
+            None => true,
+        });
+    }
+    assert_eq!(turns, 19);
 }

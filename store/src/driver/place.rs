@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use coatroom_core::{Closing, Save};
+use coatroom_core::{Closing, Handle, Save};
 #[cfg(feature = "queue")]
 use coatroom_core::{Error, Stamp};
 
@@ -11,9 +11,9 @@ use super::{Driver, Trial};
 use crate::observe::Observer;
 use crate::{Host, Store};
 
-/// The place of an exchange in the queue of those that write to the same session.
+/// The place of an exchange in the queue of those that write to the same session, or want their turn in it.
 #[derive(Default)]
-pub(super) struct Place<'a>(#[cfg(feature = "queue")] Option<crate::lanes::Turn<'a>>, PhantomData<&'a ()>);
+pub(crate) struct Place<'a>(#[cfg(feature = "queue")] Option<crate::lanes::Turn<'a>>, PhantomData<&'a ()>);
 
 impl Place<'_> {
     /// Whoever comes next begins with what was just written.
@@ -73,6 +73,21 @@ impl<S: Store, H: Host> Driver<S, H> {
             None => Queued::Next(save),
         }
     }
+
+    /// Waits until this exchange is the first of this process that wants its turn: it alone asks the store when that of
+    /// another is over.
+    // spec: SER-4 ef64
+    #[cfg(feature = "queue")]
+    pub(crate) async fn be_first<'a>(&'a self, handle: Handle, place: &mut Place<'a>) {
+        if !self.store.is_here() && place.0.as_ref().is_none_or(|turn| turn.handle() != handle) {
+            place.0 = None;
+            place.0 = self.rooms.turn(handle).await;
+        }
+    }
+
+    #[cfg(not(feature = "queue"))]
+    #[expect(clippy::unused_async, reason = "with the feature it waits")]
+    pub(crate) async fn be_first<'a>(&'a self, _: Handle, _: &mut Place<'a>) {}
 
     #[cfg(not(feature = "queue"))]
     #[expect(clippy::unused_async, reason = "with the feature it waits")]

@@ -40,11 +40,13 @@ public class Coatroom private constructor(
     private val remember: Remember?,
     clock: ManualClock?,
 ) : AutoCloseable {
-    private val io: CoroutineDispatcher = Dispatchers.IO
     private val native: Native = native { Native(config, clock) }
     private val waits = native.waits()
 
-    /** Threads for those who have their turn, which those who wait for one cannot use up. */
+    /** Threads for those who wait for their turn, so that whoever has it finds one for its handler and the application's work. */
+    private val waiters = Dispatchers.IO.limitedParallelism(WAITERS)
+
+    /** Threads for those who have their turn, which those who wait for it in their commit cannot use up. */
     private val holders = Dispatchers.IO.limitedParallelism(HOLDERS)
     private val turns = ConcurrentHashMap<String, Boolean>()
     private val restores = ConcurrentHashMap<String, Boolean>()
@@ -102,7 +104,7 @@ public class Coatroom private constructor(
         val cookies = request.cookies?.toByteArray(Charsets.ISO_8859_1) ?: EMPTY
         val serial = turns.computeIfAbsent(request.method, native::takesTurns)
         val asker = asker()
-        val begun = onIo {
+        val begun = onIo(if (serial) waiters else Dispatchers.IO) {
             native { if (mayRestore(request)) native.beginRestoring(direct(cookies)) else native.begin(direct(cookies), serial) }
         }
         try {
@@ -176,9 +178,12 @@ public class Coatroom private constructor(
         return isIn && restores.computeIfAbsent(request.method, native::restores)
     }
 
+    internal suspend fun <T> commitOnIo(hasTurn: Boolean, commit: () -> T): T =
+        onIo(if (hasTurn) holders else Dispatchers.IO, commit)
+
     /** What has begun runs to its end, so that nothing native is lost on the way back. */
-    internal suspend fun <T> onIo(hasTurn: Boolean = false, call: () -> T): T =
-        if (waits) withContext(NonCancellable + if (hasTurn) holders else io) { call() } else call()
+    internal suspend fun <T> onIo(threads: CoroutineDispatcher = Dispatchers.IO, call: () -> T): T =
+        if (waits) withContext(NonCancellable + threads) { call() } else call()
 
     internal fun revocations(every: Duration?, clock: ManualClock?): NativeRevocations =
         native { NativeRevocations.of(native, every?.inWholeMilliseconds, clock) }
@@ -186,6 +191,7 @@ public class Coatroom private constructor(
     private companion object {
         val EMPTY = ByteArray(0)
         const val HOLDERS = 16
+        const val WAITERS = 64
 
         fun config(store: String, keys: Keys, policy: Policy, remember: Remember?, announce: Boolean) =
             Config(store, keys.ring, policy = policy.parts(), remember = remember?.parts(), announce = announce)

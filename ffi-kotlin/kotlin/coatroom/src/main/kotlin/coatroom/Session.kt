@@ -243,7 +243,7 @@ public class Session internal constructor(
 
     private suspend fun end(edits: ByteArray, present: Head): ResponseHead = withContext(NonCancellable) {
         try {
-            val first = coatroom.onIo(hasTurn) { native { exchange.commit(direct(edits), present) } }
+            val first = coatroom.commitOnIo(hasTurn) { native { exchange.commit(direct(edits), present) } }
             head((coatroom.drive(first, asker, exchange::answer) as Step.Closed).closed)
         } finally {
             exchange.close()
