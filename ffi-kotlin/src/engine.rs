@@ -1,6 +1,7 @@
 //! The stores that the library brings, behind one type.
 //!
-//! Redis and PostgreSQL are asked from the thread that calls: whoever must not wait calls from a thread that may.
+//! Redis and PostgreSQL are asked from the thread that calls: whoever must not wait calls from a thread that may. Such a thread
+//! reads and writes a connection of its own to Redis.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use coatroom_store::redis::{self, Redis};
 use coatroom_store::sqlite::Sqlite;
 use coatroom_store::{
     Cursor, Engine, Entered, Increment, NotAnnounced, NotListed, Store, Swapped, Unavailable, Wait, block_on,
+    block_on_far,
 };
 
 use crate::error::Refusal;
@@ -33,7 +35,7 @@ macro_rules! on {
             AnyEngine::Memory(engine) => Engine::$method(&**engine, $($argument),*),
             AnyEngine::Sqlite(engine) => Engine::$method(&**engine, $($argument),*),
             AnyEngine::Files(engine) => Engine::$method(&**engine, $($argument),*),
-            AnyEngine::Redis(store) => block_on(Store::$method(&**store, $($argument),*)),
+            AnyEngine::Redis(store) => block_on_far(Store::$method(&**store, $($argument),*)),
             AnyEngine::Postgres(store) => block_on(Store::$method(&**store, $($argument),*)),
         }
     };
@@ -98,7 +100,7 @@ impl Engine for AnyEngine {
             Self::Sqlite(engine) => Engine::swap(&**engine, swap, wait),
             Self::Files(engine) => Engine::swap(&**engine, swap, wait),
             Self::Redis(_) | Self::Postgres(_) if wait == Wait::Never => None,
-            Self::Redis(store) => Some(block_on(Store::swap(&**store, swap))),
+            Self::Redis(store) => Some(block_on_far(Store::swap(&**store, swap))),
             Self::Postgres(store) => Some(block_on(Store::swap(&**store, swap))),
         }
     }
