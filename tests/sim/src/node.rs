@@ -56,7 +56,11 @@ impl Node {
     /// One request: open, handle, close.
     async fn exchange(&self, driver: &Driver<Client, Self>, number: usize) {
         let (op, header) = self.oracle().arrived(number, self.number, sim_ms());
-        let mut session = match driver.open(header.as_bytes()).await {
+        let opened = match op {
+            Op::AddInTurn(_) => driver.open_serial(header.as_bytes()).await,
+            _ => driver.open(header.as_bytes()).await,
+        };
+        let mut session = match opened {
             Ok(session) => session,
             Err(refused) => {
                 let mut oracle = self.oracle();
@@ -85,6 +89,11 @@ impl Node {
                 }
             }
             Op::Add(add) => drop(session.add(&Oracle::key(add), Oracle::share(add))),
+            Op::AddInTurn(add) => {
+                let key = Oracle::key(add);
+                let present = sum(session.get(&key));
+                session.set(&key, present + Oracle::share(add)).unwrap();
+            }
             Op::Login(name) => session.login(name, &["user"], 1).unwrap(),
             // Nobody may be logged in.
             Op::Elevate => drop(session.elevate(2)),

@@ -18,6 +18,8 @@ const PER_KEY: usize = 20;
 pub enum Op {
     Read,
     Add(usize),
+    /// The same sum, as code does it that reads, computes and sets: in its turn.
+    AddInTurn(usize),
     Login(&'static str),
     Elevate,
     Rotate,
@@ -64,6 +66,7 @@ pub struct Request {
     closing: u64,
     closing_ms: u64,
     view: Option<View>,
+    opened_ms: u64,
     /// The id that was admitted.
     admitted: Option<Id>,
     pub result: Option<Result<Answer, Error>>,
@@ -239,6 +242,7 @@ impl Oracle {
             closing: 0,
             closing_ms: 0,
             view: None,
+            opened_ms: 0,
             admitted: None,
             result: None,
             finished_ms: 0,
@@ -290,8 +294,11 @@ impl Oracle {
         let line = format!("#{number} opened {:?} as {:?}", view.handle, view.principal);
         self.note(now, &line);
         let request = &mut self.requests[number];
-        request.view = Some(view.clone());
+        (request.view, request.opened_ms) = (Some(view.clone()), now);
         let (op, who, began) = (request.op, request.who, request.began);
+        // Longer than any trip takes while links are well.
+        let waited = matches!(op, Op::AddInTurn(_)) && now > request.began_ms + 300;
+        self.counts.add("turns waited for", u64::from(waited));
         let Some(handle) = view.handle else { return };
         let kind = if view.principal.is_some() { coatroom_core::Kind::Login } else { coatroom_core::Kind::Visitor };
         let admitted = Id::in_header(&request.header, kind).filter(|id| id.handle == handle);
@@ -446,7 +453,7 @@ impl Oracle {
         let (op, who, began_ms, closing_ms) = (request.op, request.who, request.began_ms, request.closing_ms);
         let (view, admitted, header) = (request.view.clone(), request.admitted.clone(), request.header.clone());
         let handle = view.as_ref().and_then(|view| view.handle);
-        if closing_ms > 0 && now > closing_ms + longest(op) {
+        if closing_ms > 0 && now > closing_ms + longest(op, &self.settings) {
             self.fail(now, format!("#{number} took {} ms to close", now - closing_ms));
         }
         for id in ids(&header) {
@@ -459,6 +466,9 @@ impl Oracle {
         match result {
             Err(error) => {
                 self.failed(op, error, tick);
+                if let (Op::AddInTurn(_), Error::Conflict, Some(handle)) = (op, error, handle) {
+                    self.lost_its_turn(number, handle, now);
+                }
                 let surely_not = matches!(op, Op::Login(_) | Op::Elevate) && error != Error::Unknown;
                 if let Some(handle) = handle.filter(|_| surely_not) {
                     self.of(handle).raising.remove(&number);
@@ -490,8 +500,19 @@ impl Oracle {
 
     fn failed(&mut self, op: Op, error: Error, tick: u64) {
         self.counts.one(error.code());
-        if let (Op::Add(number), false) = (op, error == Error::Unknown) {
+        if let (Op::Add(number) | Op::AddInTurn(number), false) = (op, error == Error::Unknown) {
             self.additions[number].refused = Some(tick);
+        }
+    }
+
+    /// Somebody who had its turn was told that others wrote meanwhile.
+    fn lost_its_turn(&mut self, number: usize, handle: Handle, now: u64) {
+        let (request, known) = (&self.requests[number], &self.sessions[&handle]);
+        let is_over = now >= request.opened_ms + ms(self.settings.lease);
+        let has_lost = known.lost.iter().any(|lost| *lost > request.began);
+        self.counts.one("turns lost");
+        if !is_over && !has_lost {
+            self.fail(now, format!("#{number} lost its turn in {handle} before the time"));
         }
     }
 
@@ -532,7 +553,7 @@ impl Oracle {
             }
         }
         match op {
-            Op::Add(addition) => match answer.handle {
+            Op::Add(addition) | Op::AddInTurn(addition) => match answer.handle {
                 Some(handle) => {
                     self.additions[addition].acknowledged = Some((handle, tick, began));
                     self.additions[addition].closing = self.requests[number].closing;
@@ -667,13 +688,16 @@ fn version(stamp: Option<Stamp>) -> u64 {
     stamp.map_or(0, |stamp| u64::from_be_bytes(stamp.as_bytes()[..8].try_into().unwrap()))
 }
 
-/// How long closing may take at most: the driver's patience for each write in turn, and the last calls after it.
-fn longest(op: Op) -> u64 {
+/// How long closing may take at most: the driver's patience for the turns of others, for each write, and the last calls
+/// after it.
+fn longest(op: Op, settings: &Settings) -> u64 {
     let call = 900;
+    let turns = 2 * ms(settings.lease) + 2 * ms(settings.skew) + call;
     match op {
         Op::Logout => 10_000 + 3 * call + 3000,
         // The entry into the index is asked for as patiently as an ending.
         Op::Login(_) => 10_000 + 3 * (2000 + 3 * call),
+        Op::Add(_) => turns + 3 * (2000 + 3 * call),
         _ => 3 * (2000 + 3 * call),
     }
 }

@@ -59,7 +59,11 @@ impl Person {
 
     /// The same request once more, by a proxy that drops the second answer.
     fn double(&self, node: usize, op: Op) {
-        let op = if let Op::Add(_) = op { Op::Add(self.oracle().addition(self.who)) } else { op };
+        let op = match op {
+            Op::Add(_) => Op::Add(self.oracle().addition(self.who)),
+            Op::AddInTurn(_) => Op::AddInTurn(self.oracle().addition(self.who)),
+            other => other,
+        };
         let number = self.send(op);
         self.oracle().counts.one("requests doubled");
         tokio::task::spawn_local(async move {
@@ -105,7 +109,8 @@ impl Person {
             (Who::Honest(_), 6..9) if logged_in => Op::Elevate,
             (Who::Honest(_), 9) if logged_in => Op::RevokeAll,
             (Who::Honest(_), 9..30) => Op::Rotate,
-            (_, 30..65) => Op::Add(self.oracle().addition(self.who)),
+            (_, 30..55) => Op::Add(self.oracle().addition(self.who)),
+            (_, 55..67) => Op::AddInTurn(self.oracle().addition(self.who)),
             _ => Op::Read,
         }
     }
@@ -138,8 +143,9 @@ impl Person {
     /// Once the network is whole again everything works at the first attempt.
     pub async fn live_on(&self) -> Result<(), String> {
         for node in 0..self.nodes {
-            let add = self.oracle().addition(self.who);
-            for op in [Op::Read, Op::Login(self.name()), Op::Add(add), Op::Rotate, Op::Logout, Op::Read] {
+            let addition = || self.oracle().addition(self.who);
+            let (add, turn) = (Op::Add(addition()), Op::AddInTurn(addition()));
+            for op in [Op::Read, Op::Login(self.name()), add, turn, Op::Rotate, Op::Logout, Op::Read] {
                 self.ask_at_once(node, op).await?;
             }
         }

@@ -38,7 +38,7 @@ const TICK_MS: u64 = 10;
 /// When faults end.
 pub const FAULTS_FOR: u64 = 24_000;
 /// Longer than any closing may take, and than anybody waits.
-const SETTLES_IN: u64 = 17_000;
+const SETTLES_IN: u64 = 24_000;
 
 /// The spans of the defaults, shortened so that each of them passes within a run.
 fn settings(dice: &mut Dice) -> Settings {
@@ -48,6 +48,7 @@ fn settings(dice: &mut Dice) -> Settings {
         touch: Some(seconds(1)),
         absolute: seconds(if dice.percent(30) { 14 } else { 60 }),
         skew: seconds(1),
+        lease: seconds(2),
         rotate_every: dice.percent(70).then_some(seconds(5)),
         grace: seconds(3),
         tombstone: seconds(if dice.percent(40) { 0 } else { 3600 }),

@@ -146,7 +146,8 @@ impl Disk {
             call => self.ask_index(&mut inner, &call),
         };
         inner.answers.push(reply);
-        let pause = inner.dice.millis(0, 12);
+        // Some answers are overtaken by what others ask for after them.
+        let pause = if inner.dice.percent(4) { inner.dice.millis(50, 300) } else { inner.dice.millis(0, 12) };
         (inner.answers.len() as u64 - 1, pause)
     }
 
