@@ -15,7 +15,7 @@ WHEEL_SOURCES := Cargo.toml Cargo.lock $(shell find core store token ffi-python 
 	\( -name '*.rs' -o -name '*.toml' -o -path '*/python/coatroom/*.py*' -o -name py.typed \) -type f -print)
 
 .PHONY: demo demo-kotlin demo-swift test test-core test-bindings assure test-rust test-bugs test-proof test-fuzz test-no-std test-python test-kotlin \
-	test-swift test-apps kotlin swift wheel docs venv spec bench bench-python hammer fmt
+	test-swift test-apps test-valkey kotlin swift wheel docs venv spec bench bench-python hammer fmt
 
 demo: venv ## The shop on http://127.0.0.1:8000, with SQLite; STORE=redis, STATELESS=alone|deny|until-login, FRAMEWORK=django|fastapi
 	if [ $(STORE) = redis ]; then scripts/need servers; fi
@@ -37,7 +37,7 @@ test-core:
 	$(MAKE) --no-print-directory --jobs=1 test-rust test-bugs test-proof test-fuzz test-no-std docs
 
 test-bindings:
-	$(MAKE) --no-print-directory --jobs=1 test-python test-kotlin test-swift test-apps
+	$(MAKE) --no-print-directory --jobs=1 test-python test-kotlin test-swift test-apps test-valkey
 
 assure: ## The long checks, step after step, each into spec/ledger.csv; STEPS="search fuzz" for some of them
 	scripts/assure/all $(STEPS)
@@ -94,6 +94,9 @@ kotlin: ## The jars and the conformance app, without their tests
 test-apps: venv kotlin swift
 	scripts/need servers
 	$(BIN)/pytest -q tests/apps
+
+test-valkey: ## The tests of the Redis store against Valkey
+	scripts/valkey cargo test --quiet --package coatroom-tests --test redis
 
 wheel: venv ## The wheel for Linux and the source distribution, tried on every CPython that is here, in target/dist
 	scripts/wheel
