@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coatroom_core::{Error, Handle, KeyRing, Kind, Place, Policy, Rules, Settings, Timestamp};
+use coatroom_core::{Concurrency, Error, Handle, KeyRing, Kind, Place, Policy, Rules, Settings, Timestamp};
 use coatroom_store::{Driver, Engine, Host, Store, System, block_on};
 use coatroom_token::{LONGEST_LEEWAY, LONGEST_LIFETIME};
 use rand_core::{TryCryptoRng, TryRng};
@@ -161,9 +161,13 @@ impl Coatroom {
         }
         let settings = Settings { place, ..Settings::try_from(policy)? };
         let policy = Policy::try_from(settings).map_err(Refusal::config)?;
+        let takes_turns = policy.settings().concurrency == Concurrency::Serial;
         let (rules, host) = (Rules::new(policy, keys), AnyHost::new(clock, store.is_none()));
         let drivers = match store {
-            Some(store) => Drivers::Here(Side::new(rules, remembered, host, AnyEngine::open(store)?, announce)?),
+            Some(store) => {
+                let store = AnyEngine::open(store, takes_turns)?;
+                Drivers::Here(Side::new(rules, remembered, host, store, announce)?)
+            }
             None => Drivers::Away(Side::new(rules, remembered, host, Mailbox { enters_with_swap }, announce)?),
         };
         Ok(Arc::new(Self { inner: Arc::new(Inner { drivers, csrf }) }))

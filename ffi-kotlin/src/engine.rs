@@ -1,6 +1,8 @@
 //! The stores that the library brings, behind one type.
 //!
-//! Redis and PostgreSQL are asked from the thread that calls: whoever must not wait calls from a thread that may.
+//! Redis and PostgreSQL are asked from the thread that calls: whoever must not wait calls from a thread that may. Such a thread
+//! reads and writes a connection of its own to Redis, which wakes no other; where exchanges take turns, all share one, for a
+//! turn could stall behind a thread that holds its connection and waits.
 
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use coatroom_store::redis::{self, Redis};
 use coatroom_store::sqlite::Sqlite;
 use coatroom_store::{
     Cursor, Engine, Entered, Increment, NotAnnounced, NotListed, Store, Swapped, Unavailable, Wait, block_on,
+    block_on_far,
 };
 
 use crate::error::Refusal;
@@ -22,7 +25,8 @@ pub(crate) enum AnyEngine {
     Memory(Arc<Memory>),
     Sqlite(Arc<Sqlite>),
     Files(Arc<Files>),
-    Redis(Arc<Redis>),
+    /// Whether every thread that waits has a connection of its own.
+    Redis(Arc<Redis>, bool),
     Postgres(Arc<Postgres>),
 }
 
@@ -33,15 +37,19 @@ macro_rules! on {
             AnyEngine::Memory(engine) => Engine::$method(&**engine, $($argument),*),
             AnyEngine::Sqlite(engine) => Engine::$method(&**engine, $($argument),*),
             AnyEngine::Files(engine) => Engine::$method(&**engine, $($argument),*),
-            AnyEngine::Redis(store) => block_on(Store::$method(&**store, $($argument),*)),
+            AnyEngine::Redis(store, own) => ask_redis(*own, Store::$method(&**store, $($argument),*)),
             AnyEngine::Postgres(store) => block_on(Store::$method(&**store, $($argument),*)),
         }
     };
 }
 
+fn ask_redis<F: Future>(own: bool, asked: F) -> F::Output {
+    if own { block_on_far(asked) } else { block_on(asked) }
+}
+
 impl AnyEngine {
     /// By what the application wrote: `memory`, `sqlite:PATH`, `file:PATH`, or an address.
-    pub(crate) fn open(store: &str) -> Result<Self, Refusal> {
+    pub(crate) fn open(store: &str, takes_turns: bool) -> Result<Self, Refusal> {
         if store == "memory" {
             return Ok(Self::Memory(Arc::default()));
         }
@@ -57,7 +65,7 @@ impl AnyEngine {
                 _,
             )) => {
                 let opened = redis::Settings::parse(store).and_then(Redis::connect);
-                opened.map(|store| Self::Redis(Arc::new(store))).map_err(Refusal::config)
+                opened.map(|store| Self::Redis(Arc::new(store), !takes_turns)).map_err(Refusal::config)
             }
             Some(("postgres" | "postgresql", _)) => {
                 let opened = postgres::Settings::parse(store).and_then(Postgres::new);
@@ -73,7 +81,7 @@ impl AnyEngine {
     /// What an operator ought to know of the store as it is set up.
     pub(crate) fn warnings(&self) -> Result<Vec<String>, Unavailable> {
         match self {
-            Self::Redis(store) => block_on(store.warnings()),
+            Self::Redis(store, _) => block_on(store.warnings()),
             _ => Ok(Vec::new()),
         }
     }
@@ -97,8 +105,8 @@ impl Engine for AnyEngine {
             Self::Memory(engine) => Engine::swap(&**engine, swap, wait),
             Self::Sqlite(engine) => Engine::swap(&**engine, swap, wait),
             Self::Files(engine) => Engine::swap(&**engine, swap, wait),
-            Self::Redis(_) | Self::Postgres(_) if wait == Wait::Never => None,
-            Self::Redis(store) => Some(block_on(Store::swap(&**store, swap))),
+            Self::Redis(..) | Self::Postgres(_) if wait == Wait::Never => None,
+            Self::Redis(store, own) => Some(ask_redis(*own, Store::swap(&**store, swap))),
             Self::Postgres(store) => Some(block_on(Store::swap(&**store, swap))),
         }
     }
@@ -145,12 +153,12 @@ impl Engine for AnyEngine {
 
     fn enters_with_swap(&self) -> bool {
         match self {
-            Self::Redis(store) => Store::enters_with_swap(&**store),
+            Self::Redis(store, _) => Store::enters_with_swap(&**store),
             _ => true,
         }
     }
 
     fn is_here(&self) -> bool {
-        !matches!(self, Self::Redis(_) | Self::Postgres(_))
+        !matches!(self, Self::Redis(..) | Self::Postgres(_))
     }
 }

@@ -334,7 +334,7 @@ impl Revocations {
             let reason = "sessions that live in their cookies alone announce no endings: name a deny list";
             return Err(Refusal::config(reason));
         };
-        Self::over(AnyEngine::open(plain)?, every_ms, clock)
+        Self::over(AnyEngine::open(plain, false)?, every_ms, clock)
     }
 
     /// From the store of sessions.
