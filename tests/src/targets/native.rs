@@ -170,14 +170,9 @@ impl World {
             assert_eq!(self.asked_for_roles, seen.who.is_some(), "asked for roles");
         }
         assert_eq!(seen, self::seen(view), "what is seen at first");
-        Draft {
-            before: self.seen.clone().unwrap_or_else(|| seen.clone()),
-            seen,
-            remember: self.remember.clone(),
-            head_sent: false,
-            is_used: false,
-            sum: None,
-        }
+        let found_who = seen.who.clone().filter(|_| !self.asked_for_roles);
+        let before = self.seen.clone().unwrap_or_else(|| Seen { who: found_who, ..seen.clone() });
+        Draft { before, seen, remember: self.remember.clone(), head_sent: false, is_used: false, sum: None }
     }
 
     fn apply(&mut self, exchange: &Exchange, draft: &mut Draft, choices: &mut Choices<'_>) {
