@@ -32,7 +32,7 @@ pub(crate) struct Came {
     pub(crate) rotation: Option<Rotation>,
 }
 
-/// Does what the batch says, in its order. What came before an edit that is refused stays done.
+/// Does what the batch says, in its order. What came before an edit that is refused stays done, and nothing of that edit is.
 pub(crate) fn apply(opened: &mut Opened, batch: &[u8]) -> Result<Came, Refusal> {
     let mut came = Came::default();
     if batch.is_empty() {
@@ -42,10 +42,10 @@ pub(crate) fn apply(opened: &mut Opened, batch: &[u8]) -> Result<Came, Refusal> 
     for _ in 0..batch.list()? {
         let parts = batch.list()?;
         let word = batch.text()?;
-        edit(opened, word, &mut batch, &mut came)?;
         if parts != arity(word) {
             return Err(misread());
         }
+        edit(opened, word, &mut batch, &mut came)?;
     }
     if batch.0.is_at_end() { Ok(came) } else { Err(misread()) }
 }

@@ -80,8 +80,10 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// A credential that was asked for somebody else's login is not made: it would outlive this one.
     pub(crate) fn entered(&mut self, principal: &str) {
         if let Some(beside) = &mut self.beside {
+            beside.remembers = beside.remembers.take().filter(|remembered| remembered == principal);
             beside.entered = Some(principal.to_owned());
         }
     }

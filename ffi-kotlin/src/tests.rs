@@ -8,7 +8,8 @@ use coatroom_core::Stamp;
 use coatroom_core::value::Writer;
 
 use crate::{
-    Answer, Ask, Call, Coatroom, Config, Exchange, Given, Head, ListingParts, ManualClock, Policy, Refusal, Step, View,
+    Answer, Ask, Call, Coatroom, Config, Exchange, Given, Head, ListingParts, ManualClock, Policy, Refusal, Remember,
+    Step, View,
 };
 
 const KEYS: &str = "1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE";
@@ -236,6 +237,38 @@ fn bytes_that_are_no_batch_are_refused_and_nothing_is_written() {
     }
     let begun = coatroom.begin(b"", false).unwrap();
     begun.exchange.commit(&good, Head::default()).unwrap();
+}
+
+#[test]
+fn an_edit_with_too_many_parts_does_nothing() {
+    let coatroom = coatroom(Some("memory"));
+    let exchange = coatroom.begin(b"", false).unwrap().exchange;
+    exchange.apply(&batch(&[("add", &["n"], Some(2))])).unwrap();
+    assert_eq!(code(exchange.apply(&batch(&[("clear", &["too much"], None)]))), "border");
+    assert_eq!(exchange.apply(&[]).unwrap().data.len(), 1);
+}
+
+#[test]
+fn a_credential_for_the_login_before_somebody_elses_is_not_made() {
+    let remember = Some(Remember { span_ms: 1000, cookie: "kept".to_owned() });
+    let coatroom = Coatroom::new(Config { remember, ..config(Some("memory"), Policy::default()) }, None).unwrap();
+    let lines = |names: &[&str]| {
+        let mut writer = Writer::default();
+        writer.list(names.len() * 2);
+        for name in names {
+            writer.list(4);
+            writer.text("login");
+            writer.text(name);
+            writer.list(0);
+            writer.int(1);
+            writer.list(1);
+            writer.text(if *name == "alice" { "remember" } else { "who" });
+        }
+        let exchange = coatroom.begin(b"", false).unwrap().exchange;
+        let Step::Closed { closed } = exchange.commit(&writer.into_bytes(), Head::default()).unwrap() else { panic!() };
+        closed.set_cookies.iter().filter(|line| line.starts_with("__Host-kept=")).count()
+    };
+    assert_eq!((lines(&["alice"]), lines(&["alice", "bob"])), (1, 0));
 }
 
 #[test]

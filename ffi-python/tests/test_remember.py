@@ -25,7 +25,7 @@ from werkzeug.test import Client as WerkzeugClient
 from werkzeug.wrappers import Request as WerkzeugRequest
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-PATHS = ("me", "login", "plainlogin", "bob", "logout", "everywhere", "fresh", "prolong", "fail")
+PATHS = ("me", "login", "plainlogin", "bob", "logout", "everywhere", "fresh", "prolong", "fail", "switch")
 COOKIE = "__Host-remember"
 
 
@@ -36,6 +36,10 @@ def act(session: coatroom.Session, path: str) -> str:
     elif path == "/plainlogin":
         session.login("ada")
     elif path == "/bob":
+        session.login("bob")
+    elif path == "/switch":
+        session.login("ada")
+        session.remember()
         session.login("bob")
     elif path == "/logout":
         session.logout()
@@ -235,6 +239,11 @@ def test_somebody_elses_login_ends_the_credential_and_ones_own_keeps_it(site: Si
     assert COOKIE not in site.browser.cookies
     site.next_day()
     assert site.get("/me").text == "None  None"
+
+
+def test_a_credential_for_the_login_before_somebody_elses_is_not_made(site: Site) -> None:
+    assert site.get("/switch").text == "bob  1"
+    assert COOKIE not in site.browser.cookies
 
 
 # spec: REM-3 3625

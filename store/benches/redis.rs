@@ -3,13 +3,17 @@
 //!
 //! The floor of a read is a GET of a record of the same size by the same client library, that of a write a GET and a SET.
 //! Rounds of both take turns, so that what else the machine does meets both; the medians are compared.
+//!
+//! `COATROOM_BENCH_BESIDE` names a program that does the same exchanges by a binding, in rounds between those of the driver:
+//! `ffi-kotlin/kotlin/bench redis` and `ffi-kotlin/swift/bench` set it.
 #![expect(clippy::unwrap_used, reason = "a bench may fail")]
 #![expect(clippy::arithmetic_side_effects, clippy::cast_precision_loss, reason = "small numbers")]
 
 use core::future::Future;
 use core::time::Duration;
 use std::env;
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,6 +46,9 @@ fn main() {
     let server = Server::start();
     // `cargo test --all-targets` only wants to know that it starts.
     let wants_all = env::args().any(|argument| argument == "--bench");
+    if let Ok(program) = env::var("COATROOM_BENCH_BESIDE") {
+        return beside(&server, &program);
+    }
     if wants_all {
         within_a_runtime(&server);
         without_a_runtime(&server);
@@ -114,6 +121,75 @@ fn without_a_runtime(server: &Server) {
     }
     compare("read, blocking : blocking GET", &mut reads, &mut gets);
     compare("write, blocking : blocking GET + SET", &mut writes, &mut pairs);
+}
+
+/// The driver on a thread that blocks, and another language over the same server. Its first rounds warm it up.
+fn beside(server: &Server, program: &str) {
+    const WARMING: usize = 5;
+    let driver = driver(server.port);
+    let cookie = block_on(logged_in(&driver));
+    runtime().block_on(async { floor_key(&mut server.connect().await).await });
+    let mut other = Beside::start(program, &server.url());
+    let (mut reads, mut writes) = (Vec::new(), Vec::new());
+    let mut others = Beside::WORDS.map(|_| Vec::new());
+    for round in 0..WARMING + ROUNDS {
+        if round == WARMING {
+            reads.clear();
+            writes.clear();
+            others.iter_mut().for_each(Vec::clear);
+        }
+        for _ in 0..EACH {
+            let started = Instant::now();
+            block_on_far(read(&driver, &cookie));
+            reads.push(started.elapsed());
+        }
+        for _ in 0..EACH {
+            let started = Instant::now();
+            block_on_far(write(&driver, &cookie));
+            writes.push(started.elapsed());
+        }
+        for (word, times) in Beside::WORDS.iter().zip(&mut others) {
+            times.extend(other.round(word));
+        }
+    }
+    for (word, times) in Beside::WORDS.iter().zip(&mut others).filter(|(_, times)| !times.is_empty()) {
+        let driver = if word.starts_with("read") || *word == "GET" { &mut reads } else { &mut writes };
+        compare(&format!("{word} : the driver, blocking"), times, driver);
+    }
+}
+
+/// A program that times as many exchanges as a line asks for, and prints how many nanoseconds each took; nothing if it knows
+/// no such.
+struct Beside {
+    child: Child,
+    asks: ChildStdin,
+    says: BufReader<ChildStdout>,
+}
+
+impl Beside {
+    const WORDS: [&str; 6] =
+        ["read exchange", "write exchange", "read exchange now", "write exchange now", "GET", "GET + SET"];
+
+    fn start(program: &str, url: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", program]).env("COATROOM_BENCH_REDIS", url);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (asks, says) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, asks, says }
+    }
+
+    fn round(&mut self, word: &str) -> Vec<Duration> {
+        writeln!(self.asks, "{EACH} {word}").unwrap();
+        let mut line = String::new();
+        assert!(self.says.read_line(&mut line).unwrap() > 0, "it goes on");
+        line.split_whitespace().map(|nanos| Duration::from_nanos(nanos.parse().unwrap())).collect()
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _gone_already = [self.child.kill(), self.child.wait().map(|_| ())];
+    }
 }
 
 /// Two processes of eight writers each that count on one session.

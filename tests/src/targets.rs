@@ -20,6 +20,8 @@ pub mod keys;
 #[cfg(feature = "checkers")]
 pub mod lies;
 pub mod mint;
+#[cfg(all(feature = "checkers", feature = "native"))]
+pub mod native;
 #[cfg(feature = "checkers")]
 pub mod record;
 pub mod seal;
@@ -61,4 +63,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "walk", run: walk::run, longest: 300, piece: 64 * KIB },
     Target { name: "lies", run: lies::run, longest: 300, piece: 64 * KIB },
     Target { name: "staged", run: staged::run, longest: 120, piece: 64 * KIB },
+    #[cfg(feature = "native")]
+    Target { name: "native", run: native::run, longest: 400, piece: 64 * KIB },
 ];

@@ -221,6 +221,9 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         self._flush()
         self._exchange.login(principal, list(roles), level)
         self._entered = principal
+        if getattr(self, "_remembers", principal) != principal:
+            # A credential that was asked for somebody else's login would outlive this one.
+            self._remembers = None
         # What the login does not carry along is no longer followed.
         self._handed_out = {key: value for key, value in self._handed_out.items() if key in self}
 

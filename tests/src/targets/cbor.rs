@@ -77,14 +77,7 @@ pub fn read(rest: &mut &[u8], depth: usize) -> Option<Value> {
             _ => None,
         };
     }
-    let argument = match low {
-        0..24 => u64::from(low),
-        24 => number(rest, 1).filter(|&n| n > 23)?,
-        25 => number(rest, 2).filter(|&n| n > 0xff)?,
-        26 => number(rest, 4).filter(|&n| n > 0xffff)?,
-        27 => number(rest, 8).filter(|&n| n > 0xffff_ffff)?,
-        _ => return None,
-    };
+    let argument = argument(rest, low)?;
     match major {
         0 => (argument < 1 << 63).then_some(Value::Int(argument as i64)),
         1 => (argument < 1 << 63).then_some(Value::Int(-1 - argument as i64)),
@@ -108,6 +101,24 @@ pub fn read(rest: &mut &[u8], depth: usize) -> Option<Value> {
             }
             Some(Value::Map(map))
         }
+        _ => None,
+    }
+}
+
+/// The head of a list: how many items follow.
+pub fn list(rest: &mut &[u8]) -> Option<u64> {
+    let initial = take(rest, 1)?[0];
+    if initial >> 5 == 4 { argument(rest, initial & 31) } else { None }
+}
+
+/// In its shortest form.
+fn argument(rest: &mut &[u8], low: u8) -> Option<u64> {
+    match low {
+        0..24 => Some(u64::from(low)),
+        24 => number(rest, 1).filter(|&n| n > 23),
+        25 => number(rest, 2).filter(|&n| n > 0xff),
+        26 => number(rest, 4).filter(|&n| n > 0xffff),
+        27 => number(rest, 8).filter(|&n| n > 0xffff_ffff),
         _ => None,
     }
 }
