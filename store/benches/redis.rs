@@ -1,7 +1,8 @@
 //! Exchanges over Redis beside what they cannot do without, in one run: `cargo bench -p coatroom-store --features redis
 //! --bench redis`. Starts its own server. `SESSIONS=1000000` counts the bytes of so many sessions.
 //!
-//! The floor of a read is a GET of a record of the same size by the same client library, that of a write a GET and a SET.
+//! The floor of a read is a GET of a record of the same size by the same client library, that of a write a GET and a SET;
+//! beside it stands a GET and the smallest script that sets only what nobody has changed, which a SET cannot.
 //! Rounds of both take turns, so that what else the machine does meets both; the medians are compared.
 //!
 //! `COATROOM_BENCH_BESIDE` names a program that does the same exchanges by a binding, in rounds between those of the driver:
@@ -65,7 +66,9 @@ fn within_a_runtime(server: &Server) {
         let cookie = logged_in(&driver).await;
         let mut floor = server.connect().await;
         let key = floor_key(&mut floor).await;
+        let script = compare_and_set(&mut floor).await;
         let (mut gets, mut reads, mut pairs, mut writes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut conditional = Vec::new();
         for _ in 0..ROUNDS {
             for _ in 0..EACH {
                 gets.push(timed(get(&mut floor, &key)).await);
@@ -81,10 +84,22 @@ fn within_a_runtime(server: &Server) {
                 pairs.push(timed(both).await);
             }
             for _ in 0..EACH {
+                let both = async {
+                    let record = get(&mut floor, &key).await;
+                    let mut call = redis::cmd("EVALSHA");
+                    let span = 1_000_000;
+                    call.arg(&script).arg(1).arg(&key).arg(record.get(2..18).unwrap()).arg(&record).arg(span);
+                    call.exec_async(&mut floor).await.unwrap();
+                };
+                conditional.push(timed(both).await);
+            }
+            for _ in 0..EACH {
                 writes.push(timed(write(&driver, &cookie)).await);
             }
         }
         compare("read exchange : GET", &mut reads, &mut gets);
+        compare("write exchange : GET + script", &mut writes, &mut conditional);
+        compare("GET + script : GET + SET", &mut conditional, &mut pairs);
         compare("write exchange : GET + SET", &mut writes, &mut pairs);
     });
 }
@@ -315,6 +330,13 @@ async fn get(connection: &mut MultiplexedConnection, key: &str) -> Vec<u8> {
 
 async fn set(connection: &mut MultiplexedConnection, key: &str, record: &[u8]) {
     redis::cmd("SET").arg(key).arg(record).exec_async(connection).await.unwrap();
+}
+
+/// The least that a write which may be refused needs, by its digest.
+async fn compare_and_set(connection: &mut MultiplexedConnection) -> String {
+    let text = "if redis.call('GETRANGE', KEYS[1], 2, 17) == ARGV[1] then \
+                return redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end";
+    redis::cmd("SCRIPT").arg("LOAD").arg(text).query_async(connection).await.unwrap()
 }
 
 async fn timed<T>(work: impl Future<Output = T>) -> Duration {
