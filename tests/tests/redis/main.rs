@@ -4,6 +4,7 @@ mod access;
 mod cluster;
 mod contract;
 mod faults;
+mod push;
 mod replicas;
 
 use std::time::Duration;
