@@ -12,8 +12,8 @@ use coatroom_store::postgres::{self, Postgres};
 use coatroom_store::redis::{self, Redis};
 use coatroom_store::sqlite::Sqlite;
 use coatroom_store::{
-    Cursor, Engine, Entered, Increment, NotAnnounced, NotListed, Store, Swapped, Unavailable, Wait, block_on,
-    block_on_far,
+    Cursor, Engine, Entered, Increment, Listening, NotAnnounced, NotListed, Nudge, Store, Swapped, Unavailable, Wait,
+    block_on, block_on_far,
 };
 
 use crate::error::Refusal;
@@ -139,6 +139,15 @@ impl Engine for AnyEngine {
 
     fn announced(&self, since: Option<Cursor>, max: usize) -> Result<Increment, NotAnnounced> {
         on!(self, announced(since, max))
+    }
+
+    fn listen(&self, nudge: Nudge) -> Option<Listening> {
+        match self {
+            Self::Memory(engine) => Engine::listen(&**engine, nudge),
+            Self::Redis(store) => Store::listen(&**store, nudge),
+            Self::Postgres(store) => Store::listen(&**store, nudge),
+            Self::Sqlite(_) | Self::Files(_) => None,
+        }
     }
 
     fn sweeps_at_once(&self) -> bool {

@@ -1,14 +1,16 @@
 //! Access tokens for Kotlin and Swift. Every rule is that of `coatroom-token`; here are conversions alone.
 
 use core::fmt;
+use core::ops::ControlFlow;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::{self, Thread};
+use std::thread;
 
 use coatroom_core::{NotOnRecord, Place};
-use coatroom_store::{Host, NotAnnounced, block_on};
+use coatroom_store::{Engine, Host, NotAnnounced, block_on};
 use coatroom_token::{
-    Algorithm, Claims, Heard, LONGEST_LEEWAY, LONGEST_LIFETIME, Late, NotIssued, Puller, SigningKeys, VerifyingKeys,
+    Algorithm, Bell, Claims, Follower, Heard, LONGEST_LEEWAY, LONGEST_LIFETIME, Late, NotIssued, Puller, SigningKeys,
+    VerifyingKeys,
 };
 
 use crate::coatroom::{Coatroom, Drivers};
@@ -263,8 +265,8 @@ impl From<Claims> for ClaimParts {
 pub struct Revocations {
     feed: Arc<Feed>,
     every: Option<Duration>,
-    /// What pulls, if it is not the application alone.
-    thread: Option<Thread>,
+    /// Of the thread that pulls, if it is not the application alone.
+    bell: Option<Bell>,
 }
 
 struct Feed {
@@ -283,13 +285,15 @@ impl Feed {
 }
 
 /// Pulls until nobody is left who would read.
-fn serve(feed: &Weak<Feed>, every: Duration) {
-    loop {
-        thread::park_timeout(every);
-        let Some(feed) = feed.upgrade() else { return };
+// spec: FEED-6 f2f5
+fn serve(feed: &Weak<Feed>, engine: AnyEngine, follower: Follower) {
+    let listen = move |nudge| engine.listen(nudge);
+    follower.run(listen, || {
+        let Some(feed) = feed.upgrade() else { return ControlFlow::Break(()) };
         // What was not heard shows in every verifier, once it is too long ago.
         let _heard = feed.pull();
-    }
+        ControlFlow::Continue(())
+    });
 }
 
 impl fmt::Debug for Revocations {
@@ -300,8 +304,8 @@ impl fmt::Debug for Revocations {
 
 impl Drop for Revocations {
     fn drop(&mut self) {
-        if let Some(thread) = &self.thread {
-            thread.unpark();
+        if let Some(bell) = &self.bell {
+            bell.ring();
         }
     }
 }
@@ -310,18 +314,19 @@ impl Revocations {
     fn over(engine: AnyEngine, every_ms: Option<i64>, clock: Option<Arc<ManualClock>>) -> Result<Arc<Self>, Refusal> {
         let every = every_ms.map(|every| to_span("every", every)).transpose()?;
         let known = Arc::new(coatroom_token::Revocations::new(LONGEST_LIFETIME, LONGEST_LEEWAY));
-        let puller = Mutex::new(Puller::new(engine, Arc::clone(&known)));
+        let puller = Mutex::new(Puller::new(engine.clone(), Arc::clone(&known)));
         let feed = Arc::new(Feed { known, puller, host: AnyHost::new(clock, false) });
-        let thread = every.map(|every| {
+        let bell = every.map(|every| {
             // A store that is away is asked again by the thread.
             let _heard = feed.pull();
-            let feed = Arc::downgrade(&feed);
+            let (feed, follower) = (Arc::downgrade(&feed), Follower::new(every));
+            let bell = follower.bell();
             let named = thread::Builder::new().name("coatroom-feed".to_owned());
-            let started = named.spawn(move || serve(&feed, every));
+            let started = named.spawn(move || serve(&feed, engine, follower));
             let no_thread = |_| Refusal::unavailable("no thread could be started for the feed of ended sessions");
-            started.map(|started| started.thread().clone()).map_err(no_thread)
+            started.map(|_| bell).map_err(no_thread)
         });
-        Ok(Arc::new(Self { feed, every, thread: thread.transpose()? }))
+        Ok(Arc::new(Self { feed, every, bell: bell.transpose()? }))
     }
 }
 

@@ -370,6 +370,20 @@ def test_a_thread_hears_of_an_ending_by_itself(store: str) -> None:
     assert far.until(10, lambda: len(revocations) >= 1)
 
 
+@pytest.mark.parametrize("store", ["memory", "redis", "postgres"], indirect=True)
+# spec: FEED-6 f2f5
+def test_where_a_store_pushes_an_ending_is_heard_of_long_before_the_next_pull(store: str) -> None:
+    sessions = coatroom.Sessions(store, TEST_KEYS, announce=True)
+    revocations = Revocations(sessions if store == "memory" else store, every=3600)
+    issuer = Issuer(SHOP, ORDERS, ED)
+    verifier = Verifier(SHOP, ORDERS, jwks=issuer.jwks(), revocations=revocations, within=7200)
+    for _ in range(2):
+        token, _ = token_of(sessions, issuer, name := next(NAMES))
+        assert verifier.verify(token).heard == "in time"
+        sessions.revoke_all(name)
+        assert far.until(30, partial(refuses, verifier, token))
+
+
 def token_of(sessions: coatroom.Sessions, issuer: Issuer, principal: str) -> tuple[str, Browser]:
     browser = Browser()
     session = sessions.open("")
@@ -383,10 +397,19 @@ def token_of(sessions: coatroom.Sessions, issuer: Issuer, principal: str) -> tup
 # spec: TOKEN-13 0b79
 def test_a_process_that_was_forked_goes_on_hearing(store: str) -> None:
     sessions = coatroom.Sessions(store, TEST_KEYS, announce=True)
-    place = store if store.startswith(("sqlite", "file")) else sessions
-    revocations = Revocations(place, every=0.02)
+    goes_on_hearing(sessions, store if store.startswith(("sqlite", "file")) else sessions, every=0.02)
+
+
+@pytest.mark.parametrize("store", ["redis", "postgres"], indirect=True)
+# spec: FEED-6 f2f5
+def test_a_process_that_was_forked_is_pushed_to_as_its_parent_is(store: str) -> None:
+    goes_on_hearing(coatroom.Sessions(store, TEST_KEYS, announce=True), store, every=3600)
+
+
+def goes_on_hearing(sessions: coatroom.Sessions, place: str | coatroom.Sessions, every: float) -> None:
+    revocations = Revocations(place, every=every)
     issuer = Issuer(SHOP, ORDERS, ED)
-    verifier = Verifier(SHOP, ORDERS, jwks=issuer.jwks(), revocations=revocations)
+    verifier = Verifier(SHOP, ORDERS, jwks=issuer.jwks(), revocations=revocations, within=10 + 2 * every)
     for _ in range(5):
         token, _ = token_of(sessions, issuer, name := next(NAMES))
         hears_of_it = partial(far.until, 10, partial(refuses, verifier, token))

@@ -27,11 +27,12 @@ mod driver;
 mod feed;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
-
+mod forward;
 mod host;
 mod index;
 #[cfg(feature = "queue")]
 mod lanes;
+mod listening;
 pub mod memory;
 mod observe;
 #[cfg(feature = "postgres")]
@@ -50,6 +51,7 @@ mod turns;
 pub use driver::{Driver, Refused};
 pub use feed::{Increment, NotAnnounced};
 pub use host::{Host, System, block_on};
+pub use listening::{Listening, Nudge};
 pub use principals::RevokedAll;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub use runtime::{Work, block_on_far, spawn, spawn_all};
@@ -57,7 +59,6 @@ pub use sweeper::Sweeper;
 
 use core::future::{Future, ready};
 use core::time::Duration;
-use std::sync::Arc;
 
 use coatroom_core::{Announcement, Entry, Handle, Listed, Loaded, Swap, Timestamp};
 
@@ -170,6 +171,13 @@ pub trait Store: Send + Sync {
     ) -> impl Future<Output = Result<Increment, NotAnnounced>> + Send {
         ready(Err(NotAnnounced::NoFeed))
     }
+
+    /// Has `nudge` called, from whatever thread, when somebody may have announced something, and when some announcement may
+    /// have gone unheard, until what is returned is dropped. Whoever gets no nudge asks [`Store::announced`] every so often
+    /// all the same, so a store may lose any, and may send too many. None if it cannot.
+    fn listen(&self, _nudge: Nudge) -> Option<Listening> {
+        None
+    }
 }
 
 /// A store inside this process, which answers without waiting for a network.
@@ -212,6 +220,11 @@ pub trait Engine: Send + Sync {
     /// As [`Store::announced`].
     fn announced(&self, _since: Option<Cursor>, _max: usize) -> Result<Increment, NotAnnounced> {
         Err(NotAnnounced::NoFeed)
+    }
+
+    /// As [`Store::listen`].
+    fn listen(&self, _nudge: Nudge) -> Option<Listening> {
+        None
     }
 
     /// As [`Store::enters_with_swap`].
@@ -295,135 +308,3 @@ impl From<Unavailable> for NotListed {
 /// Where a scan goes on: the store's own bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cursor(pub Vec<u8>);
-
-impl<E: Engine> Store for E {
-    fn enters_with_swap(&self) -> bool {
-        E::enters_with_swap(self)
-    }
-
-    fn is_here(&self) -> bool {
-        E::is_here(self)
-    }
-
-    fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
-        ready(Engine::load(self, handle))
-    }
-
-    fn swap(&self, swap: &Swap) -> impl Future<Output = Swapped> + Send {
-        ready(Engine::swap(self, swap, Wait::Patiently).unwrap_or(Swapped::Unavailable))
-    }
-    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Entered, NotListed>> + Send {
-        ready(Engine::enter(self, entry))
-    }
-
-    fn sessions(&self, principal: &str) -> impl Future<Output = Result<Vec<Handle>, Unavailable>> + Send {
-        ready(Engine::sessions(self, principal))
-    }
-
-    fn leave(&self, principal: &str, handle: Handle) -> impl Future<Output = Result<(), Unavailable>> + Send {
-        ready(Engine::leave(self, principal, handle))
-    }
-
-    fn bar(&self, principal: &str, now: Timestamp) -> impl Future<Output = Result<Timestamp, Unavailable>> + Send {
-        ready(Engine::bar(self, principal, now))
-    }
-
-    fn scan(
-        &self,
-        from: Option<Cursor>,
-        max: usize,
-    ) -> impl Future<Output = Result<(Vec<Handle>, Option<Cursor>), Unavailable>> + Send {
-        ready(Engine::scan(self, from, max))
-    }
-
-    fn sweep(&self, now: Timestamp, max: usize) -> impl Future<Output = Result<usize, Unavailable>> + Send {
-        ready(Engine::sweep(self, now, max))
-    }
-
-    fn has_feed(&self) -> bool {
-        E::has_feed(self)
-    }
-
-    fn announce(
-        &self,
-        announcement: &Announcement,
-        forget_at: Timestamp,
-    ) -> impl Future<Output = Result<(), NotAnnounced>> + Send {
-        ready(Engine::announce(self, announcement, forget_at))
-    }
-
-    fn announced(
-        &self,
-        since: Option<Cursor>,
-        max: usize,
-    ) -> impl Future<Output = Result<Increment, NotAnnounced>> + Send {
-        ready(Engine::announced(self, since, max))
-    }
-}
-
-/// A store that several drivers share.
-impl<S: Store> Store for Arc<S> {
-    fn enters_with_swap(&self) -> bool {
-        S::enters_with_swap(self)
-    }
-
-    fn is_here(&self) -> bool {
-        S::is_here(self)
-    }
-
-    fn load(&self, handle: Handle) -> impl Future<Output = Loaded> + Send {
-        S::load(self, handle)
-    }
-
-    fn swap(&self, swap: &Swap) -> impl Future<Output = Swapped> + Send {
-        S::swap(self, swap)
-    }
-
-    fn enter(&self, entry: &Entry) -> impl Future<Output = Result<Entered, NotListed>> + Send {
-        S::enter(self, entry)
-    }
-
-    fn sessions(&self, principal: &str) -> impl Future<Output = Result<Vec<Handle>, Unavailable>> + Send {
-        S::sessions(self, principal)
-    }
-
-    fn leave(&self, principal: &str, handle: Handle) -> impl Future<Output = Result<(), Unavailable>> + Send {
-        S::leave(self, principal, handle)
-    }
-
-    fn bar(&self, principal: &str, now: Timestamp) -> impl Future<Output = Result<Timestamp, Unavailable>> + Send {
-        S::bar(self, principal, now)
-    }
-
-    fn scan(
-        &self,
-        from: Option<Cursor>,
-        max: usize,
-    ) -> impl Future<Output = Result<(Vec<Handle>, Option<Cursor>), Unavailable>> + Send {
-        S::scan(self, from, max)
-    }
-
-    fn sweep(&self, now: Timestamp, max: usize) -> impl Future<Output = Result<usize, Unavailable>> + Send {
-        S::sweep(self, now, max)
-    }
-
-    fn has_feed(&self) -> bool {
-        S::has_feed(self)
-    }
-
-    fn announce(
-        &self,
-        announcement: &Announcement,
-        forget_at: Timestamp,
-    ) -> impl Future<Output = Result<(), NotAnnounced>> + Send {
-        S::announce(self, announcement, forget_at)
-    }
-
-    fn announced(
-        &self,
-        since: Option<Cursor>,
-        max: usize,
-    ) -> impl Future<Output = Result<Increment, NotAnnounced>> + Send {
-        S::announced(self, since, max)
-    }
-}

@@ -12,7 +12,9 @@ use coatroom_core::{Announcement, Entry as Line, Handle, Listing, Loaded, Stamp,
 use crate::index::Index;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Cursor, Engine, Entered, Increment, NotAnnounced, NotListed, Swapped, Unavailable, Wait};
+use crate::{
+    Cursor, Engine, Entered, Increment, Listening, NotAnnounced, NotListed, Nudge, Swapped, Unavailable, Wait,
+};
 use feed::Feed;
 
 /// Enough that two threads rarely meet.
@@ -161,6 +163,10 @@ impl Engine for Memory {
 
     fn announced(&self, since: Option<Cursor>, max: usize) -> Result<Increment, NotAnnounced> {
         self.feed.announced(since.as_ref(), max)
+    }
+
+    fn listen(&self, nudge: Nudge) -> Option<Listening> {
+        Some(self.feed.listen(nudge))
     }
 
     fn sweeps_at_once(&self) -> bool {

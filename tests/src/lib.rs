@@ -25,6 +25,8 @@ pub mod linear;
 pub mod model;
 pub mod ops;
 pub mod people;
+#[cfg(feature = "vectors")]
+pub mod push;
 pub mod record;
 pub mod reductions;
 pub mod rng;

@@ -13,6 +13,7 @@ use coatroom_store::file::Files;
 use coatroom_store::memory::Memory;
 use coatroom_store::sqlite::Sqlite;
 use coatroom_store::{Cursor, Driver, Engine, Host, Increment, NotAnnounced, Store, Swapped, block_on};
+use coatroom_tests::push;
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::suite::feed::{forgets, holds, misses_none, said};
 use coatroom_tests::tokens::{ED, NOW};
@@ -495,4 +496,22 @@ fn the_feed_in_sqlite_is_in_order_complete_and_kept() {
     // Another process's engine on the same file goes on where this one is.
     assert_eq!(block_on(store("a").announced(None, 100)).unwrap().announcements.len(), 26);
     gives_no_number_again(&store("d"), &store("d"));
+}
+
+#[test]
+// spec: FEED-6 f2f5
+fn within_one_process_a_logout_is_heard_of_at_once() {
+    push::reaches(&Arc::<Memory>::default());
+}
+
+#[test]
+// spec: FEED-6 f2f5
+fn who_listens_no_longer_is_told_nothing() {
+    let (shop, nudged) = (Memory::default(), Arc::<AtomicU64>::default());
+    let counter = Arc::clone(&nudged);
+    let listening = Engine::listen(&shop, Arc::new(move || _ = counter.fetch_add(1, Ordering::SeqCst)));
+    assert!(push::announce(&shop, 1));
+    drop(listening);
+    assert!(push::announce(&shop, 2));
+    assert_eq!((nudged.load(Ordering::SeqCst), Arc::strong_count(&nudged)), (2, 1), "as it began, and for the first");
 }

@@ -33,6 +33,8 @@ mod bugs;
 mod base64url;
 mod claims;
 mod error;
+#[cfg(feature = "store")]
+mod follower;
 mod issuer;
 mod json;
 mod jwks;
@@ -44,6 +46,8 @@ mod verifier;
 
 pub use claims::{Claims, Heard};
 pub use error::{Form, NotIssued, Refusal, SettingsError};
+#[cfg(feature = "store")]
+pub use follower::{Bell, Follower};
 pub use issuer::{Issuer, LONGEST_LIFETIME, Token};
 pub use keys::{Algorithm, KeyError, SigningKeys, VerifyingKeys};
 #[cfg(feature = "store")]

@@ -11,7 +11,7 @@ use crate::revocations::Revocations;
 const BATCH: usize = 1000;
 
 /// Brings revocations up to date from a store, by what is new alone. Call it every few seconds, and at once when the store
-/// says that there is something new.
+/// says that there is something new: [`crate::Follower`] does.
 #[derive(Debug)]
 pub struct Puller<S> {
     store: S,
@@ -23,6 +23,11 @@ impl<S: Store> Puller<S> {
     /// Begins at the beginning of the feed.
     pub const fn new(store: S, revocations: Arc<Revocations>) -> Self {
         Self { store, revocations, cursor: None }
+    }
+
+    /// Where it pulls from.
+    pub const fn store(&self) -> &S {
+        &self.store
     }
 
     /// Fetches what is new, and says how much that was. `now` is the clock's reading *before* the call. When it fails, what came

@@ -165,6 +165,7 @@ class Revocations:
 
     ``store`` is its address, or the :class:`coatroom.Sessions` themselves. A thread of the native module asks it every
     ``every`` seconds for what is new, also after a fork; with None, or a ``clock`` of a test, only :meth:`pull` does.
+    Where the store can push (Redis, PostgreSQL) it also asks as soon as there is something; count on ``every`` alone.
     It keeps 16 bytes for each login that ended in the last hour. One can serve several verifiers.
 
     Raises :class:`coatroom.ConfigError` for a store without a feed: ``cookie`` alone, and stores of your own.

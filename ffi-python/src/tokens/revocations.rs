@@ -3,14 +3,15 @@
 //! A thread of its own pulls the feed. It never touches the interpreter, so the end of the process may come at any moment. A fork
 //! may not: it waits until nobody pulls, for what a thread holds then would be held in the child for ever.
 
+use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::{self, Thread};
+use std::thread;
 
 use coatroom_core::Place;
 use coatroom_store::{Engine, Host, NotAnnounced, block_on};
-use coatroom_token::{LONGEST_LEEWAY, LONGEST_LIFETIME, Puller};
+use coatroom_token::{Bell, Follower, LONGEST_LEEWAY, LONGEST_LIFETIME, Puller};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyStringMethods};
 
@@ -29,15 +30,17 @@ pub(crate) struct Revocations {
     feed: Arc<Feed>,
     /// Between two pulls of the thread; none where nobody but the application pulls.
     every: Option<Duration>,
-    thread: Mutex<Option<Thread>>,
+    /// Of the thread that pulls.
+    bell: Mutex<Option<Bell>>,
 }
 
 struct Feed {
     known: Arc<coatroom_token::Revocations>,
     puller: Mutex<Puller<AnyEngine>>,
     clock: PythonHost,
-    /// The store, if nobody else prepares it for a fork.
-    own: Option<AnyEngine>,
+    engine: AnyEngine,
+    /// Whether nobody else prepares the store for a fork.
+    is_own: bool,
     is_held: AtomicBool,
     is_busy: AtomicBool,
 }
@@ -77,13 +80,15 @@ impl Drop for Turn<'_> {
 }
 
 /// Pulls until nobody is left who would read.
-fn serve(feed: &Weak<Feed>, every: Duration) {
-    loop {
-        thread::park_timeout(every);
-        let Some(feed) = feed.upgrade() else { return };
+// spec: FEED-6 f2f5
+fn serve(feed: &Weak<Feed>, engine: AnyEngine, follower: Follower) {
+    let listen = move |nudge| engine.listen(nudge);
+    follower.run(listen, || {
+        let Some(feed) = feed.upgrade() else { return ControlFlow::Break(()) };
         // What was not heard shows in every verifier, once it is too long ago.
         let _heard = feed.pull();
-    }
+        ControlFlow::Continue(())
+    });
 }
 
 impl Revocations {
@@ -91,15 +96,15 @@ impl Revocations {
         Arc::clone(&self.feed.known)
     }
 
-    fn put(&self, thread: Option<Thread>) -> Option<Thread> {
-        core::mem::replace(&mut *self.thread.lock().unwrap_or_else(PoisonError::into_inner), thread)
+    fn put(&self, bell: Option<Bell>) -> Option<Bell> {
+        core::mem::replace(&mut *self.bell.lock().unwrap_or_else(PoisonError::into_inner), bell)
     }
 }
 
 impl Drop for Revocations {
     fn drop(&mut self) {
-        if let Some(thread) = self.put(None) {
-            thread.unpark();
+        if let Some(bell) = self.put(None) {
+            bell.ring();
         }
     }
 }
@@ -128,11 +133,12 @@ impl Revocations {
             puller: Mutex::new(Puller::new(engine.clone(), Arc::clone(&known))),
             known,
             clock: clock_of(clock),
-            own: is_own.then_some(engine),
+            engine,
+            is_own,
             is_held: AtomicBool::new(false),
             is_busy: AtomicBool::new(false),
         });
-        Ok(Self { feed, every, thread: Mutex::default() })
+        Ok(Self { feed, every, bell: Mutex::default() })
     }
 
     /// Fetches what is new, and says how much that was. Raises when the store does not answer.
@@ -143,12 +149,13 @@ impl Revocations {
     /// Has a thread pull from now on, if that was asked for.
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         let Some(every) = self.every else { return Ok(()) };
-        let feed = Arc::downgrade(&self.feed);
+        let (feed, follower) = (Arc::downgrade(&self.feed), Follower::new(every));
+        let (bell, engine) = (follower.bell(), self.feed.engine.clone());
         let named = thread::Builder::new().name("coatroom-feed".to_owned());
-        let started = named.spawn(move || serve(&feed, every));
+        let started = named.spawn(move || serve(&feed, engine, follower));
         let no_thread = |_| raise(py, "unavailable", "no thread could be started for the feed of ended sessions", 503);
-        let thread = started.map_err(no_thread)?.thread().clone();
-        self.put(Some(thread));
+        started.map_err(no_thread)?;
+        self.put(Some(bell));
         Ok(())
     }
 
@@ -159,16 +166,16 @@ impl Revocations {
             while self.feed.is_busy.load(Ordering::SeqCst) {
                 thread::sleep(LOOK);
             }
-            if let Some(engine) = &self.feed.own {
-                engine.release();
+            if self.feed.is_own {
+                self.feed.engine.release();
             }
         });
     }
 
     /// Goes on in the parent.
     fn resume(&self) {
-        if let Some(engine) = &self.feed.own {
-            engine.resume();
+        if self.feed.is_own {
+            self.feed.engine.resume();
         }
         self.feed.is_held.store(false, Ordering::SeqCst);
     }

@@ -1,13 +1,13 @@
 //! The feed of endings in the memory of one process.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError, Weak};
 
 use coatroom_core::{Announcement, Timestamp};
 
-use crate::Cursor;
 use crate::feed::{Increment, NotAnnounced, increment, number_of};
 use crate::sync::{Mutex, MutexGuard};
+use crate::{Cursor, Listening, Nudge};
 
 /// Announcements by number, the oldest first.
 #[derive(Default)]
@@ -17,6 +17,7 @@ pub(super) struct Feed(Mutex<Lines>);
 struct Lines {
     last: u64,
     kept: VecDeque<Line>,
+    listeners: Vec<Weak<dyn Fn() + Send + Sync>>,
 }
 
 struct Line {
@@ -31,6 +32,19 @@ impl Feed {
         lines.last = lines.last.saturating_add(1);
         let number = lines.last;
         lines.kept.push_back(Line { number, forget_at, bytes: announcement.to_bytes().into() });
+        let listeners = lines.listeners.clone();
+        drop(lines);
+        listeners.iter().filter_map(Weak::upgrade).for_each(|nudge| nudge());
+    }
+
+    // spec: FEED-6 f2f5
+    pub(super) fn listen(&self, nudge: Nudge) -> Listening {
+        let mut lines = self.lines();
+        lines.listeners.retain(|listener| listener.strong_count() > 0);
+        lines.listeners.push(Arc::downgrade(&nudge));
+        drop(lines);
+        nudge();
+        Listening::until_dropped(nudge)
     }
 
     // spec: FEED-3 19a1

@@ -20,9 +20,11 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::listen::read;
 use super::schema;
 use super::settings::{Settings, SettingsError};
 use super::sql::{BEGIN, Sql};
+use crate::Nudge;
 use crate::runtime;
 
 /// The values for a statement, in order.
@@ -64,7 +66,7 @@ impl Tls {
 /// Makes connections on a runtime, for callers that may not be on any.
 #[derive(Clone)]
 pub(super) struct Dialler {
-    handle: Handle,
+    pub(super) handle: Handle,
     tls: Tls,
     time_limit: Duration,
 }
@@ -91,6 +93,16 @@ impl Dialler {
             // The runtime is ending. Whoever waits gives up in time.
             Err(_) => pending().await,
         }
+    }
+
+    /// Listens in this runtime: the task that reads the connection tells of whatever the server says of its own accord.
+    pub(super) async fn listen(&self, config: &Config, nudge: Nudge) -> Result<(Client, JoinHandle<()>), Error> {
+        if let Some(tls) = self.tls.0.clone() {
+            let (client, connection) = config.connect(tls).await?;
+            return Ok((client, tokio::spawn(read(connection, nudge))));
+        }
+        let (client, connection) = config.connect(NoTls).await?;
+        Ok((client, tokio::spawn(read(connection, nudge))))
     }
 
     /// What `work` comes to, unless it takes longer than `limit`. May be polled from anywhere.
@@ -267,6 +279,17 @@ impl Lease<'_> {
             }
             Ready::Unnamed(_) => Ok(self.send(ready, values).await?.len().try_into().unwrap_or(u64::MAX)),
         }
+    }
+
+    /// Sends what nobody relies on, if there is anything, at the first poll. Whether it was done in half of the time that
+    /// operations have: otherwise this connection is of no further use.
+    // spec: FEED-6 f2f5
+    pub(super) async fn say(&self, text: Option<&str>) -> bool {
+        let Some(text) = text else { return true };
+        let Dialler { time_limit, .. } = self.connections.dialler;
+        let said =
+            self.connections.dialler.within(time_limit.checked_div(2).unwrap_or_default(), self.order(text)).await;
+        said.is_some_and(|said| said.is_ok())
     }
 
     /// Sends a statement without values or result, at the first poll.

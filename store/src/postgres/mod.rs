@@ -33,12 +33,14 @@
 //! ```
 //!
 //! **Poolers.** PgBouncer in transaction mode needs [`Settings::unnamed_statements`], whatever its version: then nothing that
-//! belongs to a connection is used. Session locks and LISTEN never are.
+//! belongs to a connection is used. Session locks never are. LISTEN is, where verifiers of access tokens hear of endings at once, and
+//! only without that setting: a pooler would keep what it says to itself. NOTIFY passes poolers.
 //!
 //! **Runtime.** The futures can be polled from anywhere. Connections live on a thread of the engine's own, or on the
 //! program's runtime ([`Settings::runtime`]). After a fork the child makes its own.
 
 mod connections;
+mod listen;
 mod schema;
 mod settings;
 mod sql;
@@ -48,6 +50,7 @@ pub use schema::SchemaError;
 pub use settings::{Settings, SettingsError};
 
 use core::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coatroom_core::{Announcement, Entry, Handle, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
@@ -56,8 +59,8 @@ use tokio_postgres::Row;
 
 use crate::feed::{increment, number_of};
 use crate::runtime::PerProcess;
-use crate::{Cursor, Entered, Increment, NotAnnounced, NotListed, Store, Swapped, Unavailable};
-use connections::{Connections, Failure, Tls, Values};
+use crate::{Cursor, Entered, Increment, Listening, NotAnnounced, NotListed, Nudge, Store, Swapped, Unavailable};
+use connections::{Connections, Dialler, Failure, Tls, Values};
 use sql::{Sql, Statements};
 use swap::Written;
 
@@ -238,6 +241,21 @@ impl Store for Postgres {
         };
         let lines: Option<Vec<_>> = rows.iter().map(line).collect();
         increment(lines.ok_or(NotAnnounced::Unavailable)?, since, max)
+    }
+
+    // spec: FEED-6 f2f5
+    fn listen(&self, nudge: Nudge) -> Option<Listening> {
+        if self.settings.unnamed {
+            return None;
+        }
+        let dialler = Arc::new(Dialler::new(&self.settings, &self.tls).ok()?);
+        let settings = Arc::new(self.settings.clone());
+        let handle = dialler.handle.clone();
+        let hear = move || {
+            let (dialler, settings, nudge) = (Arc::clone(&dialler), Arc::clone(&settings), nudge.clone());
+            async move { listen::hear(&dialler, &settings, &nudge).await }
+        };
+        Some(crate::listening::listen(&handle, hear))
     }
 
     async fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {

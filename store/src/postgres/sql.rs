@@ -12,6 +12,8 @@ use coatroom_core::Stamp;
 pub(super) struct Sql {
     pub(super) text: String,
     pub(super) types: &'static [Type],
+    /// What is said once it is committed, in the same trip. Whether that can be said changes nothing about it.
+    pub(super) then: Option<String>,
 }
 
 /// The parameters of a write, in this order. A statement takes as many of them as it needs, from the first on.
@@ -80,6 +82,7 @@ impl Change {
         let with = |room, whole: &dyn Fn(String) -> String, parameters| Sql {
             text: whole(change.replace("ROOM", room).replace("SYNC", sync)).replace("coatroom", schema),
             types: WRITE.get(..parameters).unwrap_or(&WRITE),
+            then: None,
         };
         let enter = |swap| {
             format!(
@@ -127,7 +130,7 @@ impl Statements {
     /// `schema` is quoted where it has to be.
     pub(super) fn new(schema: &str, pooled: bool) -> Self {
         let sync = if pooled { POOLED } else { OURS };
-        let sql = |text: &str, types| Sql { text: text.replace("coatroom", schema), types };
+        let sql = |text: &str, types| Sql { text: text.replace("coatroom", schema), types, then: None };
         let enter = |room| {
             let text = format!(
                 "INSERT INTO coatroom.listed (principal, handle, until) SELECT $6, $1, $7 WHERE true {room}
@@ -171,13 +174,16 @@ impl Statements {
                 &[Type::BYTEA, Type::INT8],
             ),
             sweep: sql(&sweep(), &[Type::INT8, Type::INT8, Type::INT8, Type::INT8]),
-            announce: sql(
-                &format!(
-                    "INSERT INTO coatroom.announced (forget_at, announcement) SELECT $4, $1
-                    WHERE $3::bytea IS NULL RETURNING true, {sync}"
-                ),
-                WRITE.get(..4).unwrap_or(&WRITE),
-            ),
+            announce: Sql {
+                then: Some(format!("SELECT {RELAXED}, pg_notify('{}', '')", schema.trim_matches('"'))),
+                ..sql(
+                    &format!(
+                        "INSERT INTO coatroom.announced (forget_at, announcement) SELECT $4, $1
+                        WHERE $3::bytea IS NULL RETURNING true, {sync}"
+                    ),
+                    WRITE.get(..4).unwrap_or(&WRITE),
+                )
+            },
             // A cursor beyond the last number is that of other tables, and leads to the beginning of these.
             announced: sql(
                 "WITH last AS (SELECT coalesce(max(number), 0) AS number FROM coatroom.announced)

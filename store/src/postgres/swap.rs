@@ -180,13 +180,14 @@ pub(super) async fn under_lock(
     let read = lease.ready(&statements.listed).await?;
     lease.begin();
     sent.store(true, Ordering::Relaxed);
-    let (begun, locked, written, read, committed) = tokio::join!(
+    let (begun, locked, written, read, committed, said) = tokio::join!(
         biased;
         lease.order("BEGIN ISOLATION LEVEL READ COMMITTED"),
         lease.send(&lock, &lock_values),
         lease.send(&write, write_values),
         lease.send(&read, &read_values),
         lease.order("COMMIT"),
+        lease.say(sql.then.as_deref()),
     );
     lease.answered();
     // Without a transaction around it the write would have committed by itself.
@@ -195,7 +196,9 @@ pub(super) async fn under_lock(
     locked?;
     let (rows, listed) = (written?, read?);
     committed?;
-    lease.settled();
+    if said {
+        lease.settled();
+    }
     match rows.first() {
         None => Ok(Written::Refused),
         Some(row) => entered_of(row, &listed).map(Written::Entered).ok_or(Failure::Unknown),

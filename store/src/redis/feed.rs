@@ -9,13 +9,15 @@ use crate::Cursor;
 use crate::feed::{Increment, NotAnnounced, read};
 
 /// Adds to the stream, and removes what is twice as old as anybody wants it: entries may have been made under a longer span.
-/// Answers in a list, for a text alone would be a record in the way.
+/// Then tells whoever listens, on a channel that is called like the stream; a user who may not do that has announced all the
+/// same. Answers in a list, for a text alone would be a record in the way.
 pub(super) static ANNOUNCE: Script = Script::new(
     "#!lua flags=allow-oom
 local time, span = redis.call('TIME'), 2 * ARGV[2]
 local oldest = string.format('%.0f', math.max(0, time[1] * 1000 - span))
 local id = redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', 'a', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', span))
+redis.pcall('PUBLISH', KEYS[1], '')
 return {id}",
 );
 

@@ -12,6 +12,7 @@ use super::net::Net;
 use super::settings::Address;
 use super::time::until;
 use super::wire::{OnEnd, Wire};
+use crate::listening::jittered;
 
 /// The first pause between two attempts; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -184,13 +185,4 @@ impl Drop for Attempts {
             });
         }
     }
-}
-
-/// Between half of it and all of it, so that clients do not come back in step.
-pub(super) fn jittered(span: Duration) -> Duration {
-    let half = span.checked_div(2).unwrap_or_default();
-    let micros = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
-    // Without randomness the pauses are merely in step.
-    let random = u64::from(getrandom::u32().unwrap_or_default());
-    half.saturating_add(Duration::from_micros(random.checked_rem(micros).unwrap_or_default()))
 }

@@ -27,7 +27,8 @@
 //! two. A user needs `~coatroom:* +get +evalsha +eval +set +getrange +unlink +zadd +zrem +zscore +zcount +zrange
 //! +zremrangebyscore +pexpire`, in a Cluster `+cluster|slots +asking`, for revoking everything `+info +scan` or
 //! `+cluster|getkeysinslot`, for [`Redis::warnings`] `+info +time`, to confirm `+wait`, under Sentinels `+role`, where access
-//! tokens are issued `+time +xadd +xrange +xrevrange`.
+//! tokens are issued `+time +xadd +xrange +xrevrange`, and for verifiers to hear of it at once `+publish +subscribe &coatroom:f`: the
+//! script that announces publishes on a channel that is called like the stream. Nothing is lost but time where a user may not.
 //!
 //! # What is promised
 //!
@@ -67,6 +68,7 @@ mod confirm;
 mod feed;
 mod health;
 mod link;
+mod listen;
 mod net;
 mod scan;
 mod scripts;
@@ -92,7 +94,7 @@ use self::settings::Layout;
 use self::wire::Dialer;
 use crate::observe::warned;
 use crate::runtime::PerProcess;
-use crate::{Cursor, Entered, Increment, NotAnnounced, NotListed, Store, Swapped, Unavailable};
+use crate::{Cursor, Entered, Increment, Listening, NotAnnounced, NotListed, Nudge, Store, Swapped, Unavailable};
 
 /// A store on Redis or Valkey.
 pub struct Redis {
@@ -275,7 +277,7 @@ impl Store for Redis {
         true
     }
 
-    // spec: FEED-3 19a1, FEED-4 8e92
+    // spec: FEED-3 19a1, FEED-4 8e92, FEED-6 f2f5
     async fn announce(&self, announcement: &Announcement, forget_at: Timestamp) -> Result<(), NotAnnounced> {
         let arguments = vec![announcement.to_bytes(), number(self.kept(forget_at))];
         let call = Call::new(&feed::ANNOUNCE, vec![self.feed.clone()], arguments);
@@ -287,6 +289,16 @@ impl Store for Redis {
         let since = feed::Id::of(since.as_ref(), newest.unwrap_or_default());
         let asked = max.saturating_add(1);
         feed::increment(self.entries(&feed::behind(&self.feed, &since, asked)).await?, since, max)
+    }
+
+    // spec: FEED-6 f2f5
+    fn listen(&self, nudge: Nudge) -> Option<Listening> {
+        let (dialer, name) = (Arc::new(self.dialer.listening(nudge)), self.feed.clone());
+        let hear = move || {
+            let (dialer, name) = (Arc::clone(&dialer), name.clone());
+            async move { listen::hear(&dialer, &name).await }
+        };
+        Some(crate::listening::listen(&crate::runtime::handle().ok()?, hear))
     }
 
     /// Nothing is left to do: records expire by themselves.

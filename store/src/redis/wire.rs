@@ -1,11 +1,14 @@
 //! One connection to one server, from the first byte to the last.
 
+use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::io;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value};
+use redis::{
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, Value,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -17,6 +20,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::settings::{Address, Layout, Login, Settings, SettingsError};
+use crate::Nudge;
 
 /// Which part of the time limit one Sentinel is given.
 const SENTINEL_SHARE: u32 = 8;
@@ -41,6 +45,11 @@ impl Wire {
         self.connection.clone().send_packed_commands(commands, 0, commands.len()).await
     }
 
+    /// Has whoever the connections were made for told of every message on a channel.
+    pub(super) async fn subscribe(&self, channel: &[u8]) -> Result<(), RedisError> {
+        self.connection.clone().subscribe(channel).await
+    }
+
     /// Whether it is known to be closed.
     pub(super) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Acquire)
@@ -57,6 +66,8 @@ pub(super) struct Dialer {
     pub(super) settings: Settings,
     tls: Option<TlsConnector>,
     made: AtomicU64,
+    /// Whom connections tell of messages that nobody asked for.
+    nudge: Option<Nudge>,
 }
 
 /// Who is told when a connection is over.
@@ -66,7 +77,20 @@ impl Dialer {
     pub(super) fn new(settings: Settings) -> Result<Self, SettingsError> {
         settings.check()?;
         let tls = if settings.tls { Some(trusting(&settings)?) } else { None };
-        Ok(Self { settings, tls, made: AtomicU64::new(0) })
+        Ok(Self { settings, tls, made: AtomicU64::new(0), nudge: None })
+    }
+
+    /// For connections that listen.
+    pub(super) fn listening(&self, nudge: Nudge) -> Self {
+        let (settings, tls) = (self.settings.clone(), self.tls.clone());
+        Self { settings, tls, made: AtomicU64::new(0), nudge: Some(nudge) }
+    }
+
+    /// What connections that listen tell whom they were made for.
+    pub(super) fn nudge(&self) {
+        if let Some(nudge) = &self.nudge {
+            nudge();
+        }
     }
 
     /// Connects to the server at an address. Runs in the runtime that is to serve the connection.
@@ -132,7 +156,17 @@ impl Dialer {
             info = info.set_password(password);
         }
         // Time limits are kept outside: the one of the client library would leave a late answer to the next question.
-        let limits = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+        let mut limits = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+        if let Some(nudge) = self.nudge.clone() {
+            info = info.set_protocol(ProtocolVersion::RESP3);
+            // Told from where they are read, so that none piles up.
+            limits = limits.set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Message {
+                    nudge();
+                }
+                Ok::<_, Infallible>(())
+            });
+        }
         let (connection, traffic) = MultiplexedConnection::new_with_config(&info, stream, limits).await?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let is_over = Arc::<AtomicBool>::default();

@@ -4,6 +4,7 @@ mod failover;
 mod faults;
 mod help;
 mod logins;
+mod push;
 mod schema;
 mod statements;
 

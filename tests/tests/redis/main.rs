@@ -4,6 +4,7 @@ mod access;
 mod cluster;
 mod contract;
 mod faults;
+mod push;
 mod replicas;
 
 use std::time::Duration;
@@ -91,8 +92,16 @@ fn add(driver: &Driver<Store>, cookie: &str) -> bool {
     block_on(driver.close(session)).is_ok()
 }
 
+/// Whoever promotes a server cuts its connections, and for a moment after it nobody may answer.
 fn counted(driver: &Driver<Store>, cookie: &str) -> i64 {
-    match block_on(driver.open(cookie.as_bytes())).unwrap().get("n") {
+    let started = Instant::now();
+    let mut session = loop {
+        match block_on(driver.open(cookie.as_bytes())) {
+            Ok(session) => break session,
+            Err(refused) => assert!(started.elapsed() < Duration::from_secs(20), "{refused}"),
+        }
+    };
+    match session.get("n") {
         Some(coatroom_core::Value::Int(counted)) => counted,
         other => panic!("{other:?}"),
     }

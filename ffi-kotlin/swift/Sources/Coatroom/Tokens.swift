@@ -259,8 +259,9 @@ public struct Claims: Sendable, Equatable {
 
 /// What has ended, as far as this process has heard: fed by ``Sessions`` that announce, through their store. A thread of
 /// its own asks the store every so often for what is new, for the first time before this is made; with nil, only
-/// ``pull()`` does. A store that is away then is asked again. It keeps 16 bytes for each login that ended in the last
-/// hour. One can serve several verifiers.
+/// ``pull()`` does. A store that is away then is asked again; one that can push (Redis, PostgreSQL) also as soon as there
+/// is something, which nobody should count on. It keeps 16 bytes for each login that ended in the last hour. One can
+/// serve several verifiers.
 public final class Revocations: Sendable {
     let border: CoatroomBorder.Revocations
 

@@ -237,7 +237,8 @@ public enum class Heard {
 /**
  * What has ended, as far as this process has heard: fed by `Coatroom(..., announce = true)`, through their store. A thread of
  * its own asks the store every so often for what is new, for the first time before this is made; with null, only [pull] does.
- * A store that is away then is asked again. It keeps 16 bytes for each login that ended in the last hour. One can serve several
+ * A store that is away then is asked again; one that can push (Redis, PostgreSQL) also as soon as there is something, which nobody
+ * should count on. It keeps 16 bytes for each login that ended in the last hour. One can serve several
  * verifiers. [ConfigException] for a store without a feed: `cookie` alone, and stores of your own.
  */
 public class Revocations private constructor(internal val native: NativeRevocations) : AutoCloseable {
