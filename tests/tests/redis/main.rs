@@ -7,7 +7,7 @@ mod faults;
 mod push;
 mod replicas;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coatroom_core::{Entry, Handle, Listing, Stamp, Swap, Timestamp};
 use coatroom_store::redis::{Redis as Store, Settings};
