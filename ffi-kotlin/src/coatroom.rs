@@ -351,6 +351,8 @@ impl Call {
                 Checked::RevokeAll(principal, but.map(|but| parse(&but)).transpose()?)
             }
             Self::RevokeEverything => Checked::RevokeEverything,
+            // The index of credentials would take the empty name, behind its prefix.
+            Self::Rename { new, .. } if new.is_empty() => return Err(Error::BadPrincipal.into()),
             Self::Rename { old, new } => Checked::Rename(old, new),
         })
     }

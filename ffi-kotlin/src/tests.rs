@@ -218,6 +218,7 @@ fn principals_are_served_over_a_store_of_the_application() {
     assert_eq!(call(all), Given::Revoked { ended: 1, moment_ms: NOW });
     assert!(shelf.open(&coatroom, &cookies).1.person.is_none());
     assert_eq!(code(coatroom.call(Call::Revoke { principal: "alice".into(), handle: "?".into() })), "not-theirs");
+    assert_eq!(code(coatroom.call(Call::Rename { old: "alice".into(), new: String::new() })), "bad-principal");
 }
 
 #[test]

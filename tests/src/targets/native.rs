@@ -373,6 +373,7 @@ impl World {
         let is_in = self.seen.as_ref().is_some_and(|seen| seen.who.as_ref().is_some_and(|who| who.0 == principal));
         let work = match self.coatroom.call(call.clone()) {
             Ok(work) => work,
+            Err(refused) if matches!(call, Call::Rename { .. }) => return self.says(&refused, "bad-principal"),
             Err(refused) => return self.says(&refused, "not-theirs"),
         };
         let given = work.start().and_then(|step| self.drive(step, |answer| work.answer(answer), choices));
