@@ -289,6 +289,14 @@ def test_an_error_page_logs_nobody_in_and_loses_nothing(site: Site) -> None:
     assert site.get("/me").text == "ada reader 0"
 
 
+def test_nobody_is_renamed_to_the_empty_name(tmp_path: Path) -> None:
+    site = Site(on_wsgi, f"sqlite:{tmp_path}/sessions.db")
+    site.get("/login")
+    with pytest.raises(coatroom.CoatroomError, match="empty"):
+        site.sessions.rename_principal("ada", "")
+    assert len(site.sessions.devices(PREFIX + "ada")) == 1
+
+
 def test_credentials_are_no_devices_and_take_no_place(maker: Any, tmp_path: Path) -> None:
     site = Site(maker, f"sqlite:{tmp_path}/sessions.db", limit=("refuse", 1))
     assert site.get("/login").status_code == 200

@@ -154,8 +154,9 @@ class Remembered:
         self.own.revoke_all(PREFIX + principal)
 
     def rename(self, old: str, new: str) -> None:
-        """Gives a principal another name."""
-        self.own.rename_principal(PREFIX + old, PREFIX + new)
+        """Gives a principal another name. The empty one is refused for the sessions, which come next."""
+        if new:
+            self.own.rename_principal(PREFIX + old, PREFIX + new)
 
 
 def _name_of(credential: Session) -> str | None:
