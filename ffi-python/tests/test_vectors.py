@@ -55,9 +55,11 @@ class Player:
 
     def __init__(self, given: Fields) -> None:
         self.store: dict[str, str] = given.pop("store", {})
+        place = given.pop("place", "memory")
+        assert place in ("memory", "cookie"), place
         keys, seed, chosen = take(given, "keys", "seed", "settings")
         self.clock = ManualClock(seed=bytes.fromhex(seed))
-        self.sessions = coatroom.Sessions("memory", keys, clock=self.clock, **settings(chosen))
+        self.sessions = coatroom.Sessions(place, keys, clock=self.clock, **settings(chosen))
         self.exchanges: dict[str, _native.Exchange] = {}
 
     def call(self, call: str, name: str, args: Fields) -> Fields:

@@ -1,5 +1,6 @@
 //! The stories, by the file that they go to. Each says in an assertion what its name claims.
 
+mod coats;
 mod endings;
 mod hostile;
 mod logins;
@@ -27,6 +28,7 @@ pub fn groups() -> Vec<(&'static str, Vec<Case>)> {
         ("stores", stores::cases()),
         ("hostile", hostile::cases()),
         ("sealing", sealing::cases()),
+        ("coats", coats::cases()),
         ("values", values::cases()),
     ]
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use coatroom_core::staged::{Staged, Waiting};
 use coatroom_core::value::Encoded;
 use coatroom_core::{
-    Beyond, Carry, Client, Concurrency, Entry, Error, Handle, KeyRing, Limit, Listed, Listing, Loaded, Policy, Reuse,
-    Rotation, Rules, Session, Settings, Swap, Timestamp,
+    Beyond, Carry, Client, Concurrency, Entry, Error, Handle, KeyRing, Limit, Listed, Listing, Loaded, Place, Policy,
+    Reuse, Rotation, Rules, Session, Settings, Swap, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -65,7 +65,12 @@ impl Player {
     pub fn new(given: Value) -> Self {
         let mut given = Fields::of(given);
         let keys = KeyRing::parse(&given.text("keys")).unwrap();
-        let policy = Policy::try_from(settings(given.must("settings"))).unwrap();
+        let place = match given.maybe("place").map(string).as_deref() {
+            None => Place::Store,
+            Some("cookie") => Place::Cookie,
+            Some(other) => panic!("place {other}"),
+        };
+        let policy = Policy::try_from(Settings { place, ..settings(given.must("settings")) }).unwrap();
         let rng = Seeded::new(given.bytes("seed"));
         let stored = given.maybe("store").unwrap_or_else(|| json!({}));
         given.end();

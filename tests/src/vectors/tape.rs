@@ -39,16 +39,19 @@ pub enum Answer {
 
 impl Tape {
     pub fn new(name: &str, settings: Value) -> Self {
-        Self::with(name, settings, RING, None)
+        Self::with(name, settings, RING, Map::new())
     }
 
-    pub fn with(name: &str, settings: Value, keys: &str, store: Option<Value>) -> Self {
+    /// Sessions that live in their cookies.
+    pub fn in_cookies(name: &str, settings: Value) -> Self {
+        Self::with(name, settings, RING, Map::from_iter([("place".to_owned(), json!("cookie"))]))
+    }
+
+    fn with(name: &str, settings: Value, keys: &str, mut given: Map<String, Value>) -> Self {
         let seed = hex(name.as_bytes());
-        let mut given = Map::new();
         given.insert("keys".to_owned(), json!(keys));
         given.insert("settings".to_owned(), settings);
         given.insert("seed".to_owned(), json!(seed));
-        given.extend(store.map(|store| ("store".to_owned(), store)));
         let player = Player::new(Value::Object(given.clone()));
         let browser = Browser::default();
         Self { name: name.to_owned(), given, player, steps: Vec::new(), browser, now: START }
@@ -56,8 +59,9 @@ impl Tape {
 
     /// The story after this one, under other rules: same browser, same store, same time.
     pub fn goes_on(self, name: &str, settings: Value, keys: &str) -> Self {
-        let store = json!(self.player.store);
-        Self { browser: self.browser, now: self.now, ..Self::with(name, settings, keys, Some(store)) }
+        let place = self.given.get_key_value("place").map(|(name, place)| (name.clone(), place.clone()));
+        let given = place.unwrap_or_else(|| ("store".to_owned(), json!(self.player.store)));
+        Self { browser: self.browser, now: self.now, ..Self::with(name, settings, keys, Map::from_iter([given])) }
     }
 
     pub fn call(&mut self, call: &str, exchange: &str, args: Value) -> Value {

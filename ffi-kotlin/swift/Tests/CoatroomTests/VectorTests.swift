@@ -84,7 +84,9 @@ private final class Player {
         var given = given
         clock = ManualClock(unixMs: 0, seed: try unhex(given.take("seed")))
         let policy = try policy(Fields(given.any("settings")))
-        sessions = try Coatroom(config: Config(store: nil, keys: given.take("keys"), policy: policy), clock: clock)
+        let place: String? = try given.maybe("place")
+        guard place == nil || place == "cookie" else { throw Unknown("place \(place!)") }
+        sessions = try Coatroom(config: Config(store: place, keys: given.take("keys"), policy: policy), clock: clock)
         store = try given.maybe("store") ?? [:]
         try given.end()
     }

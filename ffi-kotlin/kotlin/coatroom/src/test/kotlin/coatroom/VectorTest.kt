@@ -88,7 +88,8 @@ private fun play(text: String): Int {
 private class Player(given: Taken) {
     val store = HashMap<String, String>()
     private val clock = ManualClock(0, unhex(given.text("seed")))
-    private val native = Native(Config(null, given.text("keys"), policy = policy(Taken(given["settings"]))), clock)
+    private val place = given.maybe("place")?.jsonPrimitive?.content?.also { if (it != "cookie") throw AssertionError("place $it") }
+    private val native = Native(Config(place, given.text("keys"), policy = policy(Taken(given["settings"]))), clock)
     private val exchanges = HashMap<String, Exchange>()
     private val asks = HashMap<String, Ask>()
 
