@@ -83,6 +83,8 @@ test-python: venv
 
 test-kotlin: ## The native half, the Kotlin layer, its plugins, and a consumer of the packed jars
 	scripts/need kotlin
+	cargo clippy --package coatroom-tests --features native --all-targets --quiet -- -D warnings
+	cargo test --quiet --package coatroom-tests --features native --test corpora
 	cargo test --quiet --package coatroom-ffi
 	ffi-kotlin/kotlin/build install
 	ffi-kotlin/kotlin/consumer/check
@@ -96,7 +98,7 @@ test-apps: venv kotlin swift
 	$(BIN)/pytest -q tests/apps
 
 test-valkey: ## The tests of the Redis store against Valkey
-	scripts/valkey cargo test --quiet --package coatroom-tests --test redis
+	scripts/valkey cargo test --quiet --workspace --test redis
 
 wheel: venv ## The wheel for Linux and the source distribution, tried on every CPython that is here, in target/dist
 	scripts/wheel
