@@ -88,7 +88,7 @@ std::thread_local! {
     static KEPT: Cell<Kept> = const { Cell::new(Kept::Free) };
 }
 
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(feature = "redis")]
 pub(crate) fn kept() -> Kept {
     KEPT.get()
 }

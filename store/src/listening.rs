@@ -10,8 +10,10 @@ use core::fmt;
 use std::process;
 use std::sync::Arc;
 
+#[cfg(feature = "redis")]
+pub(crate) use far::jittered;
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub(crate) use far::{SILENCE, jittered, listen};
+pub(crate) use far::{SILENCE, listen};
 
 /// What a store calls when it is time to ask. It must not wait, and may be called from any thread.
 pub type Nudge = Arc<dyn Fn() + Send + Sync>;
