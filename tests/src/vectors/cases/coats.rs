@@ -114,7 +114,7 @@ fn limits() -> Vec<Case> {
             nobody(&tape.open("1"));
             noticed(&tape.close("1"), "junk id");
         }),
-        told("the idle limit holds in the cookie", |tape| {
+        told("no cookie opens when its limits are over", |tape| {
             tape.log_in("alice");
             tape.now += 366 * 24 * 60 * MINUTE;
             assert_eq!(user(&tape.open("1")), &Value::Null);
