@@ -16,14 +16,13 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
         text.extend_from_slice(&encode_block(block));
     }
     for chunk in rest.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, &byte| (group << 8) | u32::from(byte));
-        let (group, chars) = match chunk.len() {
-            1 => (group << 16, 2),
-            2 => (group << 8, 3),
-            _ => (group, 4),
-        };
-        let sixes = [18, 12, 6, 0].map(|shift| encode_six(group >> shift));
-        text.extend_from_slice(sixes.get(..chars).unwrap_or_default());
+        let mut padded = [0; 3];
+        for (place, byte) in padded.iter_mut().zip(chunk) {
+            *place = *byte;
+        }
+        let characters = split(padded).map(encode_six);
+        // One byte fills two characters, two fill three.
+        text.extend_from_slice(characters.get(..=chunk.len()).unwrap_or_default());
     }
     String::from_utf8(text).unwrap_or_default()
 }
@@ -31,13 +30,12 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 /// The bytes of `text`, or nothing when it has a foreign character, an impossible length or set bits after the last byte.
 // spec: KEY-1 d259
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len().div_ceil(4).saturating_mul(3));
-    let mut wrong = 0;
     let (blocks, rest) = text.as_chunks::<BLOCK_CHARS>();
-    for block in blocks {
-        let (decoded, values) = decode_block::<BLOCK_CHARS, BLOCK_BYTES>(block);
-        wrong |= values;
-        bytes.extend_from_slice(&decoded);
+    let mut bytes = Vec::with_capacity(text.len().div_ceil(4).saturating_mul(3));
+    bytes.resize(blocks.len().saturating_mul(BLOCK_BYTES), 0);
+    let mut wrong = 0;
+    for (place, block) in bytes.as_chunks_mut::<BLOCK_BYTES>().0.iter_mut().zip(blocks) {
+        wrong |= decode_block(block, place);
     }
     for group in rest.chunks(4) {
         // A shorter group is filled up with zero bits, which then must be all that follows its last byte.
@@ -63,34 +61,51 @@ pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
 // spec: ID-1 bd5d, ID-3 a335
 pub(crate) fn decode_exact<const CHARS: usize, const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
     const { assert!(CHARS.is_multiple_of(4) && CHARS / 4 * 3 == BYTES, "whole groups") };
-    let (bytes, wrong) = decode_block::<CHARS, BYTES>(text.try_into().ok()?);
+    let mut bytes = [0; BYTES];
+    let wrong = decode_block::<CHARS, BYTES>(text.try_into().ok()?, &mut bytes);
     (wrong <= 0x3f).then_some(bytes)
 }
 
-/// Whole groups, with all bits of their values: above 63 if there is a foreign character.
-fn decode_block<const CHARS: usize, const BYTES: usize>(text: &[u8; CHARS]) -> ([u8; BYTES], u8) {
+/// Decodes whole groups; all bits of their values: above 63 if there is a foreign character.
+fn decode_block<const CHARS: usize, const BYTES: usize>(text: &[u8; CHARS], bytes: &mut [u8; BYTES]) -> u8 {
     // One step at a time over all characters, so that the compiler can do many at once.
     let values = text.map(decode_six);
-    let wrong = values.iter().fold(0, |wrong, value| wrong | value);
-    let mut bytes = [0; BYTES];
-    for (place, group) in bytes.as_chunks_mut::<3>().0.iter_mut().zip(values.as_chunks::<4>().0) {
+    let (pairs, last) = values.as_chunks::<8>();
+    let (places, last_place) = bytes.as_chunks_mut::<6>();
+    for (place, pair) in places.iter_mut().zip(pairs) {
+        *place = join_two(*pair);
+    }
+    if let (Some(place), Some(group)) = (last_place.first_chunk_mut(), last.first_chunk()) {
         *place = join(*group);
     }
-    (bytes, wrong)
+    values.iter().fold(0, |wrong, value| wrong | value)
 }
 
 fn encode_block(bytes: &[u8; BLOCK_BYTES]) -> [u8; BLOCK_CHARS] {
     let mut sixes = [0; BLOCK_CHARS];
     for (place, group) in sixes.as_chunks_mut::<4>().0.iter_mut().zip(bytes.as_chunks::<3>().0) {
-        let [a, b, c] = *group;
-        *place = [a >> 2, (a << 4 | b >> 4) & 0x3f, (b << 2 | c >> 6) & 0x3f, c & 0x3f];
+        *place = split(*group);
     }
-    sixes.map(|six| encode_six(u32::from(six)))
+    sixes.map(encode_six)
+}
+
+/// Four values of six bits from three bytes.
+fn split([a, b, c]: [u8; 3]) -> [u8; 4] {
+    [a >> 2, (a << 4 | b >> 4) & 0x3f, (b << 2 | c >> 6) & 0x3f, c & 0x3f]
 }
 
 /// Three bytes from four values of six bits.
 fn join([a, b, c, d]: [u8; 4]) -> [u8; 3] {
     [(a << 2) | (b >> 4), (b << 4) | (c >> 2), (c << 6) | d]
+}
+
+/// [`join`] of two groups at once: neighbours of 6 bits become 12, of 12 become 24, of 24 become 48.
+fn join_two(values: [u8; 8]) -> [u8; 6] {
+    let sixes = u64::from_be_bytes(values);
+    let twelves = (sixes >> 2 & 0x0fc0_0fc0_0fc0_0fc0) | (sixes & 0x003f_003f_003f_003f);
+    let halves = (twelves >> 4 & 0x00ff_f000_00ff_f000) | (twelves & 0x0000_0fff_0000_0fff);
+    let [_, _, whole @ ..] = ((halves >> 8 & 0xffff_ff00_0000) | (halves & 0x00ff_ffff)).to_be_bytes();
+    whole
 }
 
 /// The value of one character; above 63 for a foreign one.
@@ -106,17 +121,15 @@ fn decode_six(character: u8) -> u8 {
     upper | lower | digit | minus | line | (!known & 0x80)
 }
 
-/// The character of the six low bits of `value`.
-fn encode_six(value: u32) -> u8 {
-    let v = (value & 0x3f).cast_signed();
-    let above = |limit: i32| limit.wrapping_sub(v) >> 8;
-    let mut c = v.wrapping_add(65);
-    c = c.wrapping_add(above(25) & 6);
-    c = c.wrapping_sub(above(51) & 75);
-    c = c.wrapping_sub(above(61) & 13);
-    c = c.wrapping_add(above(62) & 49);
-    let [low, ..] = c.to_le_bytes();
-    low
+/// The character of a value below 64.
+fn encode_six(value: u8) -> u8 {
+    // All ones when `value` is above the limit; a comparison becomes a flag, never a jump.
+    let above = |limit: u8| 0_u8.wrapping_sub(u8::from(value > limit));
+    let upper = value.wrapping_add(65);
+    let lower = upper.wrapping_add(above(25) & 6);
+    let digit = lower.wrapping_sub(above(51) & 75);
+    let minus = digit.wrapping_sub(above(61) & 13);
+    minus.wrapping_add(above(62) & 49)
 }
 
 #[cfg(test)]

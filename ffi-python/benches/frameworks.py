@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import floors
+
 REPOSITORY = Path(__file__).parents[2]
 OUT = REPOSITORY / "target" / "bench-python"
 OURS = ("memory", "sqlite", "redis")
@@ -32,6 +34,7 @@ THEIRS = {
     "Starlette": ("signed cookie", "starsessions, Redis"),
     "FastAPI": (),
 }
+FLOORS = dict.fromkeys(("Flask", "Starlette"), floors.KINDS)
 NAMES = {"memory": "Coatroom, memory", "sqlite": "Coatroom, SQLite", "redis": "Coatroom, Redis"}
 VERSIONS = ("Flask", "Flask-Session", "Django", "starlette", "starsessions", "fastapi", "redis")
 KINDS = {"read": "GET /me", "write": "POST /incr"}
@@ -187,7 +190,7 @@ def main() -> None:
         cases = [
             stack.enter_context(case(framework, sessions, redis))
             for framework in args.only or THEIRS
-            for sessions in ("bare", *(() if args.ours else THEIRS[framework]), *OURS)
+            for sessions in ("bare", *(() if args.ours else THEIRS[framework]), *FLOORS.get(framework, ()), *OURS)
         ]
         measure(cases, args.rounds, args.count)
         for one in cases:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+import floors
+
 KEYS = "1:" + base64.urlsafe_b64encode(b"obviously a test key, not a secret!").decode().rstrip("=")
 BEGINNING = {"views": 7, "name": "Ada Lovelace", "cart": "x" * 160}
 MANY = 32
@@ -66,8 +68,12 @@ def login(session: Any) -> dict[str, Any]:
     return {}
 
 
+def without_session(kind: str) -> bool:
+    return kind == "bare" or kind in floors.KINDS
+
+
 def views_of(kind: str) -> dict[str, Any]:
-    if kind == "bare":
+    if without_session(kind):
         return dict.fromkeys(("/me", "/incr", "/login"), lambda session: {"views": 7})
     ours = kind in ("memory", "sqlite", "redis")
     return {"/me": my_me, "/incr": my_incr, "/login": my_login} if ours else {"/me": me, "/incr": incr, "/login": login}
@@ -89,9 +95,9 @@ def flask_app(kind: str, folder: str, redis: str) -> Server:
         app.config.update(SESSION_TYPE="redis", SESSION_REDIS=Redis.from_url(redis))
         Session(app)
     for path, view in views_of(kind).items():
-        run: Any = partial(view, None if kind == "bare" else flask.session)
+        run: Any = partial(view, None if without_session(kind) else flask.session)
         app.add_url_rule(path, path, run, methods=["GET", "POST"])
-    return wsgi(app)
+    return wsgi(floors.under_wsgi(app, kind, folder, redis) if kind in floors.KINDS else app)
 
 
 def django_app(kind: str, folder: str, redis: str) -> Server:
@@ -105,13 +111,13 @@ def django_app(kind: str, folder: str, redis: str) -> Server:
     if kind in theirs:
         chosen["MIDDLEWARE"] = ["django.contrib.sessions.middleware.SessionMiddleware"]
         chosen["SESSION_ENGINE"] = f"django.contrib.sessions.backends.{theirs[kind]}"
-    elif kind != "bare":
+    elif not without_session(kind):
         chosen["MIDDLEWARE"] = ["coatroom.django.SessionMiddleware"]
         chosen["SESSION_ENGINE"] = "coatroom.django.sessions"
         chosen["COATROOM"] = {"sessions": of_coatroom(kind, folder, redis)}
 
     def view_of(view: Callable[[Any], dict[str, Any]]) -> Callable[[HttpRequest], JsonResponse]:
-        return lambda request: JsonResponse(view(None if kind == "bare" else request.session))
+        return lambda request: JsonResponse(view(None if without_session(kind) else request.session))
 
     urls = type("Urls", (), {"urlpatterns": [path(route[1:], view_of(view)) for route, view in views_of(kind).items()]})
     settings.configure(
@@ -139,7 +145,7 @@ def starlette_app(kind: str, folder: str, redis: str) -> Server:
 
     def endpoint(view: Callable[[Any], dict[str, Any]]) -> Any:
         async def run(request: Request) -> JSONResponse:
-            return JSONResponse(view(None if kind == "bare" else request.session))
+            return JSONResponse(view(None if without_session(kind) else request.session))
 
         return run
 
@@ -153,7 +159,7 @@ def fastapi_app(kind: str, folder: str, redis: str) -> Server:
 
     def endpoint(view: Callable[[Any], dict[str, Any]]) -> Any:
         async def run(request):  # type: ignore[no-untyped-def]
-            return view(None if kind == "bare" else request.session)
+            return view(None if without_session(kind) else request.session)
 
         # FastAPI goes by annotations, and those of a module do not see what a function imports.
         run.__annotations__ = {"request": Request}
@@ -181,6 +187,8 @@ def with_sessions(app: Any, kind: str, folder: str, redis: str) -> Any:
 
         app.add_middleware(SessionAutoloadMiddleware)
         app.add_middleware(Starsessions, store=RedisStore(redis), lifetime=1800, rolling=True)
+    elif kind in floors.KINDS:
+        return floors.under_asgi(app, kind, folder, redis)
     return app
 
 

@@ -35,6 +35,9 @@ fn write(connection: &Connection, swap: &Swap, principal: Option<Option<&str>>) 
     // The stamp is at a fixed place in every record; SQL counts bytes from 1.
     const REPLACE: &str =
         "UPDATE session SET garbage_at = ?2, record = ?3 WHERE handle = ?1 AND substr(record, 3, 16) = ?4";
+    // SQLite writes the index of what is assigned, though it stays as it was: a second page for each commit.
+    const REPLACE_RECORD: &str =
+        "UPDATE session SET record = ?3 WHERE handle = ?1 AND +garbage_at = ?2 AND substr(record, 3, 16) = ?4";
     const REPLACE_AND_LIST: &str = "UPDATE session SET garbage_at = ?2, record = ?3, principal = ?5
         WHERE handle = ?1 AND substr(record, 3, 16) = ?4";
     const REMOVE: &str = "DELETE FROM session WHERE handle = ?1 AND substr(record, 3, 16) = ?2";
@@ -47,7 +50,11 @@ fn write(connection: &Connection, swap: &Swap, principal: Option<Option<&str>>) 
             connection.prepare_cached(CREATE)?.execute(params![handle, garbage_at, new, principal.flatten()])?
         }
         (Some(expected), Some(new), None) => {
-            connection.prepare_cached(REPLACE)?.execute(params![handle, garbage_at, new, expected.as_bytes()])?
+            let values = params![handle, garbage_at, new, expected.as_bytes()];
+            match connection.prepare_cached(REPLACE_RECORD)?.execute(values)? {
+                0 => connection.prepare_cached(REPLACE)?.execute(values)?,
+                changed => changed,
+            }
         }
         (Some(expected), Some(new), Some(principal)) => connection
             .prepare_cached(REPLACE_AND_LIST)?
