@@ -3,12 +3,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use coatroom_core::{Closing, Entry, Handle, Listing, Loaded, Swap, Timestamp, Value};
 use coatroom_store::file::{self, Files};
 use coatroom_store::memory::Memory;
 use coatroom_store::sqlite::{OpenError, Sqlite};
-use coatroom_store::{Driver, Engine, Swapped, Wait, block_on};
+use coatroom_store::{Driver, Engine, Swapped, Sweeper, Wait, block_on};
 use coatroom_tests::people;
 use coatroom_tests::suite::{everything, rules};
 
@@ -91,10 +92,9 @@ fn memory_does_not_grow_without_bound_under_visitors_who_never_return() {
     assert!(driver.store().is_empty());
 }
 
-#[test]
-fn the_log_of_sqlite_does_not_grow_while_much_is_swept() {
-    let (folder, engine) = sqlite();
-    for number in 0..4000_u16 {
+/// Fills a store with sessions that were over long ago.
+fn fill_with_garbage(engine: &impl Engine, count: u16) {
+    for number in 0..count {
         let mut handle = [0; 12];
         // Spread like random ones, for neighbours share pages.
         handle[..2].copy_from_slice(&number.wrapping_mul(40_503).to_be_bytes());
@@ -106,6 +106,31 @@ fn the_log_of_sqlite_does_not_grow_while_much_is_swept() {
             Swap { handle, expected: None, new: Some(record), durable: false, garbage_at, listing: Listing::Keep };
         assert_eq!(engine.swap(&swap, Wait::Patiently), Some(Swapped::Done));
     }
+}
+
+#[test]
+// spec: STORE-7 250a
+fn a_sweeper_removes_by_and_by_what_is_over_and_nothing_else() {
+    let driver = Arc::new(Driver::new(rules(), Memory::default()));
+    let mut session = driver.open_now(b"").unwrap();
+    session.set("n", 1).unwrap();
+    driver.close_now(session).unwrap();
+    fill_with_garbage(driver.store(), 1050);
+
+    let sweeper = Sweeper::start(Arc::clone(&driver), Duration::from_millis(1), 100).unwrap();
+    let started = Instant::now();
+    while driver.store().len() > 1 {
+        assert!(started.elapsed() < Duration::from_secs(20), "{} are left", driver.store().len());
+        std::thread::yield_now();
+    }
+    drop(sweeper);
+    assert_eq!((driver.store().len(), Arc::strong_count(&driver)), (1, 1));
+}
+
+#[test]
+fn the_log_of_sqlite_does_not_grow_while_much_is_swept() {
+    let (folder, engine) = sqlite();
+    fill_with_garbage(&engine, 4000);
     let log = || std::fs::metadata(folder.path().join("sessions.db-wal")).unwrap().len();
     let before = log();
     let later = Timestamp::from_unix_ms(1 << 40);

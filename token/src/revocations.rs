@@ -11,12 +11,12 @@ use coatroom_core::{Announcement, Handle, Subject, Timestamp};
 use crate::claims::Claims;
 
 /// Bits of a handle that choose its lines. Handles are random, so shelves fill alike.
-const SHELF_BITS: u32 = 12;
+const SHELF_BITS: u32 = 15;
 const SHELVES: usize = 1 << SHELF_BITS;
 /// Steps on a shelf, after which its lines are halved.
 const FEW: usize = 64;
 /// Shelves that are tidied with each increment.
-const TIDIED: usize = 64;
+const TIDIED: usize = 512;
 
 /// Ended sessions and barred principals, as far as this verifier has heard. Share one between all threads.
 pub struct Revocations {

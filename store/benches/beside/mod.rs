@@ -9,7 +9,8 @@ use coatroom_core::Handle;
 
 const ALONE: Duration = Duration::from_secs(10);
 const BATCH: usize = 500;
-const PAUSE: Duration = Duration::from_millis(10);
+/// As the sweeper of the driver does.
+const SHARE: u32 = 100;
 
 /// Prints the latencies of `exchange`, which is given a session and how often it was written, with and without batches of
 /// `sweep` beside it, which says how many of `rows` it removed.
@@ -41,8 +42,9 @@ pub(crate) fn compare(store: &str, rows: usize, exchange: impl Fn(Handle, u64), 
         let sweeping = scope.spawn(|| {
             let (started, mut removed) = (Instant::now(), 0);
             while removed < rows {
+                let started = Instant::now();
                 removed += sweep(BATCH);
-                thread::sleep(PAUSE);
+                thread::sleep(started.elapsed() * SHARE);
             }
             over.store(true, Ordering::SeqCst);
             started.elapsed()
