@@ -1,4 +1,6 @@
 //! base64url without padding (RFC 4648 section 5), free of branches and table look-ups on the data: it carries secrets.
+//!
+//! Each value has one text: another one for the same bytes is refused, or a credential could be changed and still count.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,7 +11,8 @@ const BLOCK_BYTES: usize = 48;
 
 /// The text of `bytes`.
 // spec: ID-1 bd5d, ID-7 ac74
-pub(crate) fn encode(bytes: &[u8]) -> String {
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
     let mut text = Vec::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
     let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
     for block in blocks {
@@ -29,7 +32,8 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 
 /// The bytes of `text`, or nothing when it has a foreign character, an impossible length or set bits after the last byte.
 // spec: KEY-1 d259
-pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let (blocks, rest) = text.as_chunks::<BLOCK_CHARS>();
     let mut bytes = Vec::with_capacity(text.len().div_ceil(4).saturating_mul(3));
     bytes.resize(blocks.len().saturating_mul(BLOCK_BYTES), 0);

@@ -61,7 +61,7 @@ extern crate alloc;
 
 mod announcement;
 mod attempt;
-mod base64url;
+pub mod base64url;
 #[cfg_attr(not(coatroom_bugs), expect(unreachable_pub, reason = "public in test builds alone"))]
 mod bugs;
 mod by_handle;

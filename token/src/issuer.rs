@@ -3,10 +3,9 @@
 use core::fmt;
 use core::time::Duration;
 
-use coatroom_core::{OnRecord, Session, Timestamp};
+use coatroom_core::{OnRecord, Session, Timestamp, base64url};
 use rand_core::TryCryptoRng;
 
-use crate::base64url;
 use crate::error::{NotIssued, SettingsError};
 use crate::json::write_text;
 use crate::keys::SigningKeys;
@@ -98,7 +97,7 @@ impl Issuer {
         }
         let claims = self.claims(&login, issued_at, expires_at, &number);
         let mut text = self.keys.head();
-        base64url::encode_into(&mut text, claims.as_bytes());
+        text.push_str(&base64url::encode(claims.as_bytes()));
         self.keys.sign(&mut text);
         if text.len() > LONGEST_TOKEN {
             return Err(NotIssued::TooLarge { bytes: text.len() });

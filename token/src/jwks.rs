@@ -1,6 +1,7 @@
 //! Public keys from a JSON Web Key Set (RFC 7517, RFC 8037).
 
-use crate::base64url;
+use coatroom_core::base64url;
+
 use crate::error::Form;
 use crate::json::{self, Json, Member};
 use crate::keys::{Algorithm, KeyError, Verifying, VerifyingKeys};
@@ -55,7 +56,7 @@ fn public(key: &[Member<'_>], position: usize) -> Result<Option<Verifying>, KeyE
         return Ok(None);
     }
     let name = text("kid")?.filter(|name| !name.is_empty() && name.len() <= NAME_CHARS).ok_or(malformed)?;
-    let point = text("x")?.and_then(|x| base64url::decode_exact(x.as_bytes()));
+    let point = text("x")?.and_then(|x| base64url::decode(x.as_bytes())?.try_into().ok());
     let point = point.ok_or(KeyError::Length { position })?;
     Verifying::public(name.to_owned(), &point).map(Some).ok_or(KeyError::Weak { position })
 }

@@ -2,12 +2,12 @@
 
 use core::fmt;
 
+use coatroom_core::base64url;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::base64url;
 use crate::error::Form;
 use crate::json::write_text;
 
@@ -173,7 +173,7 @@ impl SigningKeys {
             json.push_str("{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"use\":\"sig\",\"alg\":\"EdDSA\",\"kid\":");
             write_text(&mut json, &key.name);
             json.push_str(",\"x\":\"");
-            base64url::encode_into(&mut json, secret.verifying_key().as_bytes());
+            json.push_str(&base64url::encode(secret.verifying_key().as_bytes()));
             json.push_str("\"}");
         }
         json.push_str("]}");
@@ -197,7 +197,7 @@ impl SigningKeys {
             None => Vec::new(),
         };
         token.push('.');
-        base64url::encode_into(token, &signature);
+        token.push_str(&base64url::encode(&signature));
     }
 }
 

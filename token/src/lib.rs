@@ -30,7 +30,6 @@
 
 #[macro_use]
 mod bugs;
-mod base64url;
 mod claims;
 mod error;
 #[cfg(feature = "store")]

@@ -3,9 +3,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use coatroom_core::Timestamp;
+use coatroom_core::{Timestamp, base64url};
 
-use crate::base64url;
 use crate::claims::{self, Claims, Heard, Stated};
 use crate::error::{Form, Refusal, SettingsError};
 use crate::issuer::{LIFETIME, LONGEST_TOKEN, check_lifetime, check_names};
