@@ -300,13 +300,16 @@ impl Exchange {
         self.with(py, |session| Ok(session.require_role(role)))?.map_err(|denied| from_denied(py, denied))
     }
 
-    /// Seconds since the login or the last elevation; None when nobody is logged in.
-    // spec: FRESH-1 a65a
-    fn login_age(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+    /// Raises unless whoever is logged in proved who they are no more seconds ago than this.
+    fn require_fresh(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let within = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
         let now = self.driver.host().now();
-        self.with(py, |session| {
-            Ok(session.principal().map(|principal| now.since(principal.authenticated_at()).as_secs_f64()))
-        })
+        self.with(py, |session| Ok(session.require_fresh(within, now)))?.map_err(|denied| from_denied(py, denied))
+    }
+
+    /// Raises unless somebody with this level of authentication or a higher one is logged in.
+    fn require_level(&self, py: Python<'_>, level: u8) -> PyResult<()> {
+        self.with(py, |session| Ok(session.require_level(level)))?.map_err(|denied| from_denied(py, denied))
     }
 
     /// A fresh copy of the token against forged requests: of whoever is logged in, or of the visitor with this value.

@@ -13,7 +13,7 @@ from coatroom import _flashes as flashes
 from coatroom import _models as models
 from coatroom import csrf
 from coatroom._events import tell
-from coatroom.errors import CoatroomError, ConfigError, LevelTooLow, NotFresh, SessionClosed, Unauthenticated
+from coatroom.errors import CoatroomError, ConfigError, NotFresh, SessionClosed, Unauthenticated
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -266,21 +266,13 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         """Raises :class:`coatroom.Unauthenticated` or :class:`coatroom.NotFresh` unless whoever is logged in proved who
         they are, by a login or an elevation, no longer than so many minutes ago. A login of level 0, one that was
         merely remembered, is never fresh."""
-        age = self._exchange.login_age()
-        if age is None:
-            raise Unauthenticated("nobody is logged in")
-        if age > minutes * 60 or self.level == 0:
-            raise NotFresh("the login is too old for this: log in again, then repeat the request")
+        self._exchange.require_fresh(minutes * 60)
 
     # spec: FRESH-1 a65a
     def require_level(self, level: int) -> None:
         """Raises :class:`coatroom.Unauthenticated` or :class:`coatroom.LevelTooLow` unless somebody is logged in with
         this level of authentication or a higher one."""
-        present = self.level
-        if present is None:
-            raise Unauthenticated("nobody is logged in")
-        if present < level:
-            raise LevelTooLow("the login is not strong enough for this: give one more factor, then repeat the request")
+        self._exchange.require_level(level)
 
     def csrf_token(self) -> str:
         """The token against forged requests, for a header or a hidden field. It is masked anew each time, works as long
