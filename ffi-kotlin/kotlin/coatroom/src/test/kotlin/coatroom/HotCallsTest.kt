@@ -16,11 +16,14 @@ import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withContext
 import kotlinx.coroutines.yield
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertNotSame
 import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
 import org.junit.jupiter.api.condition.DisabledIfSystemProperty
+import java.io.File
+import java.net.URLClassLoader
 import kotlin.random.Random
 import coatroom.border.Coatroom as Native
 
@@ -38,6 +41,17 @@ internal class HotCallsTest {
 
     @Test
     fun `the calls are bound, and not silently left to JNA`() = assertTrue(HotCalls.areBound)
+
+    @Test
+    fun `each class loader binds its own`() {
+        val classes = System.getProperty("java.class.path").split(File.pathSeparator).map { File(it).toURI().toURL() }
+        URLClassLoader(classes.toTypedArray(), ClassLoader.getPlatformClassLoader()).use { loader ->
+            val others = loader.loadClass(HotCalls::class.java.name)
+            assertNotSame(HotCalls::class.java, others)
+            assertEquals(true, others.getMethod("getAreBound").invoke(others.getField("INSTANCE").get(null)))
+            others.getMethod("drop", Long::class.javaPrimitiveType).invoke(null, 1L)
+        }
+    }
 
     @Test
     fun `numbers that stand for nothing are refused, whatever they are`() = over { native ->
