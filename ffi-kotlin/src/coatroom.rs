@@ -1,7 +1,7 @@
 //! The long-lived object of an application: rules, a store, a clock.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use coatroom_core::{Error, Handle, KeyRing, Kind, Place, Policy, Rules, Settings, Timestamp};
 use coatroom_store::{Driver, Engine, Host, Store, System, block_on};
@@ -27,6 +27,8 @@ const UNUSED: &str = "memory";
 #[derive(uniffi::Object)]
 pub struct Coatroom {
     pub(crate) inner: Arc<Inner>,
+    /// Given when it is asked for.
+    pub(crate) number: OnceLock<i64>,
 }
 
 pub(crate) struct Inner {
@@ -166,7 +168,7 @@ impl Coatroom {
             Some(store) => Drivers::Here(Side::new(rules, remembered, host, AnyEngine::open(store)?, announce)?),
             None => Drivers::Away(Side::new(rules, remembered, host, Mailbox { enters_with_swap }, announce)?),
         };
-        Ok(Arc::new(Self { inner: Arc::new(Inner { drivers, csrf }) }))
+        Ok(Arc::new(Self { inner: Arc::new(Inner { drivers, csrf }), number: OnceLock::new() }))
     }
 
     /// Opens an exchange on the bytes of the Cookie header, in turn if asked for.

@@ -17,6 +17,7 @@ mod error;
 mod exchange;
 mod host;
 mod mailbox;
+pub mod numbered;
 mod remember;
 mod settings;
 mod task;

@@ -1,6 +1,7 @@
 //! The border from the Rust side: a store of an application played by hand.
 
 mod hostile;
+mod numbered;
 
 use std::collections::HashMap;
 

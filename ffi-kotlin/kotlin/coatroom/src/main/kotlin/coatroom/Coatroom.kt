@@ -43,6 +43,9 @@ public class Coatroom private constructor(
     private val native: Native = native { Native(config, clock) }
     private val waits = native.waits()
 
+    /** For the calls that go without JNA; null where none do. */
+    private val number = if (store == null && HotCalls.areBound) native.number() else null
+
     /** Threads for those who wait for their turn, so that whoever has it finds one for its handler and the application's work. */
     private val waiters = Dispatchers.IO.limitedParallelism(WAITERS)
 
@@ -105,19 +108,26 @@ public class Coatroom private constructor(
         val serial = turns.computeIfAbsent(request.method, native::takesTurns)
         val asker = asker()
         val begun = onIo(if (serial) waiters else Dispatchers.IO) {
-            native { if (mayRestore(request)) native.beginRestoring(direct(cookies)) else native.begin(direct(cookies), serial) }
+            native { if (mayRestore(request)) beginRestoring(cookies) else begin(cookies, serial) }
         }
         try {
-            val step = drive(begun.step, asker, begun.exchange::answer) as Step.Open
-            val session = Session(this, begun.exchange, step.view, asker, serial)
+            val step = drive(begun.step, asker) { begun.half.exchange.answer(it) } as Step.Open
+            val session = Session(this, begun.half, step.view, asker, serial)
             if (!currentCoroutineContext().isActive) session.abandon()
             currentCoroutineContext().ensureActive()
             return session
         } catch (error: Throwable) {
-            begun.exchange.close()
+            begun.half.close()
             throw error
         }
     }
+
+    private fun begin(cookies: ByteArray, serial: Boolean): Begun =
+        if (number != null) ByJni.begin(number, cookies, serial)
+        else native.begin(direct(cookies), serial).let { Begun(ByJna(it.exchange), it.step) }
+
+    private fun beginRestoring(cookies: ByteArray): Begun =
+        native.beginRestoring(direct(cookies)).let { Begun(ByJna(it.exchange), it.step) }
 
     /** The live sessions of a principal, the one used last first. */
     public suspend fun devices(principal: String): List<Device> = devices(principal, null)

@@ -29,7 +29,7 @@ import kotlin.time.Duration.Companion.milliseconds
  */
 public class Session internal constructor(
     private val coatroom: Coatroom,
-    private val exchange: Exchange,
+    private val half: Half,
     view: View,
     private val asker: Asker?,
     private val hasTurn: Boolean,
@@ -107,8 +107,8 @@ public class Session internal constructor(
     public fun <T> update(key: String, serializer: KSerializer<T>, function: (T?) -> T) {
         val runs = Function(serializer, function)
         use {
-            native { exchange.apply(direct(batch.take())) }
-            runs.rethrow { show(native { exchange.update(key, runs) }) }
+            native { half.apply(batch.take()) }
+            runs.rethrow { show(native { half.exchange.update(key, runs) }) }
         }
     }
 
@@ -167,14 +167,14 @@ public class Session internal constructor(
     }
 
     /** Refuses unless somebody with this role is logged in. */
-    public fun requireRole(role: String): Unit = use { native { exchange.requireRole(role) } }
+    public fun requireRole(role: String): Unit = use { native { half.exchange.requireRole(role) } }
 
     /** Refuses unless whoever is logged in proved who they are no longer ago than this. Level 0 is never fresh. */
     public fun requireFresh(within: Duration): Unit =
-        use { native { exchange.requireFresh(within.inWholeMilliseconds) } }
+        use { native { half.exchange.requireFresh(within.inWholeMilliseconds) } }
 
     /** Refuses unless somebody with this level of authentication or a higher one is logged in. */
-    public fun requireLevel(level: Int): Unit = use { native { exchange.requireLevel(level.toLong()) } }
+    public fun requireLevel(level: Int): Unit = use { native { half.exchange.requireLevel(level.toLong()) } }
 
     /** The live sessions of whoever is logged in, the one used last first. */
     public suspend fun devices(): List<Device> = coatroom.devices(present().name, handle())
@@ -198,14 +198,15 @@ public class Session internal constructor(
      * A fresh copy of the token against forged requests: of whoever is logged in, or of the visitor whose cookie holds this.
      * Not between a login and the end of its request.
      */
-    public fun csrfToken(visitor: ByteArray = ByteArray(0)): ByteArray = use { native { exchange.csrfToken(direct(visitor)) } }
+    public fun csrfToken(visitor: ByteArray = ByteArray(0)): ByteArray =
+        use { native { half.exchange.csrfToken(direct(visitor)) } }
 
     /** Whether a token is that of whoever is logged in, or of the visitor whose cookie holds this. */
     public fun checksCsrf(token: ByteArray, visitor: ByteArray = ByteArray(0)): Boolean =
-        use { native { exchange.csrfChecks(direct(visitor), apart(token)) } }
+        use { native { half.exchange.csrfChecks(direct(visitor), apart(token)) } }
 
     /** Lets somebody use the native half of this exchange. */
-    internal fun <T> exchanging(work: (Exchange) -> T): T = use { work(exchange) }
+    internal fun <T> exchanging(work: (Exchange) -> T): T = use { work(half.exchange) }
 
     /** What the exchange found, and what closing it now would write. */
     public fun trace(): Trace = Trace(apply("who").trace)
@@ -243,10 +244,10 @@ public class Session internal constructor(
 
     private suspend fun end(edits: ByteArray, present: Head): ResponseHead = withContext(NonCancellable) {
         try {
-            val first = coatroom.commitOnIo(hasTurn) { native { exchange.commit(direct(edits), present) } }
-            head((coatroom.drive(first, asker, exchange::answer) as Step.Closed).closed)
+            val first = coatroom.commitOnIo(hasTurn) { native { half.commit(edits, present) } }
+            head((coatroom.drive(first, asker) { half.exchange.answer(it) } as Step.Closed).closed)
         } finally {
-            exchange.close()
+            half.close()
         }
     }
 
@@ -254,7 +255,7 @@ public class Session internal constructor(
     override fun close() {
         synchronized(lock) {
             isOpen = false
-            exchange.close()
+            half.close()
         }
     }
 
@@ -287,7 +288,7 @@ public class Session internal constructor(
     /** Does an edit at once, with those before it, and shows what the session looks like then. */
     private fun apply(word: String, rest: Batch.() -> Unit = {}): View = use {
         batch.edit(word, rest)
-        native { exchange.apply(direct(batch.take())) }.also(::show)
+        native { half.apply(batch.take()) }.also(::show)
     }
 
     private fun show(view: View) {
