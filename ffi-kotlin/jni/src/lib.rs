@@ -20,8 +20,8 @@ const CALLS: &[NativeMethod<'_>] = &[
     native_method! { static fn drop(exchange: jlong) },
 ];
 
-/// Binds the calls to the class that declares them: 1, or 0 if this JVM does not let it. JNA calls this once with the class, so it is of
-/// no concern which class loader has which library.
+/// Binds the calls to the class that declares them: 1, or 0 if this JVM does not let it. JNA calls this once with the class, so
+/// it is of no concern which class loader has which library.
 #[expect(unsafe_code, reason = "the name by which JNA finds it, and the word of the table above that it fits")]
 #[unsafe(no_mangle)]
 pub extern "system" fn coatroom_bind<'local>(mut env: EnvUnowned<'local>, class: JClass<'local>) -> jint {

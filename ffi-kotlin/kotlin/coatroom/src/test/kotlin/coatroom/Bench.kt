@@ -18,6 +18,7 @@ private const val CART = 160
 
 /** What an exchange costs that only reads, over the memory store: `ffi-kotlin/kotlin/bench`. */
 public fun main() {
+    System.err.println(if (HotCalls.areBound) "hot calls by JNI" else "all calls by JNA")
     System.getenv("COATROOM_BENCH_REDIS")?.let { return besideTheDriver(it) }
     Coatroom("memory", KEYS).use { coatroom ->
         val browser = Browser(coatroom)
