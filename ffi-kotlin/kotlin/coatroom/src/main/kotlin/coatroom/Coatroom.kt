@@ -14,6 +14,7 @@ import kotlinx.coroutines.isActive
 import kotlinx.coroutines.withContext
 import java.time.Instant
 import java.util.concurrent.ConcurrentHashMap
+import kotlin.coroutines.ContinuationInterceptor
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.days
 import coatroom.border.Coatroom as Native
@@ -191,9 +192,10 @@ public class Coatroom private constructor(
     internal suspend fun <T> commitOnIo(hasTurn: Boolean, commit: () -> T): T =
         onIo(if (hasTurn) holders else Dispatchers.IO, commit)
 
-    /** What has begun runs to its end, so that nothing native is lost on the way back. */
+    /** What has begun runs to its end, so that nothing native is lost on the way back. A caller who is there already stays. */
     internal suspend fun <T> onIo(threads: CoroutineDispatcher = Dispatchers.IO, call: () -> T): T =
-        if (waits) withContext(NonCancellable + threads) { call() } else call()
+        if (!waits || currentCoroutineContext()[ContinuationInterceptor] === threads) call()
+        else withContext(NonCancellable + threads) { call() }
 
     internal fun revocations(every: Duration?, clock: ManualClock?): NativeRevocations =
         native { NativeRevocations.of(native, every?.inWholeMilliseconds, clock) }

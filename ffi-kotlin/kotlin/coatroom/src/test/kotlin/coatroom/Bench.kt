@@ -13,6 +13,7 @@ import coatroom.border.Coatroom as Native
 
 private const val ROUNDS = 40
 private const val BATCH = 2_000
+private const val WARM = 10_000
 private const val BYTES = 200
 private const val CART = 160
 
@@ -80,6 +81,8 @@ private fun besideTheDriver(url: String) = Coatroom(url, KEYS).use { coatroom ->
                 "GET" to { check(lettuce.get(key) != null) },
                 "GET + SET" to { lettuce.set(key, lettuce.get(key)) },
             )
+            // As in a service that has run for some seconds: everything is compiled.
+            withContext(Dispatchers.IO) { works.values.forEach { work -> repeat(WARM) { work() } } }
             for (line in generateSequence(::readLine)) {
                 val (count, word) = line.split(' ', limit = 2)
                 // Now: by a caller that is where one may wait, so that no thread has to be woken.
