@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import coatroom
+import coatroom.tokens
 import flask
 import pytest
 from coatroom import _check, cli
@@ -76,6 +77,17 @@ def test_sessions_are_listed_shown_and_revoked(store: str, capsys: pytest.Captur
     assert [is_live(store, browser) for browser in (laptop, other)] == [False, True]
     assert run(capsys, "sessions", "revoke", "--everything", "--yes") == (0, {"ended": 1})
     assert not is_live(store, other)
+
+
+@pytest.mark.parametrize("of", ["--principal", "handle"])
+def test_what_is_revoked_loses_its_access_tokens_whatever_the_command_was_told(
+    store: str, capsys: pytest.CaptureFixture[str], of: str
+) -> None:
+    login(store, "ann")
+    _, listed = run(capsys, "sessions", "list")
+    which = ("--principal", "ann") if of == "--principal" else (listed["sessions"][0]["handle"],)
+    assert run(capsys, "sessions", "revoke", *which) == (0, {"ended": 1})
+    assert len(coatroom.tokens.Revocations(store)) == 1
 
 
 def test_everything_is_not_revoked_without_a_yes(store: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,14 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import coatroom
+import coatroom.flask
+import coatroom.litestar
+import coatroom.wsgi
 import pytest
+from coatroom.asgi import CoatroomMiddleware
 from coatroom.testing import ManualClock
 from conftest import TEST_KEYS, Browser
 from interpreters import interpreters
@@ -30,6 +35,27 @@ def _no_keys_around(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_keys_nothing_starts() -> None:
     with pytest.raises(coatroom.ConfigError, match="COATROOM_KEYS"):
         coatroom.Sessions("memory")
+
+
+@pytest.mark.parametrize("adapter", ["asgi", "wsgi", "flask", "litestar"])
+@pytest.mark.parametrize(
+    "beside", [{"csrf": True}, {"sealed": True}, {"store": "memory"}, {"dev": True}, {"nonsense": 5}], ids=str
+)
+def test_an_adapter_takes_sessions_or_settings_and_drops_none_in_silence(adapter: str, beside: dict[str, Any]) -> None:
+    sessions: Any = coatroom.Sessions("memory", TEST_KEYS)
+    no_app: Any = None
+    make: Any = {
+        "asgi": lambda **settings: CoatroomMiddleware(no_app, sessions, **settings),
+        "wsgi": lambda **settings: coatroom.wsgi.CoatroomMiddleware(no_app, sessions, **settings),
+        "flask": lambda **settings: coatroom.flask.Coatroom(None, sessions, **settings),
+        "litestar": lambda **settings: coatroom.litestar.CoatroomPlugin(sessions, **settings),
+    }[adapter]
+    make()
+    if "csrf" in beside and adapter != "litestar":
+        make(**beside)
+        return
+    with pytest.raises(coatroom.ConfigError, match=next(iter(beside))):
+        make(**beside)
 
 
 # spec: KEY-7 ffb4, KEY-2 b383

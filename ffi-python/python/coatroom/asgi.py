@@ -17,7 +17,7 @@ from coatroom._transport import carried, header_from_scope, one_of_scope, vary_o
 from coatroom.csrf import Csrf, guard, of
 from coatroom.errors import CoatroomError, CsrfRefused
 from coatroom.session import Session
-from coatroom.sessions import Sessions
+from coatroom.sessions import Sessions, given_or_made
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -63,7 +63,7 @@ class CoatroomMiddleware:
         **settings: Unpack[Settings],
     ) -> None:
         self.app = app
-        self.sessions = sessions or Sessions(store, dev=dev, **settings)
+        self.sessions = given_or_made(sessions, store, dev, settings)
         self.skip = (skip,) if isinstance(skip, str) else tuple(skip)
         self.readonly = (readonly,) if isinstance(readonly, str) else tuple(readonly)
         self.csrf = guard(of(csrf), self.sessions)

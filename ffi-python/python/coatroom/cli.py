@@ -246,7 +246,7 @@ def sessions_show(args: argparse.Namespace, out: Out) -> int:
 
 # spec: IDX-5 75ca
 def sessions_revoke(args: argparse.Namespace, out: Out) -> int:
-    sessions = _sessions(args)
+    sessions = _sessions(args, announces=True)
     if args.everything:
         if not args.yes and not _agreed("end every login there is?"):
             raise ConfigError("nothing was ended: say --yes")
@@ -356,12 +356,15 @@ def _ring(args: argparse.Namespace) -> tuple[list[_keys.Entry], Path | None]:
         raise ConfigError(f"the key file cannot be read ({type(error).__name__})") from None
 
 
-def _sessions(args: argparse.Namespace, *, keys_matter: bool = True) -> Sessions:
+def _sessions(args: argparse.Namespace, *, keys_matter: bool = True, announces: bool = False) -> Sessions:
     if args.app is not None:
         return _of_app(args.app)
     if args.store is None and keys_matter:
         raise ConfigError("which store? say --app module:name, or --store and --set as in your program")
     settings: dict[str, Any] = dict(_setting(text) for text in args.set)
+    if announces and not (args.store or "").startswith("cookie"):
+        # Whether the program issues access tokens is not known here; announcing where nobody listens does no harm.
+        settings.setdefault("announce", True)
     # A report on settings alone needs neither store nor keys.
     keys = None if keys_matter else Sessions.new_key(1)
     return Sessions(args.store or "memory", keys, dev=args.dev, **settings)

@@ -25,7 +25,7 @@ from coatroom._user_key import UserKeySession
 from coatroom._views import in_turn, out_of_turn, readonly, skip
 from coatroom.csrf import Csrf, guard, of
 from coatroom.errors import CoatroomError, CsrfRefused
-from coatroom.sessions import Sessions
+from coatroom.sessions import Sessions, given_or_made
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -128,7 +128,7 @@ class Coatroom(SessionInterface):
         dev: bool = False,
         **settings: Unpack[Settings],
     ) -> None:
-        self.sessions = sessions or Sessions(store, dev=dev, **settings)
+        self.sessions = given_or_made(sessions, store, dev, settings)
         self.csrf = guard(of(csrf), self.sessions)
         self.on_error = on_error
         if app is not None:

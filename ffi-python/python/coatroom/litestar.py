@@ -19,7 +19,7 @@ from coatroom._token_answers import KEYS_PATH, TOKEN_PATH, checked, keys_answer,
 from coatroom.asgi import App, CoatroomMiddleware, Message, Receive, Scope, Send
 from coatroom.errors import CoatroomError
 from coatroom.session import Session
-from coatroom.sessions import Sessions
+from coatroom.sessions import Sessions, given_or_made
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -71,7 +71,7 @@ class CoatroomPlugin(InitPluginProtocol):
         **settings: Unpack[Settings],
     ) -> None:
         self.retrieve_user = retrieve_user
-        self.sessions = sessions or Sessions(store, dev=dev, **settings)
+        self.sessions = given_or_made(sessions, store, dev, settings)
         self.skip = skip
         self.on_error = on_error
         self.recheck = recheck

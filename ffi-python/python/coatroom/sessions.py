@@ -376,3 +376,15 @@ def _dev_keys(store: object) -> str:
     except OSError as error:
         raise ConfigError(f"the key file beside the store cannot be made ({type(error).__name__})") from None
     return _read_keys(path)
+
+
+def given_or_made(
+    sessions: Sessions | None, store: str | Store | AsyncStore, dev: bool, settings: Settings
+) -> Sessions:
+    """The sessions of an adapter: those that it is given, or made of its arguments, and never some of each."""
+    if sessions is None:
+        return Sessions(store, dev=dev, **settings)
+    beside = [*settings, *(["store"] if store != "" else []), *(["dev"] if dev else [])]
+    if beside:
+        raise ConfigError(f"`sessions` is given, so these would have no effect: {', '.join(sorted(beside))}")
+    return sessions

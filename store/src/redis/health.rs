@@ -20,10 +20,12 @@ pub(super) async fn warnings(net: &Arc<Net>) -> Result<Vec<String>, Unavailable>
     let mut info = redis::cmd("INFO");
     info.arg("server").arg("memory").arg("persistence");
     let mut all = Vec::new();
-    for answers in of_all(net, &[info, redis::cmd("TIME")]).await? {
+    let mut save = redis::cmd("CONFIG");
+    save.arg("GET").arg("save");
+    for answers in of_all(net, &[info, redis::cmd("TIME"), save]).await? {
         match answers.as_slice() {
-            [Value::BulkString(info), time] => {
-                all.extend(of_info(&String::from_utf8_lossy(info)));
+            [Value::BulkString(info), time, save] => {
+                all.extend(of_info(&String::from_utf8_lossy(info), saves(save)));
                 all.extend(of_time(time));
             }
             [Value::ServerError(error), ..] if error.code() == "NOPERM" => {
@@ -36,7 +38,17 @@ pub(super) async fn warnings(net: &Arc<Net>) -> Result<Vec<String>, Unavailable>
     Ok(all)
 }
 
-fn of_info(info: &str) -> Vec<String> {
+/// Whether the server writes snapshots. It does, as far as is known, where the store's user may not ask.
+fn saves(config: &Value) -> bool {
+    let when = match config {
+        Value::Array(pair) => pair.last(),
+        Value::Map(pairs) => pairs.last().map(|(_, when)| when),
+        _ => None,
+    };
+    !matches!(when, Some(Value::BulkString(when)) if when.is_empty())
+}
+
+fn of_info(info: &str, saves: bool) -> Vec<String> {
     let field = |name: &str| {
         info.lines().find_map(|line| line.split_once(':').filter(|(field, _)| *field == name).map(|(_, value)| value))
     };
@@ -53,7 +65,7 @@ fn of_info(info: &str) -> Vec<String> {
             "maxmemory-policy is {policy}: a full server drops sessions, and notes of revocations: set it to noeviction"
         )),
     }
-    if field("aof_enabled") == Some("0") {
+    if saves && field("aof_enabled") == Some("0") {
         all.push(
             "appendonly is off: a server that starts from a snapshot brings back sessions that have ended since: set \
              appendonly to yes, or save to nothing so that it starts empty"
