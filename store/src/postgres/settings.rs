@@ -39,7 +39,10 @@ pub enum SettingsError {
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Url => "the URL of the store is not understood: write postgres://user:password@host:5432/database",
+            Self::Url => {
+                "the URL of the store is not understood: write postgres://user:password@host:5432/database, and behind `?` no \
+                 options but those of libpq, schema, sslrootcert and pgbouncer"
+            }
             Self::Host => "the URL of the store names no host: write postgres://host/database",
             Self::Schema => "the schema of the store: at most 63 small letters, digits and `_`, no digit first",
             Self::Zero => "the time limit and the number of connections of the store: give it some",
