@@ -27,17 +27,20 @@ def under_wsgi(app: Any, kind: str, folder: str, redis: str) -> Any:
 
 
 def under_asgi(app: Any, kind: str, folder: str, redis: str) -> Any:
-    ask = of_redis_in_loop(redis) if kind == KINDS[1] else None
-    calls = of_sqlite(folder)
+    ask = in_passing(of_sqlite(folder)) if kind == KINDS[0] else of_redis_in_loop(redis)
 
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        if ask is None:
-            calls(scope["path"])
-        else:
-            await ask(scope["path"])
+        await ask(scope["path"])
         await app(scope, receive, send)
 
     return wrapped
+
+
+def in_passing(calls: Callable[[str], None]) -> Callable[[str], Awaitable[None]]:
+    async def called(path: str) -> None:
+        calls(path)
+
+    return called
 
 
 def of_sqlite(folder: str) -> Callable[[str], None]:

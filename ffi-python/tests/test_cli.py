@@ -79,11 +79,13 @@ def test_sessions_are_listed_shown_and_revoked(store: str, capsys: pytest.Captur
     assert not is_live(store, other)
 
 
+@pytest.mark.parametrize("place", ["", "cookie-until-login+"])
 @pytest.mark.parametrize("of", ["--principal", "handle"])
 def test_what_is_revoked_loses_its_access_tokens_whatever_the_command_was_told(
-    store: str, capsys: pytest.CaptureFixture[str], of: str
+    store: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, of: str, place: str
 ) -> None:
-    login(store, "ann")
+    login(place + store, "ann")
+    monkeypatch.setenv("COATROOM_STORE", place + store)
     _, listed = run(capsys, "sessions", "list")
     which = ("--principal", "ann") if of == "--principal" else (listed["sessions"][0]["handle"],)
     assert run(capsys, "sessions", "revoke", *which) == (0, {"ended": 1})

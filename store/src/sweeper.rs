@@ -29,7 +29,7 @@ impl fmt::Debug for Sweeper {
 impl Sweeper {
     /// Sweeps about every `every`, sooner or later by up to a half so that the processes of a site do not meet, `batch`
     /// records at a time until none is left. Between two batches it rests a hundred times as long as the first took, but
-    /// no longer than `every`: some 1,400 records a second over PostgreSQL, in batches of 500. Requests sweep no more from
+    /// no longer than `every`: about a thousand records a second over PostgreSQL, in batches of 500. Requests sweep no more from
     /// then on.
     pub fn start<S, H>(driver: Arc<Driver<S, H>>, every: Duration, batch: usize) -> io::Result<Self>
     where

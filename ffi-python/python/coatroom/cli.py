@@ -362,7 +362,7 @@ def _sessions(args: argparse.Namespace, *, keys_matter: bool = True, announces: 
     if args.store is None and keys_matter:
         raise ConfigError("which store? say --app module:name, or --store and --set as in your program")
     settings: dict[str, Any] = dict(_setting(text) for text in args.set)
-    if announces and not (args.store or "").startswith("cookie"):
+    if announces and args.store != "cookie":
         # Whether the program issues access tokens is not known here; announcing where nobody listens does no harm.
         settings.setdefault("announce", True)
     # A report on settings alone needs neither store nor keys.

@@ -28,7 +28,7 @@ import kotlin.random.Random
 import coatroom.border.Coatroom as Native
 
 /** The way over the border without JNA, walked as no [Session] would. */
-@DisabledIfSystemProperty(named = "coatroom.jni", matches = "false")
+@DisabledIfSystemProperty(named = "coatroom.jni", matches = "false", disabledReason = "no call is bound then")
 internal class HotCallsTest {
     private fun <T> over(claim: (Native) -> T): T = Native(Config("memory", KEYS.ring, policy = Policy().parts()), null).use(claim)
 
