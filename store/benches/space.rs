@@ -1,5 +1,6 @@
 //! What a session takes in memory and in SQLite, and what sweeping SQLite costs those who are served meanwhile:
-//! `cargo bench -p coatroom-store --bench space`; `SESSIONS=1000000` for the size at which the figures are stated.
+//! `cargo bench -p coatroom-store --bench space`; `SESSIONS=1000000` for the size at which the figures are stated, `-- sweep` for
+//! the sweep alone.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -35,13 +36,15 @@ fn main() {
     if !env::args().any(|argument| argument == "--bench") {
         return;
     }
-    for kind in KINDS {
-        // A process of its own, for what one left behind would count for the next.
-        let mut child = Command::new(env::current_exe().unwrap());
-        assert!(child.env("COATROOM_BENCH_KIND", kind).status().unwrap().success());
-    }
-    for kind in KINDS {
-        sqlite(kind, count);
+    if !env::args().any(|argument| argument == "sweep") {
+        for kind in KINDS {
+            // A process of its own, for what one left behind would count for the next.
+            let mut child = Command::new(env::current_exe().unwrap());
+            assert!(child.env("COATROOM_BENCH_KIND", kind).status().unwrap().success());
+        }
+        for kind in KINDS {
+            sqlite(kind, count);
+        }
     }
     sweep(count);
 }

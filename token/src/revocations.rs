@@ -1,7 +1,7 @@
 //! What has ended, in a verifier: small enough to be kept whole, and brought up to date by increments.
 
-use core::cmp::Ordering;
 use core::fmt;
+use core::mem::{replace, swap};
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -10,13 +10,10 @@ use coatroom_core::{Announcement, Handle, Subject, Timestamp};
 
 use crate::claims::Claims;
 
-/// Bits of a handle that choose its lines. Handles are random, so shelves fill alike.
-const SHELF_BITS: u32 = 15;
-const SHELVES: usize = 1 << SHELF_BITS;
-/// Steps on a shelf, after which its lines are halved.
-const FEW: usize = 64;
+/// One for each first byte of a handle. Handles are random, so shelves fill alike.
+const SHELVES: usize = 256;
 /// Shelves that are tidied with each increment.
-const TIDIED: usize = 512;
+const TIDIED: usize = 4;
 
 /// Ended sessions and barred principals, as far as this verifier has heard. Share one between all threads.
 pub struct Revocations {
@@ -25,18 +22,11 @@ pub struct Revocations {
 }
 
 struct Known {
-    shelves: Vec<Vec<Line>>,
+    shelves: Vec<Shelf>,
     /// By the second up to which their tokens are refused.
     principals: HashMap<Box<str>, u32>,
     up_to_date: Option<Timestamp>,
     tidied: usize,
-}
-
-/// A handle, and the second up to which its tokens are refused: 16 bytes, sorted by handle.
-#[derive(Clone, Copy)]
-struct Line {
-    handle: [u8; 12],
-    until: [u8; 4],
 }
 
 impl fmt::Debug for Revocations {
@@ -51,7 +41,7 @@ impl Revocations {
     #[must_use]
     pub fn new(lifetime: Duration, leeway: Duration) -> Self {
         let known =
-            Known { shelves: vec![Vec::new(); SHELVES], principals: HashMap::new(), up_to_date: None, tidied: 0 };
+            Known { shelves: vec![Shelf::default(); SHELVES], principals: HashMap::new(), up_to_date: None, tidied: 0 };
         Self { kept: lifetime.saturating_add(leeway), known: RwLock::new(known) }
     }
 
@@ -88,7 +78,7 @@ impl Revocations {
 
     /// How many ended sessions are known.
     pub fn len(&self) -> usize {
-        self.read().shelves.iter().map(Vec::len).sum()
+        self.read().shelves.iter().map(|shelf| shelf.held).sum()
     }
 
     /// Whether none is.
@@ -104,9 +94,9 @@ impl Revocations {
     /// Bytes of memory that the handles take.
     pub fn bytes(&self) -> usize {
         let known = self.read();
-        let lines: usize = known.shelves.iter().map(Vec::capacity).sum();
-        let shelves = known.shelves.capacity().saturating_mul(size_of::<Vec<Line>>());
-        lines.saturating_mul(size_of::<Line>()).saturating_add(shelves)
+        let lines: usize = known.shelves.iter().map(|shelf| shelf.lines.capacity()).sum();
+        let shelves = known.shelves.capacity().saturating_mul(size_of::<Shelf>());
+        lines.saturating_mul(size_of::<u128>()).saturating_add(shelves)
     }
 
     /// Whether the token is of a session or principal that has ended since it was issued, or in the same second.
@@ -143,29 +133,13 @@ impl Revocations {
 
 impl Known {
     fn end(&mut self, handle: Handle, until: u32) {
-        let handle = *handle.as_bytes();
-        let Some(lines) = self.shelves.get_mut(shelf_of(handle)) else { return };
-        match place_of(lines, handle) {
-            Ok(at) => {
-                if let Some(line) = lines.get_mut(at) {
-                    line.until = until.max(u32::from_be_bytes(line.until)).to_be_bytes();
-                }
-            }
-            Err(at) => {
-                // Grown by little at a time: a shelf that doubled would waste half of itself.
-                if lines.len() == lines.capacity() {
-                    lines.reserve_exact((lines.len() >> 4).max(4));
-                }
-                lines.insert(at, Line { handle, until: until.to_be_bytes() });
-            }
+        if let Some(shelf) = self.shelves.get_mut(shelf_of(handle)) {
+            shelf.end(handle, until);
         }
     }
 
     fn until(&self, handle: Handle) -> Option<u32> {
-        let handle = *handle.as_bytes();
-        let lines = self.shelves.get(shelf_of(handle))?;
-        let at = place_of(lines, handle).ok()?;
-        lines.get(at).map(|line| u32::from_be_bytes(line.until))
+        self.shelves.get(shelf_of(handle))?.until(handle)
     }
 
     /// Forgets what is older than `oldest`: no token that could be refused by it is alive.
@@ -173,11 +147,8 @@ impl Known {
     fn tidy(&mut self, oldest: u32) {
         for _ in 0..TIDIED {
             self.tidied = self.tidied.wrapping_add(1) & (SHELVES - 1);
-            let Some(lines) = self.shelves.get_mut(self.tidied) else { return };
-            lines.retain(|line| u32::from_be_bytes(line.until) >= oldest);
-            if lines.capacity() > lines.len().saturating_mul(2).saturating_add(8) {
-                lines.shrink_to_fit();
-            }
+            let Some(next) = self.shelves.get_mut(self.tidied) else { return };
+            next.forget(oldest);
         }
         if self.tidied & (SHELVES / 16 - 1) < TIDIED {
             self.principals.retain(|_, until| *until >= oldest);
@@ -185,28 +156,116 @@ impl Known {
     }
 }
 
-fn shelf_of(handle: [u8; 12]) -> usize {
-    let [a, b, ..] = handle;
-    usize::from(u16::from_be_bytes([a, b]) >> (u16::BITS - SHELF_BITS))
+fn shelf_of(handle: Handle) -> usize {
+    let [first, ..] = *handle.as_bytes();
+    usize::from(first)
 }
 
-/// Where a handle is among sorted lines, or would be. They are random, so it is within a few lines of where its share of all
-/// handles of the shelf puts it: one or two reads of memory, where halving takes one for each half.
-fn place_of(lines: &[Line], handle: [u8; 12]) -> Result<usize, usize> {
-    let [_, b, c, d, e, ..] = handle;
-    let within = u32::from_be_bytes([b, c, d, e]).wrapping_shl(SHELF_BITS - u8::BITS);
-    let share = u64::from(within).saturating_mul(u64::try_from(lines.len()).unwrap_or(u64::MAX)) >> u32::BITS;
-    let mut at = usize::try_from(share).unwrap_or_default();
-    for _ in 0..FEW {
-        let before = at.checked_sub(1).and_then(|before| Some(lines.get(before)?.handle.cmp(&handle)));
-        match (before, lines.get(at).map(|line| line.handle.cmp(&handle))) {
-            (_, Some(Ordering::Equal)) => return Ok(at),
-            (_, Some(Ordering::Less)) => at = at.saturating_add(1),
-            (Some(Ordering::Greater | Ordering::Equal), _) => at = at.saturating_sub(1),
-            _ => return Err(at),
+/// Lines of a handle and the second up to which its tokens are refused, in 16 bytes: as numbers they are in the order of
+/// handles. Each lies at the place that its handle's share of all handles points to, or as near behind it as there was room,
+/// so that one read of memory finds it. 0 is no line.
+#[derive(Clone, Default)]
+struct Shelf {
+    lines: Vec<u128>,
+    /// To which handles point; what found no room lies behind them.
+    places: usize,
+    held: usize,
+}
+
+impl Shelf {
+    fn end(&mut self, handle: Handle, until: u32) {
+        let line = line(handle, until.max(1));
+        let (mut at, found) = self.find(handle);
+        if found {
+            if let Some(known) = self.lines.get_mut(at) {
+                *known = line.max(*known);
+            }
+            return;
+        }
+        // Seven eighths full at the most, and grown by little at a time: one that doubled would waste half of itself.
+        if self.held.saturating_mul(8) >= self.places.saturating_mul(7) {
+            self.spread(self.places.saturating_add(self.places >> 4).saturating_add(8), 0);
+            (at, _) = self.find(handle);
+        }
+        self.insert(at, line);
+    }
+
+    fn until(&self, handle: Handle) -> Option<u32> {
+        match self.find(handle) {
+            (at, true) => self.lines.get(at).map(|line| until(*line)),
+            _ => None,
         }
     }
-    lines.binary_search_by(|line| line.handle.cmp(&handle))
+
+    fn forget(&mut self, oldest: u32) {
+        let kept = self.lines.iter().filter(|line| **line != 0 && until(**line) >= oldest).count();
+        if kept < self.held {
+            self.spread(kept.saturating_add(kept >> 2), oldest);
+        }
+    }
+
+    /// Lays the lines that are not older out anew.
+    fn spread(&mut self, places: usize, oldest: u32) {
+        let mut lines = Vec::new();
+        lines.reserve_exact(places.saturating_add(16));
+        lines.resize(places, 0);
+        let before = replace(self, Self { lines, places, held: 0 });
+        let mut end = 0;
+        for line in before.lines.into_iter().filter(|line| *line != 0 && until(*line) >= oldest) {
+            // They come in their order, so there is room behind the one before.
+            end = self.place_of(line).max(end);
+            self.insert(end, line);
+            end = end.saturating_add(1);
+        }
+    }
+
+    /// Where the first line lies that is not before this handle's, or could lie; and whether it is this handle's.
+    fn find(&self, handle: Handle) -> (usize, bool) {
+        let first = line(handle, 0);
+        let mut at = self.place_of(first);
+        loop {
+            match self.lines.get(at) {
+                Some(&line) if line != 0 && line < first => at = at.saturating_add(1),
+                found => return (at, found.is_some_and(|line| line >> u32::BITS == first >> u32::BITS)),
+            }
+        }
+    }
+
+    /// What lies there moves on, up to the first free place.
+    fn insert(&mut self, at: usize, mut line: u128) {
+        self.held = self.held.saturating_add(1);
+        for place in self.lines.iter_mut().skip(at) {
+            swap(place, &mut line);
+            if line == 0 {
+                return;
+            }
+        }
+        if self.lines.len() == self.lines.capacity() {
+            self.lines.reserve_exact(16);
+        }
+        self.lines.push(line);
+    }
+
+    /// By the four bytes after the one that chose the shelf.
+    fn place_of(&self, line: u128) -> usize {
+        let [_, b, c, d, e, ..] = line.to_be_bytes();
+        let places = u64::try_from(self.places).unwrap_or(u64::MAX);
+        let place = u64::from(u32::from_be_bytes([b, c, d, e])).saturating_mul(places) >> u32::BITS;
+        usize::try_from(place).unwrap_or_default()
+    }
+}
+
+fn line(handle: Handle, until: u32) -> u128 {
+    let mut bytes = [0; 16];
+    let (first, last) = bytes.split_at_mut(12);
+    first.copy_from_slice(handle.as_bytes());
+    last.copy_from_slice(&until.to_be_bytes());
+    u128::from_be_bytes(bytes)
+}
+
+fn until(line: u128) -> u32 {
+    let [.., a, b, c, d] = line.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 /// Whole seconds, as tokens count them.
@@ -216,23 +275,38 @@ fn second(time: Timestamp) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Line, place_of};
+    use std::collections::BTreeMap;
+
+    use coatroom_core::Handle;
+
+    use super::Shelf;
 
     #[test]
-    fn a_place_is_found_however_the_handles_of_a_shelf_are_spread() {
-        for spread in [1_u64, 7919, 1 << 40, 0x000f_ffff_ffff_ffff / 250] {
+    fn a_line_is_found_however_the_handles_of_a_shelf_are_spread() {
+        for spread in [1_u64, 7919, 1 << 40, 0x00ff_ffff_ffff_ffff / 500] {
             let handle = |number: u64| {
                 let mut handle = [0; 12];
                 handle[..8].copy_from_slice(&(number * spread).to_be_bytes());
-                handle
+                Handle::from_bytes(handle)
             };
-            let lines: Vec<_> = (0..250).map(|number| Line { handle: handle(2 * number), until: [0; 4] }).collect();
-            let lines = if spread > 1 << 50 { &lines[..125] } else { &lines[..] };
-            for number in 0..lines.len() as u64 * 2 + 3 {
-                let expected = lines.binary_search_by(|line| line.handle.cmp(&handle(number)));
-                assert_eq!(place_of(lines, handle(number)), expected, "{spread} {number}");
+            let (mut shelf, mut expected) = (Shelf::default(), BTreeMap::new());
+            for step in 0..750 {
+                // Even ones, in no order, some of them twice; some seconds go back.
+                let (number, until) = (step * 37 % 250 * 2, 10 + (step * 31 % 97) as u32);
+                shelf.end(handle(number), until);
+                let known = expected.entry(number).or_insert(until);
+                *known = until.max(*known);
             }
-            assert_eq!(place_of(&[], handle(1)), Err(0));
+            for oldest in [0, 20, 60, 106, 107] {
+                shelf.forget(oldest);
+                expected.retain(|_, until| *until >= oldest);
+                assert_eq!(shelf.held, expected.len());
+                for number in 0..500 {
+                    let found = shelf.until(handle(number));
+                    assert_eq!(found, expected.get(&number).copied(), "{spread} {oldest} {number}");
+                }
+            }
+            assert_eq!(shelf.lines.len(), 0);
         }
     }
 }
