@@ -3,6 +3,10 @@ import Foundation
 extension Value {
     /// The value of bytes that are exactly one value in its only encoding.
     public init(cbor: Data) throws(ValueError) {
+        try self.init(Array(cbor)[...])
+    }
+
+    init(_ cbor: ArraySlice<UInt8>) throws(ValueError) {
         var reader = CBORReader(cbor)
         self = try reader.value(depth: Value.maxDepth)
         guard reader.isAtEnd else { throw .notCanonical }
@@ -10,15 +14,19 @@ extension Value {
 
     /// The only encoding of this value.
     public func cbor() throws(ValueError) -> Data {
+        Data(try encoded())
+    }
+
+    func encoded() throws(ValueError) -> [UInt8] {
         var writer = CBORWriter()
         try writer.value(self, depth: Value.maxDepth)
-        return Data(writer.bytes)
+        return writer.bytes
     }
 }
 
 /// Writes each value in its shortest form.
 struct CBORWriter {
-    private(set) var bytes: [UInt8] = []
+    var bytes: [UInt8] = []
 
     mutating func head(_ major: UInt8, _ argument: UInt64) {
         let type = major << 5
@@ -45,17 +53,13 @@ struct CBORWriter {
         bytes.append(contentsOf: value.utf8)
     }
 
-    mutating func data(_ value: Data) {
+    mutating func data(_ value: some Collection<UInt8>) {
         head(2, UInt64(value.count))
         bytes.append(contentsOf: value)
     }
 
     mutating func list(_ count: Int) {
         head(4, UInt64(count))
-    }
-
-    mutating func encoded(_ value: Data) {
-        bytes.append(contentsOf: value)
     }
 
     mutating func float(_ value: Double) throws(ValueError) {
@@ -124,20 +128,26 @@ enum Half {
 
 /// Reads what ``CBORWriter`` writes, and nothing else.
 struct CBORReader {
-    private let bytes: Data
-    private var at: Data.Index
+    private let bytes: ArraySlice<UInt8>
+    private var at: Int
 
-    init(_ bytes: Data) {
+    init(_ bytes: ArraySlice<UInt8>) {
         self.bytes = bytes
         at = bytes.startIndex
     }
 
     var isAtEnd: Bool { at == bytes.endIndex }
 
-    private mutating func take(_ count: Int) throws(ValueError) -> Data {
+    private mutating func take(_ count: Int) throws(ValueError) -> ArraySlice<UInt8> {
         guard bytes.endIndex - at >= count else { throw .notCanonical }
         defer { at += count }
         return bytes[at ..< at + count]
+    }
+
+    private mutating func byte() throws(ValueError) -> UInt8 {
+        guard !isAtEnd else { throw .notCanonical }
+        defer { at += 1 }
+        return bytes[at]
     }
 
     private mutating func number(_ count: Int) throws(ValueError) -> UInt64 {
@@ -175,7 +185,7 @@ struct CBORReader {
     }
 
     mutating func value(depth: Int) throws(ValueError) -> Value {
-        let first = UInt8(try number(1))
+        let first = try byte()
         let (major, short) = (first >> 5, first & 0x1f)
         switch major {
         case 0, 1:
@@ -198,7 +208,7 @@ struct CBORReader {
         guard depth > 0 else { throw .tooDeep }
         var (map, last): ([String: Value], String?) = ([:], nil)
         for _ in 0 ..< (try count(short)) {
-            let first = UInt8(try number(1))
+            let first = try byte()
             guard first >> 5 == 3 else { throw .notCanonical }
             let key = try text(first & 0x1f)
             guard last.map({ keyPrecedes($0, key) }) ?? true else { throw .notCanonical }
@@ -230,9 +240,10 @@ struct CBORReader {
 
 extension String {
     /// The text of bytes that are well-formed UTF-8.
-    init?(validating bytes: Data) {
-        let text = String(decoding: bytes, as: UTF8.self)
-        guard text.utf8.elementsEqual(bytes) else { return nil }
-        self = text
+    init?(validating bytes: ArraySlice<UInt8>) {
+        self.init(decoding: bytes, as: UTF8.self)
+        // What is not well-formed was mended, and differs now.
+        let isSame = withUTF8 { text in bytes.withUnsafeBufferPointer { $0.elementsEqual(text) } }
+        guard isSame else { return nil }
     }
 }

@@ -12,7 +12,16 @@ final class ValueDecoder: Decoder {
     }
 
     static func object<T: Decodable>(_ type: T.Type, of value: Value) throws -> T {
-        try ValueDecoder(value).read(type)
+        // What is held as it is asked for needs no decoder.
+        let same: T? =
+            switch value {
+            case .bool(let value): value as? T
+            case .int(let value): Int(exactly: value).flatMap { $0 as? T }
+            case .float(let value): value as? T
+            case .text(let value): value as? T
+            default: nil
+            }
+        return try same ?? ValueDecoder(value).read(type)
     }
 
     fileprivate func misses(_ type: Any.Type) -> DecodingError {
