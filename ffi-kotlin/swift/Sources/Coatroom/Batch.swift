@@ -51,18 +51,24 @@ struct Batch {
     }
 }
 
-/// A value behind a lock, for short work.
-final class Locked<Value>: @unchecked Sendable {
-    private var value: Value
-    private let lock = NSLock()
+/// A value behind a lock, for short work. Both are in one place of memory; an `NSLock` is in several.
+struct Locked<Value>: @unchecked Sendable {
+    private let place: ManagedBuffer<Value, pthread_mutex_t>
 
     init(_ value: Value) {
-        self.value = value
+        place = Place.create(minimumCapacity: 1) { _ in value }
+        place.withUnsafeMutablePointerToElements { _ = pthread_mutex_init($0, nil) }
     }
 
     func with<T>(_ work: (inout Value) throws -> T) rethrows -> T {
-        lock.lock()
-        defer { lock.unlock() }
-        return try work(&value)
+        try place.withUnsafeMutablePointers { value, lock in
+            pthread_mutex_lock(lock)
+            defer { pthread_mutex_unlock(lock) }
+            return try work(&value.pointee)
+        }
+    }
+
+    private final class Place: ManagedBuffer<Value, pthread_mutex_t> {
+        deinit { withUnsafeMutablePointerToElements { _ = pthread_mutex_destroy($0) } }
     }
 }
