@@ -5,12 +5,13 @@ struct Batch {
     private var writer = CBORWriter()
     private var count = 0
     /// What was looked at: each key is told once.
-    private var read: Set<String> = []
-    private var looked: Set<String> = []
+    private var read = Keys()
+    private var looked: [String] = []
 
     var isEmpty: Bool { count == 0 }
 
     mutating func add(_ word: String, _ rest: (inout CBORWriter) -> Void = { _ in }) {
+        if count == 0 { writer.bytes.reserveCapacity(64) }
         count += 1
         writer.list(Self.arity(word))
         writer.text(word)
@@ -18,27 +19,29 @@ struct Batch {
     }
 
     mutating func read(_ key: String) {
-        if read.insert(key).inserted { add("read") { $0.text(key) } }
+        if read.insert(key) { add("read") { $0.text(key) } }
     }
 
     mutating func once(_ word: String) {
-        if looked.insert(word).inserted { add(word) }
+        guard !looked.contains(word) else { return }
+        looked.append(word)
+        add(word)
     }
 
     /// Only what is read from here on counts, so all that is read again is told again.
     mutating func strict() {
-        (read, looked) = ([], [])
+        (read, looked) = (Keys(), [])
         add("strict")
     }
 
     /// The bytes; what was looked at stays told.
-    mutating func take() -> Data {
-        guard count > 0 else { return Data() }
-        var whole = CBORWriter()
-        whole.list(count)
-        let data = Data(whole.bytes + writer.bytes)
-        (writer, count) = (CBORWriter(), 0)
-        return data
+    mutating func take() -> [UInt8] {
+        guard count > 0 else { return [] }
+        defer { (writer, count) = (CBORWriter(), 0) }
+        var head = CBORWriter()
+        head.list(count)
+        writer.bytes.insert(contentsOf: head.bytes, at: 0)
+        return writer.bytes
     }
 
     private static func arity(_ word: String) -> Int {
@@ -48,6 +51,21 @@ struct Batch {
         case "read", "remove", "elevate", "revoked": 2
         default: 1
         }
+    }
+}
+
+/// A set of keys, told apart by their bytes: Swift takes some texts for one that the store does not.
+private struct Keys {
+    /// Most exchanges have a few: to compare them costs less than to hash.
+    private var few: [String] = []
+    private var others: Set<[UInt8]> = []
+
+    /// Whether it is new.
+    mutating func insert(_ key: String) -> Bool {
+        if few.contains(where: { $0.utf8.elementsEqual(key.utf8) }) { return false }
+        guard few.count < 8 else { return others.insert(Array(key.utf8)).inserted }
+        few.append(key)
+        return true
     }
 }
 

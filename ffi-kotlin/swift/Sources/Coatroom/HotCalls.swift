@@ -4,64 +4,173 @@ import Foundation
 
 // The calls that exchanges make, without what the generated code spends on them: it reads its buffers through
 // `Data`, field by field, which costs several times what the whole exchange does in Rust. What is read here is the
-// same buffer in the same order. That both fit each other is checked where the generated code always checks it, when a
-// `Coatroom` is made, and by the tests; uniffi is pinned exactly.
+// same buffer in the same order, and most of it only if somebody asks. That both fit each other is checked where the
+// generated code always checks it, when a `Coatroom` is made, and by the tests; uniffi is pinned exactly.
 
 extension CoatroomBorder.Coatroom {
     /// As `begin`.
-    func beginFast(_ cookies: String, serial: Bool) throws -> Begun {
-        var cookies = cookies
-        let buffer = try hot { status in
-            cookies.withUTF8 { utf8 in
-                let bytes = ForeignBytes(len: Int32(clamping: utf8.count), data: utf8.baseAddress)
-                return uniffi_coatroom_ffi_fn_method_coatroom_begin(uniffiCloneHandle(), bytes, serial ? 1 : 0, status)
-            }
+    func beginFast(_ cookies: String, serial: Bool) throws -> (exchange: CoatroomBorder.Exchange, step: ExchangeStep) {
+        try begun(cookies) {
+            uniffi_coatroom_ffi_fn_method_coatroom_begin(uniffiCloneHandle(), $0, serial ? 1 : 0, $1)
         }
-        var wire = Wire(buffer)
-        let (handle, kind) = (wire.int(UInt64.self), wire.int(Int32.self))
-        guard kind == Wire.open else { return try FfiConverterTypeBegun_lift(buffer) }
-        let view = wire.view()
-        wire.end(buffer)
-        return Begun(exchange: try FfiConverterTypeExchange_lift(handle), step: .open(view: view))
+    }
+
+    /// As `beginRestoring`.
+    func beginRestoringFast(_ cookies: String) throws -> (exchange: CoatroomBorder.Exchange, step: ExchangeStep) {
+        try begun(cookies) { uniffi_coatroom_ffi_fn_method_coatroom_begin_restoring(uniffiCloneHandle(), $0, $1) }
+    }
+
+    @inline(__always)
+    private func begun(
+        _ cookies: String, _ call: (ForeignBytes, UnsafeMutablePointer<RustCallStatus>) -> RustBuffer
+    ) throws -> (exchange: CoatroomBorder.Exchange, step: ExchangeStep) {
+        var cookies = cookies
+        var wire = Wire(try hot { status in cookies.withUTF8 { call(ForeignBytes($0), status) } })
+        return (try FfiConverterTypeExchange_lift(wire.int()), try ExchangeStep(wire))
     }
 }
 
 extension CoatroomBorder.Exchange {
+    /// As `answer`.
+    func answerFast(_ answer: Answer) throws -> ExchangeStep {
+        let lowered = FfiConverterTypeAnswer_lower(answer)
+        return try ExchangeStep(
+            Wire(hot { uniffi_coatroom_ffi_fn_method_exchange_answer(uniffiCloneHandle(), lowered, $0) }))
+    }
+
     /// As `apply`.
-    func applyFast(_ edits: Data) throws -> View {
+    func applyFast(_ edits: [UInt8]) throws -> Sight {
         let buffer = try hot { status in
-            edits.withForeignBytes {
-                uniffi_coatroom_ffi_fn_method_exchange_apply(uniffiCloneHandle(), $0, status)
+            edits.withUnsafeBufferPointer {
+                uniffi_coatroom_ffi_fn_method_exchange_apply(uniffiCloneHandle(), ForeignBytes($0), status)
             }
         }
-        var wire = Wire(buffer)
-        let view = wire.view()
-        wire.end(buffer)
-        return view
+        return Sight(Wire(buffer))
+    }
+
+    /// As `update`.
+    func updateFast(_ key: String, _ updater: any Updater) throws -> Sight {
+        var key = key
+        let lowered = key.withUTF8 { Wire.buffer($0) }
+        let handle = FfiConverterTypeUpdater_lower(updater)
+        return Sight(
+            Wire(try hot { uniffi_coatroom_ffi_fn_method_exchange_update(uniffiCloneHandle(), lowered, handle, $0) }))
     }
 
     /// As `commit`.
-    func commitFast(_ edits: Data, _ head: Head) throws -> Step {
-        let lowered =
-            head.vary == nil && head.cacheControl == nil ? Wire.buffer([0, 0]) : FfiConverterTypeHead_lower(head)
+    func commitFast(_ edits: [UInt8], _ head: Head) throws -> ExchangeStep {
+        let isPlain = head.vary == nil && head.cacheControl == nil
+        let lowered = isPlain ? [0, 0].withUnsafeBufferPointer(Wire.buffer) : FfiConverterTypeHead_lower(head)
         let buffer = try hot { status in
-            edits.withForeignBytes {
-                uniffi_coatroom_ffi_fn_method_exchange_commit(uniffiCloneHandle(), $0, lowered, status)
+            edits.withUnsafeBufferPointer {
+                uniffi_coatroom_ffi_fn_method_exchange_commit(uniffiCloneHandle(), ForeignBytes($0), lowered, status)
             }
         }
-        var wire = Wire(buffer)
-        guard wire.int(Int32.self) == Wire.closed else { return try FfiConverterTypeStep_lift(buffer) }
-        let closed = wire.closed()
-        wire.end(buffer)
-        return .closed(closed: closed)
+        return try ExchangeStep(Wire(buffer))
     }
 }
 
-extension Data {
-    fileprivate func withForeignBytes<T>(_ work: (ForeignBytes) -> T) -> T {
-        withUnsafeBytes { raw in
-            work(ForeignBytes(len: Int32(raw.count), data: raw.baseAddress?.assumingMemoryBound(to: UInt8.self)))
+/// What comes next in an exchange, as `CoatroomBorder.Step`.
+enum ExchangeStep {
+    case ask(Ask)
+    case open(Sight)
+    case closed(Settled)
+
+    /// By the place of the case in the declaration of `Step`.
+    fileprivate init(_ wire: Wire) throws {
+        var wire = wire
+        switch wire.int(Int32.self) {
+        case 1: self = .ask(try FfiConverterTypeAsk_lift(wire.rest))
+        case 2: self = .open(Sight(wire))
+        case 3: self = .closed(Settled(wire))
+        default: preconditionFailure("the native library is another version's")
         }
+    }
+}
+
+/// All that a handler can see, as `CoatroomBorder.View`, in the bytes in which it came. Most handlers look at a key or
+/// two: nothing is read before it is asked for.
+struct Sight {
+    private let wire: Wire
+
+    fileprivate init(_ wire: Wire) {
+        self.wire = wire
+    }
+
+    /// All keys in UTF-8 with their values in CBOR.
+    var items: [([UInt8], ArraySlice<UInt8>?)] {
+        var wire = wire
+        return wire.list { (Array($0.bytes()), $0.bytes()) }
+    }
+
+    /// The value of a key.
+    func value(of key: String) -> ArraySlice<UInt8>? {
+        var wire = wire
+        for _ in 0 ..< wire.int(Int32.self) {
+            let (name, value) = (wire.bytes(), wire.bytes())
+            if name.count == key.utf8.count && name.elementsEqual(key.utf8) { return value }
+        }
+        return nil
+    }
+
+    /// Who is logged in.
+    var person: Person? {
+        var wire = afterData
+        return wire.person()
+    }
+
+    /// What the exchange found, and what closing it now would write.
+    var trace: TraceParts {
+        var wire = afterData
+        _ = wire.person()
+        return wire.trace()
+    }
+
+    /// What the last `add` and the last `rotate` of the batch came to.
+    var came: (sum: Int64?, rotation: String?) {
+        var wire = afterData
+        _ = (wire.person(), wire.trace(), wire.int(Int64.self))
+        defer { wire.end() }
+        return (wire.maybe { $0.int() }, wire.maybe { $0.text() })
+    }
+
+    private var afterData: Wire {
+        var wire = wire
+        for _ in 0 ..< wire.int(Int32.self) {
+            wire.skip()
+            wire.skip()
+        }
+        return wire
+    }
+}
+
+/// What goes into the response head, as `CoatroomBorder.Closed`. The trace is read when it is asked for.
+struct Settled {
+    let setCookies: [String]
+    let vary: String?
+    let cacheControl: String?
+    private let wire: Wire
+
+    fileprivate init(_ wire: Wire) {
+        var wire = wire
+        (setCookies, vary) = (wire.list { $0.text() }, wire.maybe { $0.text() })
+        cacheControl = wire.maybe { $0.text() }
+        self.wire = wire
+    }
+
+    /// What was done.
+    var trace: TraceParts {
+        var wire = wire
+        // Whether the response depends on the session.
+        _ = wire.int(UInt8.self)
+        defer { wire.end() }
+        return wire.trace()
+    }
+}
+
+extension ForeignBytes {
+    fileprivate init(_ bytes: UnsafeBufferPointer<UInt8>) {
+        self.init(len: Int32(clamping: bytes.count), data: bytes.baseAddress)
     }
 }
 
@@ -81,24 +190,18 @@ private func hot(_ call: (UnsafeMutablePointer<RustCallStatus>) -> RustBuffer) t
 /// Reads what uniffi writes: numbers big-endian, a length before texts, bytes and lists, a byte before what may be
 /// absent.
 private struct Wire {
-    /// Cases of `Step`, by their place in its declaration.
-    static let (open, closed): (Int32, Int32) = (2, 3)
+    private let all: [UInt8]
+    private var at = 0
 
-    private var at: UnsafeRawPointer
-    private let limit: UnsafeRawPointer
-
+    /// Takes the bytes out of a buffer and frees it.
     init(_ buffer: RustBuffer) {
-        guard let data = buffer.data else { preconditionFailure("the native library gave nothing") }
-        at = UnsafeRawPointer(data)
-        limit = at + Int(buffer.len)
+        all = Array(UnsafeBufferPointer(start: buffer.data, count: Int(buffer.len)))
+        Self.free(buffer)
     }
 
-    static func buffer(_ bytes: [UInt8]) -> RustBuffer {
+    static func buffer(_ bytes: UnsafeBufferPointer<UInt8>) -> RustBuffer {
         var status = RustCallStatus()
-        return bytes.withUnsafeBufferPointer { pointer in
-            ffi_coatroom_ffi_rustbuffer_from_bytes(
-                ForeignBytes(len: Int32(pointer.count), data: pointer.baseAddress), &status)
-        }
+        return ffi_coatroom_ffi_rustbuffer_from_bytes(ForeignBytes(bytes), &status)
     }
 
     static func free(_ buffer: RustBuffer) {
@@ -106,57 +209,56 @@ private struct Wire {
         ffi_coatroom_ffi_rustbuffer_free(buffer, &status)
     }
 
-    /// Everything must have been read.
-    func end(_ buffer: RustBuffer) {
-        precondition(at == limit, "the native library is another version's")
-        Self.free(buffer)
+    /// What is left, for the generated code.
+    var rest: RustBuffer {
+        all[at...].withUnsafeBufferPointer(Self.buffer)
     }
 
-    private mutating func take(_ count: Int) -> UnsafeRawBufferPointer {
-        precondition(count >= 0 && limit - at >= count, "the native library is another version's")
+    /// Everything must have been read.
+    func end() {
+        precondition(at == all.count, "the native library is another version's")
+    }
+
+    private mutating func take(_ count: Int) -> Range<Int> {
+        precondition(count >= 0 && all.count - at >= count, "the native library is another version's")
         defer { at += count }
-        return UnsafeRawBufferPointer(start: at, count: count)
+        return at ..< at + count
     }
 
     mutating func int<T: FixedWidthInteger>(_ type: T.Type = T.self) -> T {
-        T(bigEndian: take(MemoryLayout<T>.size).loadUnaligned(as: T.self))
+        let place = take(MemoryLayout<T>.size)
+        return T(bigEndian: all.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: place.lowerBound, as: T.self) })
     }
 
-    private mutating func text() -> String {
-        String(decoding: take(Int(int(Int32.self))), as: UTF8.self)
+    mutating func bytes() -> ArraySlice<UInt8> {
+        all[take(Int(int(Int32.self)))]
     }
 
-    private mutating func bytes() -> Data {
-        Data(take(Int(int(Int32.self))))
+    mutating func skip() {
+        _ = take(Int(int(Int32.self)))
     }
 
-    private mutating func list<T>(_ item: (inout Self) -> T) -> [T] {
+    mutating func text() -> String {
+        String(decoding: bytes(), as: UTF8.self)
+    }
+
+    mutating func list<T>(_ item: (inout Self) -> T) -> [T] {
         let count = Int(int(Int32.self))
         guard count > 0 else { return [] }
         return (0 ..< count).map { _ in item(&self) }
     }
 
-    private mutating func maybe<T>(_ item: (inout Self) -> T) -> T? {
+    mutating func maybe<T>(_ item: (inout Self) -> T) -> T? {
         int(UInt8.self) == 0 ? nil : item(&self)
     }
 
-    mutating func view() -> View {
-        View(
-            data: list { Item(key: $0.text(), value: $0.bytes()) },
-            person: maybe {
-                Person(
-                    name: $0.text(), roles: $0.list { $0.text() }, level: $0.int(), authenticatedAtMs: $0.int())
-            },
-            trace: trace(), nowMs: int(), sum: maybe { $0.int() }, rotation: maybe { $0.text() })
+    mutating func person() -> Person? {
+        maybe {
+            Person(name: $0.text(), roles: $0.list { $0.text() }, level: $0.int(), authenticatedAtMs: $0.int())
+        }
     }
 
-    mutating func closed() -> Closed {
-        Closed(
-            setCookies: list { $0.text() }, vary: maybe { $0.text() }, cacheControl: maybe { $0.text() },
-            touched: int(UInt8.self) != 0, trace: trace())
-    }
-
-    private mutating func trace() -> TraceParts {
+    mutating func trace() -> TraceParts {
         TraceParts(
             state: maybe { $0.text() }, handle: maybe { $0.text() }, generation: maybe { $0.int() },
             written: list { $0.text() }, trips: int(), idleLeftMs: maybe { $0.int() },

@@ -13,16 +13,21 @@ public final class Session: Sendable {
     private let state: Locked<State>
 
     fileprivate struct State {
-        var view: View
-        /// The data as the handler sees it, by key.
-        var data: [String: Data]
+        /// What the native half showed last.
+        var sight: Sight
+        /// What counts instead of what is there: set since or, where there is no value, removed. By the bytes of the key,
+        /// for Swift takes some texts for one that the store does not.
+        var table: [[UInt8]: ArraySlice<UInt8>?] = [:]
+        /// Whether all that counts is in the table.
+        var isTabulated = false
+        var searches = 0
         var pending = Batch()
         var isOver = false
     }
 
-    init(_ sessions: Sessions, _ exchange: CoatroomBorder.Exchange, _ view: View) {
+    init(_ sessions: Sessions, _ exchange: CoatroomBorder.Exchange, _ sight: Sight) {
         (self.sessions, self.exchange) = (sessions, exchange)
-        state = Locked(State(view: view, data: view.values))
+        state = Locked(State(sight: sight))
     }
 
     // MARK: data
@@ -31,7 +36,7 @@ public final class Session: Sendable {
     public func get<T: Decodable>(_ key: String, as type: T.Type = T.self) throws -> T? {
         guard let bytes = try open({ state in state.read(key) }) else { return nil }
         do {
-            return try ValueDecoder.object(type, of: Value(cbor: bytes))
+            return try ValueDecoder.object(type, of: Value(bytes))
         } catch let error as ValueError {
             throw SessionError(error)
         }
@@ -39,24 +44,28 @@ public final class Session: Sendable {
 
     /// Sets a key. What can be stored is what ``Value`` can hold.
     public func set(_ key: String, to value: some Encodable) throws {
-        let bytes: Data
+        let bytes: [UInt8]
         do {
-            bytes = try ValueEncoder.value(of: value).cbor()
+            bytes = try ValueEncoder.value(of: value).encoded()
         } catch let error as ValueError {
             throw SessionError(error)
         }
-        try setEncoded(key, bytes)
+        try set(key, bytes)
     }
 
     /// The canonical CBOR of a key's value.
     public func getEncoded(_ key: String) throws -> Data? {
-        try open { state in state.read(key) }
+        try open { state in state.read(key) }.map { Data($0) }
     }
 
     /// Sets a key to a value that is in canonical CBOR already.
     public func setEncoded(_ key: String, _ bytes: Data) throws {
+        try set(key, Array(bytes))
+    }
+
+    private func set(_ key: String, _ bytes: [UInt8]) throws {
         try open { state in
-            state.data[key] = bytes
+            state.table.updateValue(bytes[...], forKey: Array(key.utf8))
             state.pending.add("set") { $0.text(key); $0.data(bytes) }
         }
     }
@@ -64,7 +73,7 @@ public final class Session: Sendable {
     /// Removes a key; removing an absent one is nothing.
     public func remove(_ key: String) throws {
         try open { state in
-            state.data[key] = nil
+            state.table.updateValue(nil, forKey: Array(key.utf8))
             state.pending.add("remove") { $0.text(key) }
         }
     }
@@ -72,7 +81,7 @@ public final class Session: Sendable {
     /// Removes every key present when the exchange is written.
     public func clear() throws {
         try open { state in
-            state.data = [:]
+            (state.table, state.isTabulated) = ([:], true)
             state.pending.add("clear")
         }
     }
@@ -81,7 +90,7 @@ public final class Session: Sendable {
     /// the sum as this exchange sees it.
     @discardableResult
     public func add(_ key: String, _ n: Int64) throws -> Int64 {
-        try apply { $0.add("add") { $0.text(key); $0.int(n) } }.sum ?? 0
+        try apply { $0.add("add") { $0.text(key); $0.int(n) } }.came.sum ?? 0
     }
 
     /// Replaces the value of a key by a function of it. After a conflict the function runs again on the fresh value,
@@ -95,7 +104,7 @@ public final class Session: Sendable {
                 let object = try present.map { try ValueDecoder.object(type, of: Value(cbor: $0)) }
                 return try function(object).map { try ValueEncoder.value(of: $0).cbor() }
             }
-            state.show(try bordered { try exchange.update(key: key, updater: updater) })
+            state.show(try bordered { try exchange.updateFast(key, updater) })
         }
     }
 
@@ -104,7 +113,7 @@ public final class Session: Sendable {
         get throws {
             try open { state in
                 state.pending.once("keys")
-                return state.data.keys.sorted(by: keyPrecedes)
+                return state.keys()
             }
         }
     }
@@ -122,7 +131,7 @@ public final class Session: Sendable {
         get throws {
             try open { state in
                 state.pending.once("who")
-                return state.view.person.map(Principal.init)
+                return state.sight.person.map(Principal.init)
             }
         }
     }
@@ -158,7 +167,7 @@ public final class Session: Sendable {
     /// Asks for a new id for the same principal.
     @discardableResult
     public func rotate() throws -> Rotation {
-        let word = try apply { $0.add("rotate") }.rotation
+        let word = try apply { $0.add("rotate") }.came.rotation
         return word.flatMap(Rotation.init(rawValue:)) ?? .postponed
     }
 
@@ -273,7 +282,7 @@ public final class Session: Sendable {
             try open { state in
                 try state.flush(exchange)
                 state.pending.once("who")
-                return Trace(state.view.trace)
+                return Trace(state.sight.trace)
             }
         }
     }
@@ -289,7 +298,7 @@ public final class Session: Sendable {
     }
 
     /// Ends the handler's turn: what is left to send. Whoever uses the session from here on is refused.
-    func finish() throws -> Data {
+    func finish() throws -> [UInt8] {
         try open { state in
             state.isOver = true
             return state.pending.take()
@@ -297,7 +306,7 @@ public final class Session: Sendable {
     }
 
     /// Ends it for a handler that failed: what is to be sent instead, or nothing if it is over already.
-    func abandon() -> Data? {
+    func abandon() -> [UInt8]? {
         state.with { state in
             guard !state.isOver else { return nil }
             state.isOver = true
@@ -320,19 +329,36 @@ public final class Session: Sendable {
     }
 
     /// Sends what is pending and this, and shows the session then.
-    private func apply(_ edit: (inout Batch) -> Void) throws -> View {
+    private func apply(_ edit: (inout Batch) -> Void) throws -> Sight {
         try open { state in
             edit(&state.pending)
             try state.flush(exchange)
-            return state.view
+            return state.sight
         }
     }
 }
 
 extension Session.State {
-    fileprivate mutating func read(_ key: String) -> Data? {
+    fileprivate mutating func read(_ key: String) -> ArraySlice<UInt8>? {
         pending.read(key)
-        return data[key]
+        // A search passes all keys before: for a few it costs less than a table.
+        if searches == 16 { tabulate() }
+        if !table.isEmpty, let value = table[Array(key.utf8)] { return value }
+        guard !isTabulated else { return nil }
+        searches += 1
+        return sight.value(of: key)
+    }
+
+    fileprivate mutating func keys() -> [String] {
+        tabulate()
+        return table.lazy.filter { $0.value != nil }.map { String(decoding: $0.key, as: UTF8.self) }
+            .sorted(by: keyPrecedes)
+    }
+
+    private mutating func tabulate() {
+        guard !isTabulated else { return }
+        table.merge(sight.items) { changed, _ in changed }
+        isTabulated = true
     }
 
     fileprivate mutating func flush(_ exchange: CoatroomBorder.Exchange) throws {
@@ -341,16 +367,8 @@ extension Session.State {
         show(try bordered { try exchange.applyFast(edits) })
     }
 
-    fileprivate mutating func show(_ view: View) {
-        self.view = view
-        data = view.values
-    }
-}
-
-extension View {
-    /// The values by their keys. Keys that are one text to Swift are told apart by nobody here: the last counts.
-    fileprivate var values: [String: Data] {
-        Dictionary(data.lazy.map { ($0.key, $0.value) }) { $1 }
+    fileprivate mutating func show(_ sight: Sight) {
+        (self.sight, table, isTabulated, searches) = (sight, [:], false, 0)
     }
 }
 

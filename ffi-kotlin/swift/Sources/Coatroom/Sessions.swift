@@ -91,7 +91,7 @@ public final class Sessions: Sendable {
     }
 
     /// A task of its own: a cancellation does not reach into a write.
-    private func commit(_ exchange: CoatroomBorder.Exchange, _ edits: Data, _ head: Head) async throws -> Closed {
+    private func commit(_ exchange: CoatroomBorder.Exchange, _ edits: [UInt8], _ head: Head) async throws -> Settled {
         try await Task { [self] in
             try await closed(run { try exchange.commitFast(edits, head) }, exchange)
         }.value
@@ -104,14 +104,14 @@ public final class Sessions: Sendable {
         _ handler: (Session) throws -> T
     ) throws -> Exchanged<T> {
         let begun = try bordered { try begin(cookies, method) }
-        guard case .open(let view) = begun.step else { throw SessionError.needsAwait }
-        let session = Session(self, begun.exchange, view)
+        guard case .open(let sight) = begun.step else { throw SessionError.needsAwait }
+        let session = Session(self, begun.exchange, sight)
         do {
             let value = try handler(session)
             let edits = try session.finish()
             let step = try bordered { try begun.exchange.commitFast(edits, head.parts) }
-            guard case .closed(let closed) = step else { throw SessionError.needsAwait }
-            return Exchanged(value, closed)
+            guard case .closed(let settled) = step else { throw SessionError.needsAwait }
+            return Exchanged(value, settled)
         } catch {
             if let edits = session.abandon() { _ = try? begun.exchange.commitFast(edits, Head()) }
             throw error
@@ -184,6 +184,8 @@ public final class Sessions: Sendable {
 
     // MARK: steps
 
+    private typealias Begun = (exchange: CoatroomBorder.Exchange, step: ExchangeStep)
+
     private func begin(_ cookies: String?, _ method: String) throws -> Begun {
         try border.beginFast(cookies ?? "", serial: isSerial && border.takesTurns(method: method))
     }
@@ -191,26 +193,28 @@ public final class Sessions: Sendable {
     private func opened(_ cookies: String?, _ method: String) async throws -> Session {
         let begun = try await run {
             guard self.mayRestore(cookies, method) else { return try self.begin(cookies, method) }
-            return try self.border.beginRestoring(cookies: Data((cookies ?? "").utf8))
+            return try self.border.beginRestoringFast(cookies ?? "")
         }
         var step = begun.step
         while case .ask(let ask) = step {
             let answer = await answer(ask)
             try Task.checkCancellation()
-            step = try await run { try begun.exchange.answer(answer: answer) }
+            step = try await run { try begun.exchange.answerFast(answer) }
         }
-        guard case .open(let view) = step else { throw SessionError.needsAwait }
-        return Session(self, begun.exchange, view)
+        guard case .open(let sight) = step else { throw SessionError.needsAwait }
+        return Session(self, begun.exchange, sight)
     }
 
-    private func closed(_ first: Step, _ exchange: CoatroomBorder.Exchange) async throws -> Closed {
+    private func closed(
+        _ first: ExchangeStep, _ exchange: CoatroomBorder.Exchange
+    ) async throws -> Settled {
         var step = first
         while case .ask(let ask) = step {
             let answer = await answer(ask)
-            step = try bordered { try exchange.answer(answer: answer) }
+            step = try bordered { try exchange.answerFast(answer) }
         }
-        guard case .closed(let closed) = step else { throw SessionError.needsAwait }
-        return closed
+        guard case .closed(let settled) = step else { throw SessionError.needsAwait }
+        return settled
     }
 
     /// A call for principals, finished once it has begun.
@@ -306,15 +310,15 @@ public struct Exchanged<T> {
     /// What the handler returned.
     public let value: T
     /// Values of Set-Cookie headers, each a header of its own.
-    public let setCookies: [String]
+    public var setCookies: [String] { settled.setCookies }
     /// The value that Vary must have; nil where it may stay.
-    public let vary: String?
+    public var vary: String? { settled.vary }
     /// The value that Cache-Control must have; nil where it may stay.
-    public let cacheControl: String?
-    private let parts: TraceParts
+    public var cacheControl: String? { settled.cacheControl }
+    private let settled: Settled
 
     /// What was done.
-    public var trace: Trace { Trace(parts) }
+    public var trace: Trace { Trace(settled.trace) }
 
     /// All headers to set, by name.
     public var headers: [(name: String, value: String)] {
@@ -324,10 +328,8 @@ public struct Exchanged<T> {
         return headers
     }
 
-    init(_ value: T, _ closed: Closed) {
-        self.value = value
-        (setCookies, vary, cacheControl) = (closed.setCookies, closed.vary, closed.cacheControl)
-        parts = closed.trace
+    init(_ value: T, _ settled: Settled) {
+        (self.value, self.settled) = (value, settled)
     }
 }
 

@@ -48,6 +48,58 @@ private func code(_ work: () async throws -> Void) async -> SessionError.Code? {
         #expect(written.value == 2 && read.value == 2)
     }
 
+    @Test func aHandlerSeesWhatItDid() async throws {
+        var jar = Jar()
+        try await sessions.visit(&jar) { session in
+            for key in ["a", "b", "c"] { try session.set(key, to: key) }
+        }
+        try await sessions.visit(&jar) { session in
+            try session.remove("a")
+            try session.set("b", to: 2)
+            try session.set("d", to: 4)
+            #expect(try session.get("a", as: String.self) == nil && session.get("b", as: Int.self) == 2)
+            #expect(try session.get("c", as: String.self) == "c" && session.keys == ["b", "c", "d"])
+            try session.clear()
+            try session.set("c", to: 3)
+            #expect(try session.get("b", as: Int.self) == nil && session.get("c", as: Int.self) == 3)
+            #expect(try session.keys == ["c"])
+        }
+        #expect(try await sessions.visit(&jar) { try $0.keys } == ["c"])
+    }
+
+    @Test func manyKeysAreReadAsFewAre() async throws {
+        let keys = (10 ..< 60).map { "key \($0)" }
+        var jar = Jar()
+        try await sessions.visit(&jar) { session in
+            for (n, key) in keys.enumerated() { try session.set(key, to: n) }
+        }
+        try await sessions.visit(&jar) { session in
+            try session.set(keys[40], to: -1)
+            try session.remove(keys[45])
+            let read = try keys.map { try session.get($0, as: Int.self) }
+            #expect(read == keys.indices.map { $0 == 40 ? -1 : $0 == 45 ? nil : $0 })
+            #expect(try session.get("another", as: Int.self) == nil && session.keys.count == 49)
+            try session.add("key 10", 5)
+            #expect(try session.get("key 10", as: Int.self) == 5 && session.get(keys[1], as: Int.self) == 1)
+        }
+    }
+
+    @Test func keysThatAreOneTextToSwiftAreToldApart() async throws {
+        let (one, two) = ("caf\u{e9}", "cafe\u{301}")
+        #expect(one == two)
+        var jar = Jar()
+        try await sessions.visit(&jar) { session in
+            try session.set(one, to: 1)
+            #expect(try session.get(two, as: Int.self) == nil)
+            try session.set(two, to: 2)
+        }
+        try await sessions.visit(&jar) { session in
+            #expect(try session.get(one, as: Int.self) == 1 && session.get(two, as: Int.self) == 2)
+            try session.remove(one)
+            #expect(try session.keys.map(\.utf8.count) == [two.utf8.count])
+        }
+    }
+
     @Test func aHandlerThatThrowsWritesNothing() async throws {
         struct Oops: Error {}
         var jar = Jar()

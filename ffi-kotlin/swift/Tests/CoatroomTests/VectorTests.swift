@@ -206,7 +206,7 @@ private final class Player {
         default: throw Unknown("edit \(kind)")
         }
         try fields.end()
-        let view = try exchange.apply(edits: batch.take())
+        let view = try exchange.apply(edits: Data(batch.take()))
         switch kind {
         case "get": return view.data.first { $0.key == key }.map { hex($0.value) } as Any? ?? NSNull()
         case "add": return view.sum as Any? ?? NSNull()
