@@ -1,23 +1,23 @@
 //! How an event loop has far stores asked without waiting for them, and without a thread for each request.
 //!
-//! The work runs on the one thread that also serves the connections. That thread never touches the interpreter: it leaves
-//! the result where the exchange finds it, notes the number of the work here, and rings unless it has rung already. The
-//! loop is woken through a descriptor and fetches all numbers at once.
+//! Redis is asked on the loop's own thread, whenever the loop turns what it watches one descriptor for: a [`Reactor`].
+//! PostgreSQL is asked by the one thread that also serves its connections, which never touches the interpreter and makes
+//! that descriptor readable. Either way the result is left where the exchange finds it, the number of the work is noted here,
+//! and the loop fetches all numbers at once.
 //!
 //! Work that nobody waits for any more goes on to its end: what was sent to a store is never cut off.
 
-mod bell;
-
 use core::future::Future;
+use core::mem::take;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
 use coatroom_core::staged::Staged;
 use coatroom_core::{Closing, Opening};
-use coatroom_store::{Host, Work, spawn, spawn_all};
+use coatroom_store::{Host, Reactor, Work, spawn, spawn_all};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
@@ -26,7 +26,6 @@ use crate::error::{from_core, raise};
 use crate::exchange::{Exchange, Slot};
 use crate::sessions::{Sessions, with_bytes};
 use crate::standing::{self, Looked};
-use bell::Bell;
 
 /// Pieces of work that are under way at once in one process; more are refused.
 const MOST: usize = 4096;
@@ -34,6 +33,8 @@ const MOST: usize = 4096;
 const LOOK: Duration = Duration::from_millis(1);
 
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+/// Those of this process, for its end: their loops may have stopped by then.
+static LIVE: Mutex<Vec<Weak<Finished>>> = Mutex::new(Vec::new());
 
 /// What was finished for one event loop, and what it has to hand over.
 #[pyclass(frozen, module = "coatroom._native")]
@@ -44,14 +45,22 @@ pub(crate) struct Completions {
 }
 
 struct Finished {
-    numbers: Mutex<Vec<u64>>,
-    bell: Bell,
+    reactor: Reactor,
+    told: Mutex<Told>,
     given: AtomicU64,
+    under_way: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Told {
+    numbers: Vec<u64>,
+    /// They are being fetched: nobody has to be woken for that.
+    are_fetched: bool,
 }
 
 impl Finished {
-    fn numbers(&self) -> MutexGuard<'_, Vec<u64>> {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn told(&self) -> MutexGuard<'_, Told> {
+        lock(&self.told)
     }
 }
 
@@ -64,13 +73,14 @@ pub(crate) struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let is_first = {
-            let mut numbers = self.finished.numbers();
-            numbers.push(self.number);
-            numbers.len() == 1
+            let mut told = self.finished.told();
+            told.numbers.push(self.number);
+            told.numbers.len() == 1 && !told.are_fetched
         };
         if is_first {
-            self.finished.bell.ring();
+            self.finished.reactor.wake();
         }
+        self.finished.under_way.fetch_sub(1, Ordering::Release);
         UNDER_WAY.fetch_sub(1, Ordering::Release);
     }
 }
@@ -84,11 +94,25 @@ impl Completions {
             return Err(raise(py, "overloaded", message, 503));
         }
         let number = self.finished.given.fetch_add(1, Ordering::Relaxed);
+        self.finished.under_way.fetch_add(1, Ordering::Relaxed);
         Ok(Ticket { finished: Arc::clone(&self.finished), number })
     }
 
-    fn start(&self, py: Python<'_>, work: impl Future<Output = ()> + Send + 'static) -> PyResult<()> {
-        if let Some(held) = self.held().as_mut() {
+    fn start(
+        &self,
+        py: Python<'_>,
+        driver: &FarDriver,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> PyResult<()> {
+        let mut held = self.held();
+        if driver.store().is_served_by_loops() {
+            self.finished.reactor.spawn(work);
+            if held.is_none() {
+                self.finished.reactor.run();
+            }
+            return Ok(());
+        }
+        if let Some(held) = held.as_mut() {
             held.push(Box::pin(work));
             return Ok(());
         }
@@ -96,16 +120,25 @@ impl Completions {
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Vec<Work>>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 }
 
 impl Drop for Completions {
-    /// Its loop was closed before it came to that.
+    /// Its loop was closed. What is under way goes on to its end, on a thread of its own.
     fn drop(&mut self) {
         if let Some(work) = self.held().take().filter(|work| !work.is_empty()) {
             // Where no thread can be started, nothing can be done.
             let _told_as_dropped = spawn_all(work);
+        }
+        let finished = Arc::clone(&self.finished);
+        if finished.reactor.is_of_this_process() && finished.under_way.load(Ordering::Acquire) > 0 {
+            let to_the_end = move || {
+                while finished.under_way.load(Ordering::Acquire) > 0 {
+                    finished.reactor.turn_within(LOOK);
+                }
+            };
+            let _told_as_dropped = thread::Builder::new().name("coatroom".into()).spawn(to_the_end);
         }
     }
 }
@@ -116,25 +149,29 @@ fn no_thread(py: Python<'_>) -> PyErr {
 
 #[pymethods]
 impl Completions {
-    /// Woken by an event descriptor where the system has such a thing, unless told otherwise; else by a pair of sockets.
     #[new]
-    #[pyo3(signature = (event = true))]
-    fn new(event: bool) -> PyResult<Self> {
-        let bell = Bell::new(event).map_err(PyOSError::new_err)?;
-        let finished = Arc::new(Finished { numbers: Mutex::default(), bell, given: AtomicU64::new(0) });
+    fn new() -> PyResult<Self> {
+        let reactor = Reactor::new().map_err(PyOSError::new_err)?;
+        let (given, under_way) = (AtomicU64::new(0), AtomicUsize::new(0));
+        let finished = Arc::new(Finished { reactor, told: Mutex::default(), given, under_way });
+        let mut live = lock(&LIVE);
+        live.retain(|one| one.strong_count() > 0);
+        live.push(Arc::downgrade(&finished));
         Ok(Self { finished, held: Mutex::default() })
     }
 
-    /// The descriptor that becomes readable when something was finished.
+    /// The descriptor that is readable when `drain` has something to do.
     fn fileno(&self) -> i32 {
-        self.finished.bell.descriptor()
+        self.finished.reactor.descriptor()
     }
 
-    /// The numbers of what was finished since the last call.
+    /// Goes on with what can go on; the numbers of what was finished since the last call.
     fn drain(&self) -> Vec<u64> {
-        // In this order: who finishes something after the list was fetched rings again.
-        self.finished.bell.hush();
-        core::mem::take(&mut *self.finished.numbers())
+        self.finished.told().are_fetched = true;
+        self.finished.reactor.turn();
+        let mut told = self.finished.told();
+        told.are_fetched = false;
+        take(&mut told.numbers)
     }
 
     /// Keeps what is to be done from now on, until `flush`: the other thread is woken once for all of it.
@@ -144,10 +181,9 @@ impl Completions {
 
     /// Hands over what was held.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        match self.held().take().filter(|work| !work.is_empty()) {
-            Some(work) => spawn_all(work).map_err(|_| no_thread(py)),
-            None => Ok(()),
-        }
+        let held = self.held().take().filter(|work| !work.is_empty());
+        self.finished.reactor.run();
+        held.map_or(Ok(()), |work| spawn_all(work).map_err(|_| no_thread(py)))
     }
 
     /// Opens an exchange on the Cookie header, in turn if asked for. With the number of what is left to do, if anything is:
@@ -169,7 +205,7 @@ impl Completions {
         let Ok(opening) = slot.locked(Staged::take_opening) else { return Ok((exchange, None)) };
         let ticket = self.ticket(py)?;
         let number = ticket.number;
-        self.start(py, opened(Arc::clone(driver), opening, slot, ticket))?;
+        self.start(py, driver, opened(Arc::clone(driver), opening, slot, ticket))?;
         Ok((exchange, Some(number)))
     }
 
@@ -184,18 +220,19 @@ impl Completions {
         let number = ticket.number;
         let slot = exchange.slot();
         let closing = slot.locked(Staged::take_closing).map_err(|error| from_core(py, error))?;
-        self.start(py, closed(Arc::clone(driver), closing, slot, ticket))?;
+        self.start(py, driver, closed(Arc::clone(driver), closing, slot, ticket))?;
         Ok(Some(number))
     }
 
     /// Looks how sessions stand: what holds the answers, and the number of the work.
     fn look_up(&self, py: Python<'_>, sessions: &Sessions, handles: Vec<String>) -> PyResult<(Looked, u64)> {
-        let driver = Arc::clone(sessions.far()?);
+        let driver = sessions.far()?;
         let ticket = self.ticket(py)?;
         let (looked, number) = (Looked::default(), ticket.number);
         let answers = looked.clone();
-        self.start(py, async move {
-            answers.put(standing::ask(&driver, handles).await);
+        let asking = Arc::clone(driver);
+        self.start(py, driver, async move {
+            answers.put(standing::ask(&asking, handles).await);
             drop(ticket);
         })?;
         Ok((looked, number))
@@ -231,6 +268,10 @@ pub(crate) fn settle(py: Python<'_>, seconds: f64) -> bool {
             if started.elapsed() >= patience {
                 return false;
             }
+            let live: Vec<_> = lock(&LIVE).iter().filter_map(Weak::upgrade).collect();
+            for finished in live.iter().filter(|finished| finished.reactor.is_of_this_process()) {
+                finished.reactor.turn();
+            }
             thread::sleep(LOOK);
         }
         true
@@ -241,4 +282,8 @@ pub(crate) fn settle(py: Python<'_>, seconds: f64) -> bool {
 #[pyfunction]
 pub(crate) fn forked() {
     UNDER_WAY.store(0, Ordering::Release);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -39,6 +39,11 @@ pub(crate) enum Far {
 }
 
 impl Far {
+    /// Whether its connections can be served by the loop whose requests use them. The pool of PostgreSQL is one for all.
+    pub(crate) fn is_served_by_loops(&self) -> bool {
+        matches!(self, Self::Redis(_))
+    }
+
     /// Waits on this thread. Redis is asked by it; PostgreSQL, whose connections are shared, by the thread that serves them.
     fn wait<F: Future>(&self, call: F) -> F::Output {
         match self {

@@ -238,14 +238,8 @@ def test_a_loop_that_watches_no_descriptors_has_threads_do_the_waiting(store: st
     assert descriptors() <= before
 
 
-def test_a_pair_of_sockets_wakes_a_loop_where_there_are_no_event_descriptors(
-    redis: str, run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Pair:
-        Completions = staticmethod(lambda: _native.Completions(False))
-
-    monkeypatch.setattr(_completions, "_native", Pair)
-    sessions = coatroom.Sessions(redis, TEST_KEYS)
+def test_requests_of_one_loop_that_ask_together_are_all_answered(store: str, run: Any) -> None:
+    sessions = coatroom.Sessions(store, TEST_KEYS)
     browser = logged_in(sessions)
     add = CoatroomMiddleware(app_of(lambda session: session.add("n")), sessions)
 

@@ -57,10 +57,10 @@ impl Host for System {
 
     #[cfg(any(feature = "postgres", feature = "redis"))]
     async fn pause(&self, span: Duration) {
-        let on_a_runtime = tokio::runtime::Handle::try_current().is_ok() && !is_blocking();
+        let is_shared = is_turning() || (tokio::runtime::Handle::try_current().is_ok() && !is_blocking());
         match crate::runtime::handle() {
             // The thread belongs to others too, and the caller's runtime need not have a timer.
-            Ok(helper) if on_a_runtime => drop(helper.spawn(tokio::time::sleep(span)).await),
+            Ok(helper) if is_shared => drop(helper.spawn(async move { tokio::time::sleep(span).await }).await),
             _ => thread::sleep(span),
         }
     }
@@ -91,6 +91,17 @@ std::thread_local! {
 #[cfg(feature = "redis")]
 pub(crate) fn kept() -> Kept {
     KEPT.get()
+}
+
+/// Whether this thread does what an event loop has to do.
+#[cfg(feature = "redis")]
+fn is_turning() -> bool {
+    crate::reactor::current().is_some()
+}
+
+#[cfg(all(feature = "postgres", not(feature = "redis")))]
+fn is_turning() -> bool {
+    false
 }
 
 /// Whether [`block_on`] holds this thread, so that a runtime on it stands still.

@@ -39,6 +39,8 @@ mod observe;
 pub mod postgres;
 mod principals;
 #[cfg(feature = "redis")]
+mod reactor;
+#[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod runtime;
@@ -53,6 +55,8 @@ pub use feed::{Increment, NotAnnounced};
 pub use host::{Host, System, block_on};
 pub use listening::{Listening, Nudge};
 pub use principals::RevokedAll;
+#[cfg(feature = "redis")]
+pub use reactor::Reactor;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub use runtime::{Work, block_on_far, spawn, spawn_all};
 pub use sweeper::Sweeper;

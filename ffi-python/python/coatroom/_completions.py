@@ -1,5 +1,6 @@
-"""How an event loop waits for far stores: the work is done on one thread of the native module, which wakes the loop
-through one descriptor, however many requests are waiting."""
+"""How an event loop waits for far stores: it watches one descriptor, however many requests are waiting. Over Redis the
+work itself is done when the loop finds it readable; over PostgreSQL a thread of the native module does it, and makes it
+so."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import contextvars
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from coatroom import _native
@@ -20,42 +21,98 @@ LINGER = 2.0
 """Seconds for which the end of a process waits for what was sent to a store."""
 
 
+class Told:
+    """What waits for one piece of work: awaited by one task, which goes on in the very turn of the loop that tells it.
+    A future would have it go on in the next.
+
+    Future-like as :func:`asyncio.isfuture` has it.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "callback", "context", "is_done", "loop", "was_cancelled")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asyncio_future_blocking = False
+        self.loop = loop
+        self.callback: Callable[[Told], object] | None = None
+        self.context: contextvars.Context | None = None
+        self.is_done = self.was_cancelled = False
+
+    def tell(self) -> None:
+        """The work is done."""
+        if self.is_done:
+            return
+        self.is_done = True
+        if self.callback is not None and self.context is not None:
+            self.context.run(self.callback, self)
+
+    def __await__(self) -> Generator[Told, None, None]:
+        if not self.is_done:
+            self._asyncio_future_blocking = True
+            yield self
+        self.result()
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self.loop
+
+    def add_done_callback(self, callback: Callable[[Told], object], *, context: contextvars.Context) -> None:
+        self.callback = callback
+        self.context = context
+
+    def cancel(self, msg: object = None) -> bool:
+        if self.is_done:
+            return False
+        self.is_done = self.was_cancelled = True
+        if self.callback is not None:
+            self.loop.call_soon(self.callback, self, context=self.context)
+        return True
+
+    def result(self) -> None:
+        if self.was_cancelled:
+            raise asyncio.CancelledError
+
+
 class Waker:
     """What one event loop waits for. Held by the loop alone: it goes, and its descriptor with it, when the loop is
     closed."""
 
-    __slots__ = ("__weakref__", "loop", "make", "native", "waiting")
+    __slots__ = ("__weakref__", "loop", "native", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.native = _native.Completions()
         self.loop = loop
-        self.make = loop.create_future
-        self.waiting: dict[int, asyncio.Future[None]] = {}
+        self.waiting: dict[int, Told] = {}
         # In a context of its own, for the loop keeps it: that of the first request would live as long as the loop.
         contextvars.Context().run(loop.add_reader, self.native.fileno(), self.wake)
 
     def wake(self) -> None:
-        numbers = self.native.drain()
+        self.tell(self.native.drain())
+
+    def tell(self, numbers: list[int]) -> None:
         if len(numbers) > 1:
             # Those who wake up now may have more to ask. It is handed over together, once they all have run.
             self.native.hold()
+        rest = iter(numbers)
         try:
-            for number in numbers:
-                future = self.waiting.pop(number, None)
-                if future is not None and not future.done():
-                    future.set_result(None)
+            for number in rest:
+                told = self.waiting.pop(number, None)
+                if told is not None:
+                    told.tell()
         finally:
             if len(numbers) > 1:
-                self.loop.call_soon(self.native.flush)
+                self.native.flush()
+            # Somebody has stopped the program.
+            left = list(rest)
+            if left:
+                self.loop.call_soon(self.tell, left)
 
-    def told(self, number: int) -> asyncio.Future[None]:
+    def told(self, number: int) -> Told:
         """Is done once the work with this number is."""
-        future = self.waiting[number] = self.make()
-        return future
+        told = self.waiting[number] = Told(self.loop)
+        return told
 
-    def still(self, number: int, future: asyncio.Future[None]) -> asyncio.Future[None]:
+    def still(self, number: int, told: Told) -> Told:
         """The same for whoever waits in place of one that was cancelled."""
-        return self.told(number) if future.cancelled() else future
+        return self.told(number) if told.was_cancelled else told
 
 
 def _nobody() -> None:

@@ -15,7 +15,7 @@ from coatroom.session import Session
 from coatroom.sessions import Sessions
 
 if TYPE_CHECKING:
-    from coatroom._completions import Waker
+    from coatroom._completions import Told
     from coatroom._native import Exchange
     from coatroom._native import Sessions as Native
     from coatroom._own import Asker
@@ -37,10 +37,21 @@ async def open_on_loop(sessions: Sessions, cookies: bytes | str, in_turn: bool) 
         own = sessions._own
         if own is not None and own.is_async:
             return await _open_own(own, sessions, cookies, in_turn)
+        woken = waker() if sessions._is_far else None
+        if woken is not None:
+            exchange, number = woken.native.open(native, cookies, in_turn)
+            if number is not None:
+                told = woken.told(number)
+                try:
+                    await told
+                except asyncio.CancelledError:
+                    if in_turn:
+                        # The turn may have been taken by then.
+                        lasting(_give_back(woken.still(number, told), exchange, sessions))
+                    raise
+            exchange.opens()
+            return exchange
         if native.waits():
-            woken = waker() if native.is_far() else None
-            if woken is not None:
-                return await _open_far(woken, sessions, cookies, in_turn)
             return await in_thread(native.open, cookies, in_turn)
         return await _open_in_turn(native, cookies) if in_turn else native.open(cookies)
     except CoatroomError as error:
@@ -71,22 +82,7 @@ async def _give_back_own(opened: asyncio.Task[Exchange], sessions: Sessions) -> 
         await Commit(Session(exchange, sessions)).run(500)
 
 
-async def _open_far(woken: Waker, sessions: Sessions, cookies: bytes | str, in_turn: bool) -> Exchange:
-    exchange, number = woken.native.open(sessions._native, cookies, in_turn)
-    if number is not None:
-        future = woken.told(number)
-        try:
-            await future
-        except asyncio.CancelledError:
-            if in_turn:
-                # The turn may have been taken by then.
-                lasting(_give_back(woken.still(number, future), exchange, sessions))
-            raise
-    exchange.opens()
-    return exchange
-
-
-async def _give_back(opened: asyncio.Future[None], exchange: Exchange, sessions: Sessions) -> None:
+async def _give_back(opened: Told, exchange: Exchange, sessions: Sessions) -> None:
     await opened
     with contextlib.suppress(CoatroomError):
         exchange.opens()
@@ -133,7 +129,7 @@ class Commit:
         if sessions is not None and own is not None and own.is_async:
             self.rest = lasting(self._go_on(own.drive(sessions._native.closing(exchange))))
             return await self.result()
-        woken = waker() if sessions is not None and sessions._native.is_far() else None
+        woken = waker() if sessions is not None and sessions._is_far else None
         # Functions of the application run here or on a thread of the executor, and nowhere else.
         if sessions is None or woken is None or exchange.calls_back():
             return self._starts(exchange) or await self.result()
@@ -143,11 +139,11 @@ class Commit:
             self.over = error
             raise
         if number is not None:
-            future = woken.told(number)
+            told = woken.told(number)
             try:
-                await future
+                await told
             except asyncio.CancelledError:
-                self.rest = lasting(self._go_on(woken.still(number, future)))
+                self.rest = lasting(self._go_on(woken.still(number, told)))
                 raise
         return self._ends(None) or await self.result()
 

@@ -84,6 +84,7 @@ class Sockets:
             yield receive, send
             return
         self.sessions._sockets.add(self)
+        self.sessions._has_sockets = True
         loop = asyncio.get_running_loop()
         watch = self._watches.get(loop)
         if watch is None:
@@ -174,7 +175,7 @@ class _Watch:
         native = self.sessions._native
         if not native.waits():
             return native.standing(handles)
-        woken = waker() if native.is_far() else None
+        woken = waker() if self.sessions._is_far else None
         if woken is None:
             return await in_thread(native.standing, handles)
         looked, number = woken.native.look_up(native, handles)

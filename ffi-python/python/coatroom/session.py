@@ -111,9 +111,9 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         "_visitor",
     )
 
-    _visitor: str
+    _visitor: str | None
     """The value of the cookie that the response gives a visitor for the sake of CSRF tokens, if it gives one."""
-    _more_lines: list[str]
+    _more_lines: list[str] | None
     """Cookies of a remembered login."""
     _entered: str | None
     """Who proved to be who they are, in this request."""
@@ -130,6 +130,8 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         self._cookies = cookies
         # Objects that the application may change in place; compared with what is stored when the exchange closes.
         self._handed_out: dict[str, Any] = {}
+        self._visitor = self._more_lines = None
+        self._has_left = False
 
     @property
     def data(self) -> Data:

@@ -147,6 +147,8 @@ class Sessions:
         self._native = _native.Sessions(self._own or store, ring, chosen, clock._native if clock else None)
         self._clock = clock
         self._sockets: weakref.WeakSet[Sockets] = weakref.WeakSet()
+        self._has_sockets = False
+        """Whether there were any."""
         _LIVE.add(self)
         if self._own is not None and (remember is not None or upgrade_from):
             self._own.needs_index()
@@ -160,6 +162,7 @@ class Sessions:
         self._has_more = remember is not None or bool(upgrade_from)
         """Whether a request may carry more than a session, and leave more behind."""
         self._answers_at_once = self._own is None and not self._native.waits()
+        self._is_far = self._native.is_far()
         policy = self._native.policy()
         self._is_secure: bool = not policy["plain_http"]
         self._is_embedded: bool = policy["same_site"] == "none"

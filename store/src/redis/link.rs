@@ -4,13 +4,13 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Weak};
 
-use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
 use super::net::Net;
+use super::runner::Runner;
 use super::settings::Address;
-use super::time::until;
+use super::time::{pause as rest, until};
 use super::wire::{OnEnd, Wire};
 use crate::listening::jittered;
 
@@ -30,11 +30,11 @@ pub(super) enum Target {
     Node(Address),
 }
 
-/// The way to one server, for the callers of one runtime.
+/// The way to one server, for the callers of one runtime or loop.
 pub(super) struct Link {
     pub(super) target: Target,
     net: Weak<Net>,
-    runtime: Handle,
+    runner: Runner,
     state: watch::Sender<State>,
     is_asked_for: AtomicBool,
 }
@@ -46,9 +46,9 @@ enum State {
 }
 
 impl Link {
-    pub(super) fn new(target: Target, net: &Arc<Net>, runtime: Handle) -> Arc<Self> {
+    pub(super) fn new(target: Target, net: &Arc<Net>, runner: Runner) -> Arc<Self> {
         let state = watch::Sender::new(State::Down(None));
-        Arc::new(Self { target, net: Arc::downgrade(net), runtime, state, is_asked_for: AtomicBool::new(false) })
+        Arc::new(Self { target, net: Arc::downgrade(net), runner, state, is_asked_for: AtomicBool::new(false) })
     }
 
     /// The connection, if there is one before the deadline. An outage that has lasted longer than the time limit is told
@@ -94,10 +94,10 @@ impl Link {
     pub(super) fn suspect(self: &Arc<Self>, wire: &Wire) {
         if self.lost(wire.number) {
             let (wire, patience) = (wire.clone(), self.net.upgrade().map_or(LONGEST_PAUSE, |net| net.time_limit()));
-            self.runtime.spawn(async move {
-                sleep(patience).await;
+            drop(self.runner.spawn(async move {
+                rest(patience).await;
                 wire.cut();
-            });
+            }));
         }
     }
 
@@ -126,7 +126,7 @@ impl Link {
         });
         if begins {
             let attempts = Attempts(Arc::downgrade(self));
-            self.runtime.spawn(attempts.go_on());
+            drop(self.runner.spawn(attempts.go_on()));
         }
     }
 
@@ -137,7 +137,7 @@ impl Link {
                 link.lost(number);
             }
         });
-        match timeout(net.time_limit(), net.dial(&self.target, on_end)).await {
+        match until(net.deadline(), net.dial(&self.target, on_end)).await {
             Ok(dialed) => dialed.map_err(|error| error.to_string()),
             Err(_) => Err("the server does not answer".to_owned()),
         }
@@ -167,7 +167,7 @@ impl Attempts {
             }
             unasked = if link.is_asked_for.swap(false, Ordering::Relaxed) { 0 } else { unasked.saturating_add(1) };
             drop((link, net));
-            sleep(jittered(pause)).await;
+            rest(jittered(pause)).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
     }

@@ -58,8 +58,8 @@
 //! the background after 20 ms, and after pauses that double up to half a second. Callers wait for it within their time
 //! limit; once an outage is older than that they are refused at once. Callers within a tokio runtime are served by
 //! connections in that runtime, everybody else by a thread of this crate, which also keeps the time limits; in
-//! [`crate::block_on_far`], threads that wait read and write a connection of their own, which costs half. A process that
-//! was forked opens connections of its own.
+//! [`crate::block_on_far`], threads that wait read and write a connection of their own, which costs half, and so does an
+//! event loop that turns a [`crate::Reactor`]. A process that was forked opens connections of its own.
 //!
 //! The server's clock decides nothing: keys expire a span after the write, so long that a session has ended by then.
 
@@ -70,6 +70,7 @@ mod health;
 mod link;
 mod listen;
 mod net;
+mod runner;
 mod scan;
 mod scripts;
 mod settings;

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use redis::{Cmd, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::confirm;
 use super::link::{Link, Target};
+use super::runner::Runner;
 use super::scripts::Call;
 use super::settings::{Layout, Settings};
 use super::time::until;
@@ -50,10 +50,10 @@ pub(super) struct Net {
     trouble: Mutex<Option<String>>,
 }
 
-/// The connections that serve the callers of one runtime. A connection is served by the runtime whose callers use it: no
+/// The connections that serve the callers of one runtime or loop. A connection is served by the one whose callers use it: no
 /// thread is woken in between, and one that stands still holds up nobody else.
 pub(super) struct Home {
-    runtime: Handle,
+    runner: Runner,
     primary: Arc<Link>,
     nodes: Mutex<HashMap<Target, Arc<Link>>>,
     /// Connections to wait for replicas on, while nobody does.
@@ -104,16 +104,16 @@ impl Net {
         }
     }
 
-    /// The connections for this caller: those of its runtime, or those of the helper thread.
+    /// The connections for this caller: those of its loop or runtime, or those of the helper thread.
     ///
     /// A thread that runs a runtime only while it waits has a connection there as long as all is well. What goes on between
     /// one request and the next, such as trying to connect during an outage, is for the helper thread.
     pub(super) fn home(self: &Arc<Self>) -> Option<Arc<Home>> {
-        let helpers = || crate::runtime::handle().ok().map(|runtime| self.home_in(runtime));
-        match (Handle::try_current(), crate::host::kept()) {
-            (Ok(runtime), Kept::Free) => Some(self.home_in(runtime)),
-            (Ok(runtime), Kept::Driving) if self.cluster.is_none() => {
-                let own = self.home_in(runtime);
+        let helpers = || crate::runtime::handle().ok().map(|runtime| self.home_of(Runner::Tokio(runtime)));
+        match (Runner::here(), crate::host::kept()) {
+            (Some(here @ Runner::Loop(_)), _) | (Some(here), Kept::Free) => Some(self.home_of(here)),
+            (Some(here), Kept::Driving) if self.cluster.is_none() => {
+                let own = self.home_of(here);
                 if own.primary.is_up() {
                     return Some(own);
                 }
@@ -124,8 +124,8 @@ impl Net {
         }
     }
 
-    fn home_in(self: &Arc<Self>, runtime: Handle) -> Arc<Home> {
-        let known = |homes: &[Arc<Home>]| homes.iter().find(|home| home.runtime.id() == runtime.id()).cloned();
+    fn home_of(self: &Arc<Self>, runner: Runner) -> Arc<Home> {
+        let known = |homes: &[Arc<Home>]| homes.iter().find(|home| home.runner.is(&runner)).cloned();
         let found = known(&self.homes.read().unwrap_or_else(PoisonError::into_inner));
         if let Some(home) = found {
             return home;
@@ -136,8 +136,8 @@ impl Net {
         }
         homes.retain(|home| home.is_in_use());
         let home = Arc::new(Home {
-            primary: Link::new(Target::Primary, self, runtime.clone()),
-            runtime,
+            primary: Link::new(Target::Primary, self, runner.clone()),
+            runner,
             nodes: Mutex::default(),
             idle_lanes: Mutex::default(),
         });
@@ -321,7 +321,7 @@ impl Home {
             return Arc::clone(&self.primary);
         }
         let mut nodes = lock(&self.nodes);
-        let make = || Link::new(target.clone(), net, self.runtime.clone());
+        let make = || Link::new(target.clone(), net, self.runner.clone());
         Arc::clone(nodes.entry(target.clone()).or_insert_with(make))
     }
 
@@ -349,8 +349,8 @@ impl Home {
             }
         }
         let (dialing, target) = (Arc::clone(net), target.clone());
-        let dialed = self.runtime.spawn(async move { dialing.dial(&target, Box::new(|_| {})).await });
-        match until(deadline, dialed).await.ok()?.ok()? {
+        let dialed = self.runner.result_of(async move { dialing.dial(&target, Box::new(|_| {})).await });
+        match until(deadline, dialed).await.ok()?? {
             Ok(wire) => Some(wire),
             Err(error) => {
                 net.note(error.to_string());

@@ -11,15 +11,16 @@ use redis::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::runner::{Cut, Runner, connect};
 use super::settings::{Address, Layout, Login, Settings, SettingsError};
+use super::time::until;
 use crate::Nudge;
 
 /// Which part of the time limit one Sentinel is given.
@@ -31,7 +32,7 @@ pub(super) struct Wire {
     connection: MultiplexedConnection,
     pub(super) number: u64,
     is_over: Arc<AtomicBool>,
-    task: AbortHandle,
+    traffic: Cut,
 }
 
 impl Wire {
@@ -57,7 +58,7 @@ impl Wire {
 
     /// Closes it, whatever is under way.
     pub(super) fn cut(&self) {
-        self.task.abort();
+        self.traffic.now();
     }
 }
 
@@ -93,7 +94,7 @@ impl Dialer {
         }
     }
 
-    /// Connects to the server at an address. Runs in the runtime that is to serve the connection.
+    /// Connects to the server at an address. Runs where the connection is to be served.
     pub(super) async fn address(&self, address: &Address, on_end: OnEnd) -> Result<Wire, RedisError> {
         self.connect(address, &self.settings.login, self.settings.database, on_end).await
     }
@@ -111,7 +112,9 @@ impl Dialer {
         let mut last = silence();
         for sentinel in sentinels {
             let patience = self.settings.time_limit.checked_div(SENTINEL_SHARE).unwrap_or_default();
-            match timeout(patience, self.look_up(sentinel, name)).await.unwrap_or_else(|_| Err(silence())) {
+            let now = Instant::now();
+            let looked_up = until(now.checked_add(patience).unwrap_or(now), self.look_up(sentinel, name)).await;
+            match looked_up.unwrap_or_else(|_| Err(silence())) {
                 Ok(address) => {
                     let wire = self.address(&address, on_end).await?;
                     return if is_primary(&wire).await? { Ok(wire) } else { Err(failure("a failover is under way")) };
@@ -133,18 +136,49 @@ impl Dialer {
     }
 
     async fn connect(&self, to: &Address, login: &Login, database: i64, on_end: OnEnd) -> Result<Wire, RedisError> {
-        let stream = TcpStream::connect((&*to.host, to.port)).await?;
-        stream.set_nodelay(true)?;
-        match &self.tls {
-            None => self.greet(stream, login, database, on_end).await,
-            Some(tls) => {
-                let name = ServerName::try_from(to.host.clone()).map_err(io::Error::other)?;
-                self.greet(tls.connect(name, stream).await?, login, database, on_end).await
+        let runner = Runner::here().ok_or_else(|| failure("nobody serves this thread"))?;
+        match &runner {
+            Runner::Loop(home) => {
+                let stream = connect(to, home.clone()).await?;
+                Box::pin(self.secure(stream, &runner, to, login, database, on_end)).await
+            }
+            Runner::Tokio(_) => {
+                let stream = TcpStream::connect((&*to.host, to.port)).await?;
+                stream.set_nodelay(true)?;
+                Box::pin(self.secure(stream, &runner, to, login, database, on_end)).await
             }
         }
     }
 
-    async fn greet<S>(&self, stream: S, login: &Login, database: i64, on_end: OnEnd) -> Result<Wire, RedisError>
+    async fn secure<S>(
+        &self,
+        stream: S,
+        runner: &Runner,
+        to: &Address,
+        login: &Login,
+        database: i64,
+        on_end: OnEnd,
+    ) -> Result<Wire, RedisError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match &self.tls {
+            None => self.greet(stream, runner, login, database, on_end).await,
+            Some(tls) => {
+                let name = ServerName::try_from(to.host.clone()).map_err(io::Error::other)?;
+                self.greet(tls.connect(name, stream).await?, runner, login, database, on_end).await
+            }
+        }
+    }
+
+    async fn greet<S>(
+        &self,
+        stream: S,
+        runner: &Runner,
+        login: &Login,
+        database: i64,
+        on_end: OnEnd,
+    ) -> Result<Wire, RedisError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -171,11 +205,11 @@ impl Dialer {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let is_over = Arc::<AtomicBool>::default();
         let end = End { is_over: Arc::clone(&is_over), number, on_end: Some(on_end) };
-        let task = tokio::spawn(async move {
+        let traffic = runner.spawn(async move {
             let _told_when_dropped = end;
             traffic.await;
         });
-        let wire = Wire { connection, number, is_over, task: task.abort_handle() };
+        let wire = Wire { connection, number, is_over, traffic };
         // The system accepts connections for a server that is halted, or still reads its data.
         match wire.ask(&redis::cmd("PING")).await? {
             Value::ServerError(error) if error.code() != "NOPERM" => Err(error.into()),

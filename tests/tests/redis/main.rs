@@ -4,6 +4,7 @@ mod access;
 mod cluster;
 mod contract;
 mod faults;
+mod on_loop;
 mod push;
 mod replicas;
 

@@ -1,0 +1,338 @@
+//! Connections that are served on the thread of somebody else's event loop, and the work that uses them: no thread is woken
+//! in between. That loop watches one descriptor, and calls [`Reactor::turn`] when it is readable.
+
+mod socket;
+
+use core::cell::RefCell;
+use core::future::Future;
+use core::mem::{forget, take};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::task::{Context, Poll as Polled, Waker};
+use core::time::Duration;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
+
+use mio::{Events, Poll, Registry, Token};
+
+use crate::runtime::Work;
+use socket::Ears;
+pub(crate) use socket::Socket;
+
+/// The bell's, which is no socket's.
+const BELL: Token = Token(0);
+/// Taken from the system at once; what is more waits for the next turn.
+const EVENTS: usize = 256;
+
+/// What an event loop turns. Dropped, it closes its connections: work that waits for one is told that it was cut, and dropped
+/// where it would have to wait again.
+#[derive(Debug)]
+pub struct Reactor(LoopHandle);
+
+/// The same for those whom it serves.
+#[derive(Clone, Debug)]
+pub(crate) struct LoopHandle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// A child shares the descriptors with its parent.
+    pid: u32,
+    /// Held by whoever turns.
+    driver: Mutex<Driver>,
+    registry: Registry,
+    bell: mio::Waker,
+    is_rung: AtomicBool,
+    ready: Mutex<VecDeque<Arc<Task>>>,
+    ears: Mutex<HashMap<Token, Arc<Ears>>>,
+    tokens: AtomicUsize,
+    /// Connections are.
+    is_closed: AtomicBool,
+    /// Nobody turns any more.
+    is_over: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Driver {
+    poll: Poll,
+    events: Events,
+}
+
+/// A piece of work, until it is done.
+pub(crate) struct Task {
+    work: Mutex<Option<Work>>,
+    home: LoopHandle,
+    is_queued: AtomicBool,
+    is_cut: AtomicBool,
+}
+
+impl core::fmt::Debug for Task {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Task").finish_non_exhaustive()
+    }
+}
+
+std::thread_local! {
+    static CURRENT: RefCell<Option<LoopHandle>> = const { RefCell::new(None) };
+}
+
+/// Whose work this thread is doing.
+pub(crate) fn current() -> Option<LoopHandle> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+impl Reactor {
+    /// One for an event loop.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let bell = mio::Waker::new(&registry, BELL)?;
+        Ok(Self(LoopHandle(Arc::new(Inner {
+            pid: process::id(),
+            driver: Mutex::new(Driver { poll, events: Events::with_capacity(EVENTS) }),
+            registry,
+            bell,
+            is_rung: AtomicBool::new(false),
+            ready: Mutex::default(),
+            ears: Mutex::default(),
+            tokens: AtomicUsize::new(BELL.0),
+            is_closed: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+        }))))
+    }
+
+    /// The descriptor to watch. It is readable as long as there is something to be turned.
+    #[cfg(unix)]
+    pub fn descriptor(&self) -> std::os::fd::RawFd {
+        use std::os::fd::AsRawFd;
+        lock(&self.0.0.driver).poll.as_raw_fd()
+    }
+
+    /// Whether it was made in this process: a child that was forked shares its descriptors, and must use one of its own.
+    #[must_use]
+    pub fn is_of_this_process(&self) -> bool {
+        self.0.0.pid == process::id()
+    }
+
+    /// Takes work, to begin with at the next [`Reactor::run`] or turn.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.0.spawn(work));
+    }
+
+    /// Does what can be done without looking at the connections.
+    pub fn run(&self) {
+        if self.0.0.is_rung.load(Ordering::SeqCst) {
+            // Whoever was told that the time is up looks for an answer first.
+            return self.turn();
+        }
+        match self.0.0.driver.try_lock() {
+            Ok(_held) => self.0.run(|| {}),
+            // Whoever turns may have looked for work already.
+            Err(_) => self.wake(),
+        }
+    }
+
+    /// Does what can be done since something has happened on a connection. From one thread at a time: a second returns at once.
+    pub fn turn(&self) {
+        self.turn_within(Duration::ZERO);
+    }
+
+    /// As [`Reactor::turn`], where nothing has happened yet: waits so long for it.
+    pub fn turn_within(&self, patience: Duration) {
+        let inner = &*self.0.0;
+        let Ok(mut driver) = inner.driver.try_lock() else { return };
+        let Driver { poll, events } = &mut *driver;
+        // Interrupted or not: what there is will be there the next time too.
+        let polled = poll.poll(events, Some(patience));
+        inner.is_rung.store(false, Ordering::SeqCst);
+        let later = take(&mut *lock(&inner.ready));
+        self.0.run(|| {
+            for event in events.iter().filter(|_| polled.is_ok()) {
+                let ears = lock(&inner.ears).get(&event.token()).cloned();
+                if let Some(ears) = ears {
+                    ears.hear(event);
+                }
+            }
+            // Connections first: a loop that stood still for long has answers waiting, and limits that have passed.
+            lock(&inner.ready).extend(later);
+        });
+    }
+
+    /// Makes the descriptor readable. From any thread.
+    pub fn wake(&self) {
+        self.0.ring();
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        let inner = &*self.0.0;
+        if !self.is_of_this_process() {
+            forget(self.0.clone());
+            return;
+        }
+        inner.is_closed.store(true, Ordering::SeqCst);
+        let ears: Vec<_> = lock(&inner.ears).values().cloned().collect();
+        self.0.run(|| ears.iter().for_each(|ears| ears.wake()));
+        inner.is_over.store(true, Ordering::SeqCst);
+        lock(&inner.ready).clear();
+    }
+}
+
+impl LoopHandle {
+    /// Takes work; it can be cut off by what is returned. Once the loop is gone, work is dropped.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Arc<Task> {
+        let work: Option<Work> = if self.0.is_closed.load(Ordering::SeqCst) { None } else { Some(Box::pin(work)) };
+        let task = Arc::new(Task {
+            work: Mutex::new(work),
+            home: self.clone(),
+            is_queued: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
+        });
+        task.enqueue();
+        task
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn is_here(&self) -> bool {
+        CURRENT.with_borrow(|current| current.as_ref().is_some_and(|current| current.is(self)))
+    }
+
+    fn ring(&self) {
+        self.0.is_rung.store(true, Ordering::SeqCst);
+        // Fails only while it cannot be heard.
+        let _best_effort = self.0.bell.wake();
+    }
+
+    /// Does what can be done after `first`. Called by who holds the driver, or by the last one who could.
+    fn run(&self, first: impl FnOnce()) {
+        let before = CURRENT.replace(Some(self.clone()));
+        first();
+        loop {
+            let next = lock(&self.0.ready).pop_front();
+            let Some(task) = next else { break };
+            task.step();
+        }
+        drop(CURRENT.replace(before));
+    }
+}
+
+impl Task {
+    /// Drops the work, as soon as nobody is doing it.
+    pub(crate) fn cut(self: &Arc<Self>) {
+        self.is_cut.store(true, Ordering::SeqCst);
+        self.wake_by_ref();
+    }
+
+    fn enqueue(self: &Arc<Self>) {
+        if self.home.0.is_over.load(Ordering::SeqCst) {
+            // It may hold what holds its waker.
+            let never_done = lock(&self.work).take();
+            drop(never_done);
+        } else if !self.is_queued.swap(true, Ordering::SeqCst) {
+            lock(&self.home.0.ready).push_back(Arc::clone(self));
+        }
+    }
+
+    fn step(self: &Arc<Self>) {
+        self.is_queued.store(false, Ordering::SeqCst);
+        let mut work = lock(&self.work);
+        let waker = Waker::from(Arc::clone(self));
+        let is_over = self.is_cut.load(Ordering::SeqCst)
+            || work.as_mut().is_none_or(|work| {
+                let poll = || work.as_mut().poll(&mut Context::from_waker(&waker));
+                // Work that panics ends alone.
+                catch_unwind(AssertUnwindSafe(poll)).map_or(true, |polled| polled == Polled::Ready(()))
+            });
+        let over = if is_over { work.take() } else { None };
+        drop(work);
+        drop(over);
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.enqueue();
+        if !self.home.is_here() {
+            self.home.ring();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use core::future::poll_fn;
+    use core::task::Poll;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+
+    use super::{Reactor, current};
+
+    #[test]
+    fn work_that_panics_ends_alone() {
+        let reactor = Reactor::new().unwrap();
+        let done = Arc::<AtomicU32>::default();
+        for number in 0..3 {
+            let done = Arc::clone(&done);
+            reactor.spawn(async move {
+                assert_ne!(number, 1, "on purpose");
+                done.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        reactor.run();
+        assert_eq!(done.load(Ordering::SeqCst), 2);
+        assert!(current().is_none());
+    }
+
+    #[test]
+    fn work_that_another_thread_wakes_makes_the_loop_turn() {
+        let reactor = Reactor::new().unwrap();
+        let polls = Arc::<AtomicU32>::default();
+        let counted = Arc::clone(&polls);
+        reactor.spawn(poll_fn(move |context| {
+            if counted.fetch_add(1, Ordering::SeqCst) == 1 {
+                return Poll::Ready(());
+            }
+            let waker = context.waker().clone();
+            thread::spawn(move || waker.wake());
+            Poll::Pending
+        }));
+        reactor.run();
+        assert_eq!(polls.load(Ordering::SeqCst), 1);
+        reactor.turn_within(core::time::Duration::from_mins(5));
+        assert_eq!(polls.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn work_that_is_cut_or_left_is_dropped() {
+        let reactor = Reactor::new().unwrap();
+        let held = Arc::new(());
+        let never = |held: Arc<()>| async move {
+            core::future::pending::<()>().await;
+            drop(held);
+        };
+        let task = reactor.0.spawn(never(Arc::clone(&held)));
+        reactor.run();
+        assert_eq!(Arc::strong_count(&held), 2);
+        task.cut();
+        reactor.run();
+        assert_eq!(Arc::strong_count(&held), 1);
+        reactor.spawn(never(Arc::clone(&held)));
+        drop(reactor);
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}

@@ -1,0 +1,79 @@
+//! What serves connections: a tokio runtime, or the event loop of an application.
+
+use core::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot::channel;
+use tokio::task::AbortHandle;
+
+use super::settings::Address;
+use crate::reactor::{LoopHandle, Socket, Task, current};
+
+/// Whoever polls a connection, and those who wait for its answers.
+#[derive(Clone)]
+pub(super) enum Runner {
+    Tokio(Handle),
+    Loop(LoopHandle),
+}
+
+impl Runner {
+    /// The event loop whose turn this thread does, or the runtime that it is in.
+    pub(super) fn here() -> Option<Self> {
+        current().map(Self::Loop).or_else(|| Handle::try_current().ok().map(Self::Tokio))
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tokio(one), Self::Tokio(other)) => one.id() == other.id(),
+            (Self::Loop(one), Self::Loop(other)) => one.is(other),
+            _ => false,
+        }
+    }
+
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Cut {
+        match self {
+            Self::Tokio(runtime) => Cut::Tokio(runtime.spawn(work).abort_handle()),
+            Self::Loop(home) => Cut::Loop(home.spawn(work)),
+        }
+    }
+
+    /// What work comes to that goes on also when nobody waits for it; none if it was dropped.
+    pub(super) async fn result_of<T>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T>
+    where
+        T: Send + 'static,
+    {
+        let (tell, told) = channel();
+        drop(self.spawn(async move {
+            let _somebody_waits = tell.send(work.await);
+        }));
+        told.await.ok()
+    }
+}
+
+/// Ends work.
+#[derive(Clone)]
+pub(super) enum Cut {
+    Tokio(AbortHandle),
+    Loop(Arc<Task>),
+}
+
+impl Cut {
+    pub(super) fn now(&self) {
+        match self {
+            Self::Tokio(task) => task.abort(),
+            Self::Loop(task) => task.cut(),
+        }
+    }
+}
+
+/// Connects on the thread of `crate::runtime`, which can look names up, for a connection that a loop is to serve.
+pub(super) async fn connect(to: &Address, home: LoopHandle) -> io::Result<Socket> {
+    let place = (to.host.clone(), to.port);
+    let connecting = crate::runtime::handle()?.spawn(async move { TcpStream::connect(place).await?.into_std() });
+    let stream = connecting.await.map_err(io::Error::other)??;
+    stream.set_nodelay(true)?;
+    Socket::new(stream, home)
+}

@@ -1,0 +1,196 @@
+//! The same servers, asked on the thread of an event loop that watches one descriptor.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use coatroom_core::{Entry, Handle, Loaded, Swap, Timestamp};
+use coatroom_store::{Cursor, Entered, NotListed, Reactor, Store as _, Swapped, Unavailable, block_on};
+use coatroom_tests::faults::{self, Outage};
+use coatroom_tests::servers::{Cluster, Proxy, Redis, Server as _};
+use coatroom_tests::suite::{all_but_sweeping, until};
+
+use super::{LIMIT, Store, cluster_url, record, store, swap};
+
+/// So long that whatever is not told of a wake hangs for good.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// A store whose calls all run on the thread of one loop.
+struct OnLoop {
+    store: Arc<Store>,
+    reactor: Arc<Reactor>,
+    is_over: Arc<AtomicBool>,
+    turning: Option<JoinHandle<()>>,
+}
+
+impl OnLoop {
+    fn new(store: Store) -> Self {
+        let (reactor, is_over) = (Arc::new(Reactor::new().unwrap()), Arc::<AtomicBool>::default());
+        let (turned, stops) = (Arc::clone(&reactor), Arc::clone(&is_over));
+        let turning = thread::spawn(move || {
+            while !stops.load(Ordering::SeqCst) {
+                turned.turn_within(PATIENCE);
+            }
+        });
+        Self { store: Arc::new(store), reactor, is_over, turning: Some(turning) }
+    }
+
+    async fn run<T, F>(&self, work: impl FnOnce(Arc<Store>) -> F + Send) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let work = work(Arc::clone(&self.store));
+        self.reactor.spawn(async move {
+            drop(tell.send(work.await));
+        });
+        self.reactor.wake();
+        told.await.ok()
+    }
+}
+
+impl Drop for OnLoop {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        self.reactor.wake();
+        self.turning.take().unwrap().join().unwrap();
+    }
+}
+
+impl coatroom_store::Store for OnLoop {
+    async fn load(&self, handle: Handle) -> Loaded {
+        self.run(|store| async move { store.load(handle).await }).await.unwrap()
+    }
+
+    async fn swap(&self, swap: &Swap) -> Swapped {
+        let swap = swap.clone();
+        self.run(|store| async move { store.swap(&swap).await }).await.unwrap()
+    }
+
+    async fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
+        let entry = entry.clone();
+        self.run(|store| async move { store.enter(&entry).await }).await.unwrap()
+    }
+
+    async fn sessions(&self, principal: &str) -> Result<Vec<Handle>, Unavailable> {
+        let principal = principal.to_owned();
+        self.run(|store| async move { store.sessions(&principal).await }).await.unwrap()
+    }
+
+    async fn leave(&self, principal: &str, handle: Handle) -> Result<(), Unavailable> {
+        let principal = principal.to_owned();
+        self.run(|store| async move { store.leave(&principal, handle).await }).await.unwrap()
+    }
+
+    async fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
+        let principal = principal.to_owned();
+        self.run(|store| async move { store.bar(&principal, now).await }).await.unwrap()
+    }
+
+    async fn scan(&self, from: Option<Cursor>, max: usize) -> Result<(Vec<Handle>, Option<Cursor>), Unavailable> {
+        self.run(|store| async move { store.scan(from, max).await }).await.unwrap()
+    }
+
+    async fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
+        self.run(|store| async move { store.sweep(now, max).await }).await.unwrap()
+    }
+
+    fn enters_with_swap(&self) -> bool {
+        self.store.enters_with_swap()
+    }
+}
+
+#[test]
+// spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
+fn a_server_and_a_cluster_pass_the_suite_on_an_event_loop() {
+    let server = Redis::start(&[]);
+    all_but_sweeping(&OnLoop::new(store(&server.url())));
+    let cluster = Cluster::start(&[]);
+    all_but_sweeping(&OnLoop::new(store(&cluster_url(&cluster))));
+}
+
+#[test]
+// spec: STORE-3 1632, STORE-5 5484
+fn whatever_fails_an_event_loop_is_told_in_time() {
+    let mut server = Redis::start(&["appendonly yes", "appendfsync always"]);
+    let on_loop = OnLoop::new(store(&server.url()));
+    for outage in [Outage::Kill, Outage::Stop, Outage::Pause(LIMIT / 2)] {
+        faults::outages(&on_loop, &mut server, outage, true);
+    }
+    faults::comes_back(&on_loop, &mut server, Duration::from_millis(200), Duration::from_secs(1));
+
+    let proxy = Proxy::to(&server.address());
+    let on_loop = OnLoop::new(store(&proxy.url(&server.url())));
+    faults::slow_replies(&on_loop, &proxy);
+    faults::cut_replies(&on_loop, &proxy);
+    faults::never_hangs(&on_loop, &proxy, LIMIT + Duration::from_millis(400));
+}
+
+#[test]
+fn records_larger_than_the_buffers_of_a_connection_arrive_whole() {
+    let server = Redis::start(&[]);
+    let on_loop = OnLoop::new(store(&server.url()));
+    let mut large = record(1, 1);
+    large.resize(8 << 20, 7);
+    let create = swap(super::handle(1), None, Some(&large));
+    assert_eq!(block_on(on_loop.swap(&create)), Swapped::Done);
+    assert!(block_on(on_loop.load(super::handle(1))) == Loaded::Found(large));
+}
+
+#[test]
+fn a_loop_that_stood_still_takes_what_came_meanwhile() {
+    let server = Redis::start(&[]);
+    let store = Arc::new(store(&server.url()));
+    let reactor = Reactor::new().unwrap();
+    let told = begin_to_load(&reactor, &store);
+    until("there is an answer", Duration::from_secs(5), || {
+        reactor.turn();
+        told.try_recv() == Ok(Loaded::Absent)
+    });
+    for goes_on in [Reactor::turn, Reactor::run] {
+        let told = begin_to_load(&reactor, &store);
+        reactor.run();
+        // Something else takes the loop longer than any answer is waited for.
+        thread::sleep(LIMIT + Duration::from_millis(100));
+        goes_on(&reactor);
+        assert_eq!(told.try_recv(), Ok(Loaded::Absent));
+    }
+}
+
+#[test]
+fn a_loop_that_is_closed_leaves_no_connection_and_ends_what_waits_for_one() {
+    let server = Redis::start(&[]);
+    let store = Arc::new(store(&server.url()));
+    let reactor = Reactor::new().unwrap();
+    let told = begin_to_load(&reactor, &store);
+    until("there is an answer", Duration::from_secs(5), || {
+        reactor.turn();
+        told.try_recv() == Ok(Loaded::Absent)
+    });
+    assert_eq!(connections(&server), 1);
+    server.pause();
+    let waits = begin_to_load(&reactor, &store);
+    reactor.turn();
+    drop(reactor);
+    assert!(waits.recv().is_err(), "it asked again, and nobody turns that");
+    server.resume();
+    until("no connection is left", Duration::from_secs(5), || connections(&server) == 0);
+}
+
+fn begin_to_load(reactor: &Reactor, store: &Arc<Store>) -> Receiver<Loaded> {
+    let (tell, told) = channel();
+    let store = Arc::clone(store);
+    reactor.spawn(async move {
+        drop(tell.send(store.load(super::handle(1)).await));
+    });
+    told
+}
+
+/// But for the one that asks.
+fn connections(server: &Redis) -> usize {
+    server.call(&["CLIENT", "LIST"]).text().lines().filter(|line| !line.is_empty()).count() - 1
+}
