@@ -96,6 +96,19 @@ impl Sqlite {
         found
     }
 
+    /// As [`Sqlite::read`], by the connection that wrote last if nobody is writing: every other one reads again from the file
+    /// what has been written since.
+    fn look<T>(&self, read: impl Fn(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        if let Some(process) = self.process() {
+            let _inside = process.gate.enter();
+            let writers = process.writers.try_lock();
+            if let Some(found) = writers.ok().and_then(|writers| writers.look(&read)) {
+                return Ok(found);
+            }
+        }
+        self.read(read)
+    }
+
     /// Writes something else than a swap, on a thread that may wait.
     fn patiently<T>(
         &self,
@@ -144,7 +157,7 @@ impl Sqlite {
 
 impl Engine for Sqlite {
     fn load(&self, handle: Handle) -> Loaded {
-        match self.read(|connection| statements::stored(connection, handle)) {
+        match self.look(|connection| statements::stored(connection, handle)) {
             Ok(Some(record)) => Loaded::Found(record),
             Ok(None) => Loaded::Absent,
             Err(_) => Loaded::Unavailable,

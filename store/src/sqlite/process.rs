@@ -163,6 +163,11 @@ impl Writers {
         done
     }
 
+    /// What the connection finds that wrote last and did not have to wait for the disk, if there is one.
+    pub(super) fn look<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Option<T> {
+        read(&self.relaxed.as_ref()?.connection).ok()
+    }
+
     pub(super) fn relaxed(&mut self, process: &Process, path: &Path) -> rusqlite::Result<&Connection> {
         open_into(&mut self.relaxed, process, path, "NORMAL")
     }
