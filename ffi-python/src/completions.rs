@@ -11,7 +11,7 @@ use core::future::Future;
 use core::mem::take;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -33,8 +33,6 @@ const MOST: usize = 4096;
 const LOOK: Duration = Duration::from_millis(1);
 
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
-/// Those of this process, for its end: their loops may have stopped by then.
-static LIVE: Mutex<Vec<Weak<Finished>>> = Mutex::new(Vec::new());
 
 /// What was finished for one event loop, and what it has to hand over.
 #[pyclass(frozen, module = "coatroom._native")]
@@ -48,7 +46,6 @@ struct Finished {
     reactor: Reactor,
     told: Mutex<Told>,
     given: AtomicU64,
-    under_way: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -80,7 +77,6 @@ impl Drop for Ticket {
         if is_first {
             self.finished.reactor.wake();
         }
-        self.finished.under_way.fetch_sub(1, Ordering::Release);
         UNDER_WAY.fetch_sub(1, Ordering::Release);
     }
 }
@@ -94,7 +90,6 @@ impl Completions {
             return Err(raise(py, "overloaded", message, 503));
         }
         let number = self.finished.given.fetch_add(1, Ordering::Relaxed);
-        self.finished.under_way.fetch_add(1, Ordering::Relaxed);
         Ok(Ticket { finished: Arc::clone(&self.finished), number })
     }
 
@@ -125,20 +120,11 @@ impl Completions {
 }
 
 impl Drop for Completions {
-    /// Its loop was closed. What is under way goes on to its end, on a thread of its own.
+    /// Its loop was closed before it came to that.
     fn drop(&mut self) {
         if let Some(work) = self.held().take().filter(|work| !work.is_empty()) {
             // Where no thread can be started, nothing can be done.
             let _told_as_dropped = spawn_all(work);
-        }
-        let finished = Arc::clone(&self.finished);
-        if finished.reactor.is_of_this_process() && finished.under_way.load(Ordering::Acquire) > 0 {
-            let to_the_end = move || {
-                while finished.under_way.load(Ordering::Acquire) > 0 {
-                    finished.reactor.turn_within(LOOK);
-                }
-            };
-            let _told_as_dropped = thread::Builder::new().name("coatroom".into()).spawn(to_the_end);
         }
     }
 }
@@ -152,11 +138,7 @@ impl Completions {
     #[new]
     fn new() -> PyResult<Self> {
         let reactor = Reactor::new().map_err(PyOSError::new_err)?;
-        let (given, under_way) = (AtomicU64::new(0), AtomicUsize::new(0));
-        let finished = Arc::new(Finished { reactor, told: Mutex::default(), given, under_way });
-        let mut live = lock(&LIVE);
-        live.retain(|one| one.strong_count() > 0);
-        live.push(Arc::downgrade(&finished));
+        let finished = Arc::new(Finished { reactor, told: Mutex::default(), given: AtomicU64::new(0) });
         Ok(Self { finished, held: Mutex::default() })
     }
 
@@ -267,10 +249,6 @@ pub(crate) fn settle(py: Python<'_>, seconds: f64) -> bool {
         while UNDER_WAY.load(Ordering::Acquire) > 0 {
             if started.elapsed() >= patience {
                 return false;
-            }
-            let live: Vec<_> = lock(&LIVE).iter().filter_map(Weak::upgrade).collect();
-            for finished in live.iter().filter(|finished| finished.reactor.is_of_this_process()) {
-                finished.reactor.turn();
             }
             thread::sleep(LOOK);
         }

@@ -465,10 +465,21 @@ impl Exchange {
         }
         let (new_vary, new_cache_control, cookies) = self.head(vary.as_deref(), cache_control.as_deref());
         if let Some(value) = new_cache_control.map(str::to_owned).or(cache_control) {
-            let value: Vec<u8> = value.chars().filter_map(|letter| u8::try_from(letter).ok()).collect();
-            kept.append((PyBytes::new(py, b"cache-control"), PyBytes::new(py, &value)))?;
+            kept.append((PyBytes::new(py, b"cache-control"), PyBytes::new(py, &latin(&value))))?;
         }
         Ok((kept, new_vary.or(vary), cookies))
+    }
+
+    /// The headers of an ASGI response with all that [`Exchange::asgi_head`] says, where ids travel in cookies.
+    // spec: HTTP-1 99c4
+    fn asgi_headers<'py>(&self, py: Python<'py>, headers: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        let (kept, vary, cookies) = self.asgi_head(py, headers)?;
+        for (name, value) in
+            vary.map(|value| ("vary", value)).into_iter().chain(cookies.into_iter().map(|line| ("set-cookie", line)))
+        {
+            kept.append((PyBytes::new(py, name.as_bytes()), PyBytes::new(py, &latin(&value))))?;
+        }
+        Ok(kept)
     }
 
     /// State, generation, handle, what was or would be written, store calls, seconds left (idle, absolute), events.
@@ -485,6 +496,11 @@ impl Exchange {
     fn encode<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(py, encode(value)?.as_bytes()))
     }
+}
+
+/// The bytes of a field value that was read by [`join`].
+fn latin(value: &str) -> Vec<u8> {
+    value.chars().filter_map(|letter| u8::try_from(letter).ok()).collect()
 }
 
 fn is_named(name: &Bound<'_, PyBytes>, wanted: &[u8]) -> bool {

@@ -367,6 +367,7 @@ def test_a_request_that_is_cancelled_while_it_takes_its_turn_gives_it_back(gate:
         assert await asyncio.wait_for(ask(add, browser, "POST"), 5) == 200
 
     run(cancelled())
+    assert _native.settle(5.0), "also what the loop had begun and did not live to see"
     assert stored(sessions, browser) == {"n": 1}
 
 

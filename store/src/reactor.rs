@@ -1,19 +1,20 @@
 //! Connections that are served on the thread of somebody else's event loop, and the work that uses them: no thread is woken
-//! in between. That loop watches one descriptor, and calls [`Reactor::turn`] when it is readable.
+//! in between. That loop watches one descriptor, and calls [`Reactor::turn`] when it is readable. Where it does not, because it
+//! is closed or stands still, the thread of [`crate::runtime`] does what is under way.
 
 mod socket;
 
 use core::cell::RefCell;
 use core::future::Future;
 use core::mem::{forget, take};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::task::{Context, Poll as Polled, Waker};
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Wake;
 
 use mio::{Events, Poll, Registry, Token};
@@ -26,6 +27,12 @@ pub(crate) use socket::Socket;
 const BELL: Token = Token(0);
 /// Taken from the system at once; what is more waits for the next turn.
 const EVENTS: usize = 256;
+/// How often it is looked whether the loop turns, while there is work.
+const LOOK: Duration = Duration::from_millis(10);
+/// How often work goes on that the loop does not turn.
+const STEP: Duration = Duration::from_millis(2);
+/// Looks without work, after which there are no more until there is some.
+const IDLE_LOOKS: u32 = 100;
 
 /// What an event loop turns. Dropped, it closes its connections: work that waits for one is told that it was cut, and dropped
 /// where it would have to wait again.
@@ -48,6 +55,11 @@ struct Inner {
     ready: Mutex<VecDeque<Arc<Task>>>,
     ears: Mutex<HashMap<Token, Arc<Ears>>>,
     tokens: AtomicUsize,
+    /// Pieces of work under way.
+    works: AtomicUsize,
+    /// How often the loop turned.
+    turns: AtomicU64,
+    is_watched: AtomicBool,
     /// Connections are.
     is_closed: AtomicBool,
     /// Nobody turns any more.
@@ -98,6 +110,9 @@ impl Reactor {
             ready: Mutex::default(),
             ears: Mutex::default(),
             tokens: AtomicUsize::new(BELL.0),
+            works: AtomicUsize::new(0),
+            turns: AtomicU64::new(0),
+            is_watched: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         }))))
@@ -110,22 +125,27 @@ impl Reactor {
         lock(&self.0.0.driver).poll.as_raw_fd()
     }
 
-    /// Whether it was made in this process: a child that was forked shares its descriptors, and must use one of its own.
-    #[must_use]
-    pub fn is_of_this_process(&self) -> bool {
-        self.0.0.pid == process::id()
-    }
-
     /// Takes work, to begin with at the next [`Reactor::run`] or turn.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        drop(self.0.spawn(work));
+        let counted = Counted::new(&self.0);
+        drop(self.0.spawn(async move {
+            work.await;
+            drop(counted);
+        }));
+        if !self.0.0.is_watched.swap(true, Ordering::SeqCst)
+            && let Ok(helper) = crate::runtime::handle()
+        {
+            drop(helper.spawn(watch(Arc::downgrade(&self.0.0))));
+        }
     }
 
     /// Does what can be done without looking at the connections.
     pub fn run(&self) {
+        self.0.0.turns.fetch_add(1, Ordering::Relaxed);
         if self.0.0.is_rung.load(Ordering::SeqCst) {
-            // Whoever was told that the time is up looks for an answer first.
-            return self.turn();
+            // Whoever was told that the time is up looks for an answer first. The loop may have been rung for something else.
+            self.turn();
+            return self.wake();
         }
         match self.0.0.driver.try_lock() {
             Ok(_held) => self.0.run(|| {}),
@@ -141,23 +161,8 @@ impl Reactor {
 
     /// As [`Reactor::turn`], where nothing has happened yet: waits so long for it.
     pub fn turn_within(&self, patience: Duration) {
-        let inner = &*self.0.0;
-        let Ok(mut driver) = inner.driver.try_lock() else { return };
-        let Driver { poll, events } = &mut *driver;
-        // Interrupted or not: what there is will be there the next time too.
-        let polled = poll.poll(events, Some(patience));
-        inner.is_rung.store(false, Ordering::SeqCst);
-        let later = take(&mut *lock(&inner.ready));
-        self.0.run(|| {
-            for event in events.iter().filter(|_| polled.is_ok()) {
-                let ears = lock(&inner.ears).get(&event.token()).cloned();
-                if let Some(ears) = ears {
-                    ears.hear(event);
-                }
-            }
-            // Connections first: a loop that stood still for long has answers waiting, and limits that have passed.
-            lock(&inner.ready).extend(later);
-        });
+        self.0.0.turns.fetch_add(1, Ordering::Relaxed);
+        self.0.turn(patience);
     }
 
     /// Makes the descriptor readable. From any thread.
@@ -169,7 +174,7 @@ impl Reactor {
 impl Drop for Reactor {
     fn drop(&mut self) {
         let inner = &*self.0.0;
-        if !self.is_of_this_process() {
+        if inner.pid != process::id() {
             forget(self.0.clone());
             return;
         }
@@ -209,6 +214,26 @@ impl LoopHandle {
         let _best_effort = self.0.bell.wake();
     }
 
+    fn turn(&self, patience: Duration) {
+        let inner = &*self.0;
+        let Ok(mut driver) = inner.driver.try_lock() else { return };
+        let Driver { poll, events } = &mut *driver;
+        // Interrupted or not: what there is will be there the next time too.
+        let polled = poll.poll(events, Some(patience));
+        inner.is_rung.store(false, Ordering::SeqCst);
+        let later = take(&mut *lock(&inner.ready));
+        self.run(|| {
+            for event in events.iter().filter(|_| polled.is_ok()) {
+                let ears = lock(&inner.ears).get(&event.token()).cloned();
+                if let Some(ears) = ears {
+                    ears.hear(event);
+                }
+            }
+            // Connections first: a loop that stood still for long has answers waiting, and limits that have passed.
+            lock(&inner.ready).extend(later);
+        });
+    }
+
     /// Does what can be done after `first`. Called by who holds the driver, or by the last one who could.
     fn run(&self, first: impl FnOnce()) {
         let before = CURRENT.replace(Some(self.clone()));
@@ -219,6 +244,53 @@ impl LoopHandle {
             task.step();
         }
         drop(CURRENT.replace(before));
+    }
+}
+
+/// Does the work of a loop that does not turn.
+async fn watch(watched: Weak<Inner>) {
+    let (mut seen, mut idle, mut pause) = (0, 0, LOOK);
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(home) = watched.upgrade().map(LoopHandle) else { return };
+        let turns = home.0.turns.load(Ordering::Relaxed);
+        pause = LOOK;
+        if home.0.works.load(Ordering::SeqCst) > 0 {
+            idle = 0;
+            if turns == seen {
+                home.turn(Duration::ZERO);
+                // What was told to the loop is its own to fetch.
+                home.ring();
+                pause = STEP;
+            }
+        } else {
+            idle = u32::saturating_add(idle, 1);
+            if idle > IDLE_LOOKS {
+                home.0.is_watched.store(false, Ordering::SeqCst);
+                // Whoever came first since then relied on this watch.
+                if home.0.works.load(Ordering::SeqCst) == 0 || home.0.is_watched.swap(true, Ordering::SeqCst) {
+                    return;
+                }
+                idle = 0;
+            }
+        }
+        seen = turns;
+    }
+}
+
+/// A piece of work, while it is under way.
+struct Counted(LoopHandle);
+
+impl Counted {
+    fn new(home: &LoopHandle) -> Self {
+        home.0.works.fetch_add(1, Ordering::SeqCst);
+        Self(home.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.works.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -315,6 +387,28 @@ mod tests {
         assert_eq!(polls.load(Ordering::SeqCst), 1);
         reactor.turn_within(core::time::Duration::from_mins(5));
         assert_eq!(polls.load(Ordering::SeqCst), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_loop_that_was_rung_is_told_whatever_was_run_meanwhile() {
+        use mio::unix::SourceFd;
+        use mio::{Events, Interest, Poll, Token};
+
+        let reactor = Reactor::new().unwrap();
+        let is_readable = || {
+            let (mut outer, mut events) = (Poll::new().unwrap(), Events::with_capacity(1));
+            let descriptor = reactor.descriptor();
+            outer.registry().register(&mut SourceFd(&descriptor), Token(1), Interest::READABLE).unwrap();
+            outer.poll(&mut events, Some(core::time::Duration::ZERO)).unwrap();
+            !events.is_empty()
+        };
+        assert!(!is_readable());
+        reactor.wake();
+        reactor.run();
+        assert!(is_readable());
+        reactor.turn();
+        assert!(!is_readable());
     }
 
     #[test]

@@ -156,10 +156,10 @@ class Commit:
         return self._ends(None if exchange.close_without_waiting() else _finish(exchange))
 
     def _ends(self, step: Awaitable[object] | None) -> bool:
-        if step is None and not self._is_to_settle():
-            return _raised(self._end())
-        self.rest = lasting(self._go_on(step))
-        return False
+        if step is not None or self._is_to_settle():
+            self.rest = lasting(self._go_on(step))
+            return False
+        return _raised(self._end())
 
     async def result(self) -> bool:
         """As ``run``, of a commit that was begun before."""

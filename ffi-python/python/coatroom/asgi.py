@@ -80,7 +80,8 @@ class CoatroomMiddleware:
         is_readonly = bool(self.readonly) and scope["path"].startswith(self.readonly)
         try:
             is_guarded = self.csrf is not None and self.check_source(self.csrf, scope)
-            in_turn = kind == "http" and not is_readonly and self.sessions._native.takes_turns(scope["method"])
+            in_turn = self.sessions._has_turns and kind == "http" and not is_readonly
+            in_turn = in_turn and self.sessions._native.takes_turns(scope["method"])
             if self.sessions._answers_at_once and not in_turn:
                 exchange = open_at_once(self.sessions, cookies)
             else:
@@ -236,13 +237,16 @@ class _Exchange:
 # spec: HTTP-1 99c4, HTTP-2 2616
 def _session_headers(session: Session, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The headers of a response that depends on the committed session."""
-    kept, vary, cookies = session._exchange.asgi_head(headers)
-    vary = vary_of(session, vary)
-    if vary is not None:
-        kept.append((b"vary", vary.encode("latin-1")))
-    lines = carried(session, cookies)
-    if lines:
-        kept.extend(_encoded(lines))
+    sessions = session._sessions
+    if sessions is not None and sessions._transport.is_header:
+        kept, vary, cookies = session._exchange.asgi_head(headers)
+        vary = vary_of(session, vary)
+        if vary is not None:
+            kept.append((b"vary", vary.encode("latin-1")))
+        return kept + _encoded(carried(session, cookies))
+    kept = session._exchange.asgi_headers(headers)
+    if session._visitor is not None or session._more_lines or session._has_left:
+        kept += _encoded(carried(session, ()))
     return kept
 
 

@@ -163,6 +163,7 @@ class Sessions:
         """Whether a request may carry more than a session, and leave more behind."""
         self._answers_at_once = self._own is None and not self._native.waits()
         self._is_far = self._native.is_far()
+        self._has_turns = self._native.takes_turns("POST")
         policy = self._native.policy()
         self._is_secure: bool = not policy["plain_http"]
         self._is_embedded: bool = policy["same_site"] == "none"

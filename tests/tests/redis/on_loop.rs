@@ -162,6 +162,18 @@ fn a_loop_that_stood_still_takes_what_came_meanwhile() {
 }
 
 #[test]
+fn what_a_loop_has_begun_is_finished_though_it_never_turns_again() {
+    let server = Redis::start(&[]);
+    let store = Arc::new(store(&server.url()));
+    let reactor = Reactor::new().unwrap();
+    for _ in 0..3 {
+        let told = begin_to_load(&reactor, &store);
+        reactor.run();
+        assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(Loaded::Absent));
+    }
+}
+
+#[test]
 fn a_loop_that_is_closed_leaves_no_connection_and_ends_what_waits_for_one() {
     let server = Redis::start(&[]);
     let store = Arc::new(store(&server.url()));
