@@ -371,6 +371,24 @@ def test_a_request_that_is_cancelled_while_it_takes_its_turn_gives_it_back(gate:
     assert stored(sessions, browser) == {"n": 1}
 
 
+def test_a_request_that_is_cancelled_hears_why(gate: far.Gate, run: Any) -> None:
+    sessions = coatroom.Sessions(gate.address, TEST_KEYS)
+    browser = logged_in(sessions)
+    look = CoatroomMiddleware(app_of(lambda session: session.principal), sessions)
+
+    async def cancelled() -> None:
+        gate.shut()
+        task = asyncio.create_task(ask(look, browser))
+        await asked(gate)
+        task.cancel("out of time")
+        with pytest.raises(asyncio.CancelledError, match="out of time"):
+            await task
+        gate.open()
+
+    run(cancelled())
+    assert _native.settle(5.0)
+
+
 # spec: HTTP-3 779a
 def test_one_more_than_may_wait_at_once_is_503_and_the_others_are_served(gate: far.Gate, run: Any) -> None:
     events: list[tuple[str, str | None]] = []

@@ -29,7 +29,7 @@ const BELL: Token = Token(0);
 const EVENTS: usize = 256;
 /// How often it is looked whether the loop turns, while there is work.
 const LOOK: Duration = Duration::from_millis(10);
-/// How often work goes on that the loop does not turn.
+/// How often it goes on where the loop does not.
 const STEP: Duration = Duration::from_millis(2);
 /// Looks without work, after which there are no more until there is some.
 const IDLE_LOOKS: u32 = 100;
@@ -84,6 +84,15 @@ impl core::fmt::Debug for Task {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Task").finish_non_exhaustive()
     }
+}
+
+/// What a turn found.
+#[derive(Default)]
+struct Turned {
+    /// Something to do.
+    did: bool,
+    /// The bell.
+    was_rung: bool,
 }
 
 std::thread_local! {
@@ -214,14 +223,18 @@ impl LoopHandle {
         let _best_effort = self.0.bell.wake();
     }
 
-    fn turn(&self, patience: Duration) {
+    fn turn(&self, patience: Duration) -> Turned {
         let inner = &*self.0;
-        let Ok(mut driver) = inner.driver.try_lock() else { return };
+        let Ok(mut driver) = inner.driver.try_lock() else { return Turned::default() };
         let Driver { poll, events } = &mut *driver;
         // Interrupted or not: what there is will be there the next time too.
         let polled = poll.poll(events, Some(patience));
         inner.is_rung.store(false, Ordering::SeqCst);
         let later = take(&mut *lock(&inner.ready));
+        let turned = Turned {
+            did: !later.is_empty() || events.iter().any(|event| event.token() != BELL),
+            was_rung: events.iter().any(|event| event.token() == BELL),
+        };
         self.run(|| {
             for event in events.iter().filter(|_| polled.is_ok()) {
                 let ears = lock(&inner.ears).get(&event.token()).cloned();
@@ -232,6 +245,7 @@ impl LoopHandle {
             // Connections first: a loop that stood still for long has answers waiting, and limits that have passed.
             lock(&inner.ready).extend(later);
         });
+        turned
     }
 
     /// Does what can be done after `first`. Called by who holds the driver, or by the last one who could.
@@ -258,10 +272,14 @@ async fn watch(watched: Weak<Inner>) {
         if home.0.works.load(Ordering::SeqCst) > 0 {
             idle = 0;
             if turns == seen {
-                home.turn(Duration::ZERO);
+                let Turned { did, was_rung } = home.turn(Duration::ZERO);
                 // What was told to the loop is its own to fetch.
-                home.ring();
-                pause = STEP;
+                if did || was_rung {
+                    home.ring();
+                }
+                if did {
+                    pause = STEP;
+                }
             }
         } else {
             idle = u32::saturating_add(idle, 1);

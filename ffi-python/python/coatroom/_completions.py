@@ -28,7 +28,7 @@ class Told:
     Future-like as :func:`asyncio.isfuture` has it.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "callback", "context", "is_done", "loop", "was_cancelled")
+    __slots__ = ("_asyncio_future_blocking", "callback", "context", "is_done", "loop", "reason", "was_cancelled")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._asyncio_future_blocking = False
@@ -36,6 +36,7 @@ class Told:
         self.callback: Callable[[Told], object] | None = None
         self.context: contextvars.Context | None = None
         self.is_done = self.was_cancelled = False
+        self.reason: object = None
 
     def tell(self) -> None:
         """The work is done."""
@@ -62,13 +63,15 @@ class Told:
         if self.is_done:
             return False
         self.is_done = self.was_cancelled = True
+        self.reason = msg
         if self.callback is not None:
             self.loop.call_soon(self.callback, self, context=self.context)
         return True
 
     def result(self) -> None:
         if self.was_cancelled:
-            raise asyncio.CancelledError
+            # Cancel scopes know their own cancellations by this.
+            raise asyncio.CancelledError() if self.reason is None else asyncio.CancelledError(self.reason)
 
 
 class Waker:
