@@ -117,7 +117,7 @@ class Upgrades:
             reader.remove(value)
         except Exception as error:
             log.error("an old session was taken over, but not removed: %s", type(error).__name__)
-        session._more_lines = [*(getattr(session, "_more_lines", None) or ()), self.removal(reader)]
+        session._more_lines = [*getattr(session, "_more_lines", ()), self.removal(reader)]
         if self.main._on_event is not None:
             call(self.main._on_event, "upgraded", handle, None)
 

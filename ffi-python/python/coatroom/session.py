@@ -113,7 +113,7 @@ class Session(MutableMapping[str, Any], Generic[Data]):
 
     _visitor: str | None
     """The value of the cookie that the response gives a visitor for the sake of CSRF tokens, if it gives one."""
-    _more_lines: list[str] | None
+    _more_lines: list[str]
     """Cookies of a remembered login."""
     _entered: str | None
     """Who proved to be who they are, in this request."""
@@ -130,7 +130,8 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         self._cookies = cookies
         # Objects that the application may change in place; compared with what is stored when the exchange closes.
         self._handed_out: dict[str, Any] = {}
-        self._visitor = self._more_lines = None
+        self._visitor = None
+        self._more_lines = []
         self._has_left = False
 
     @property

@@ -257,7 +257,7 @@ class SessionBase(UserKeySession, Expiry):
             lines = (line for line in lines if not is_removal(line))
         if self._is_forgotten:
             lines = (line if is_removal(line) else _LIFETIME.sub("", line) for line in lines)
-        taken_over: list[str] = getattr(self, "_more_lines", None) or []
+        taken_over: list[str] = getattr(self, "_more_lines", [])
         return {line.partition("=")[0]: line for line in [*lines, *taken_over]}
 
     def _discard(self) -> None:
