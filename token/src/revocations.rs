@@ -226,7 +226,11 @@ impl Shelf {
         loop {
             match self.lines.get(at) {
                 Some(&line) if line != 0 && line < first => at = at.saturating_add(1),
-                found => return (at, found.is_some_and(|line| line >> u32::BITS == first >> u32::BITS)),
+                found => {
+                    // Of the handle that is all zeros, no line would look like one.
+                    let is_its = |line: &u128| *line != 0 && line >> u32::BITS == first >> u32::BITS;
+                    return (at, found.is_some_and(is_its));
+                }
             }
         }
     }
@@ -291,11 +295,12 @@ mod tests {
             };
             let (mut shelf, mut expected) = (Shelf::default(), BTreeMap::new());
             for step in 0..750 {
-                // Even ones, in no order, some of them twice; some seconds go back.
-                let (number, until) = (step * 37 % 250 * 2, 10 + (step * 31 % 97) as u32);
+                // Even ones, in no order and 0 not first, some of them twice; some seconds go back.
+                let (number, until) = ((step * 37 + 11) % 250 * 2, 10 + (step * 31 % 97) as u32);
                 shelf.end(handle(number), until);
                 let known = expected.entry(number).or_insert(until);
                 *known = until.max(*known);
+                assert_eq!(shelf.held, expected.len());
             }
             for oldest in [0, 20, 60, 106, 107] {
                 shelf.forget(oldest);
