@@ -314,4 +314,14 @@ mod tests {
             assert_eq!(shelf.lines.len(), 0);
         }
     }
+
+    #[test]
+    fn the_handle_of_zeros_is_as_any_other() {
+        let (zeros, other) = (Handle::from_bytes([0; 12]), Handle::from_bytes([0xFF; 12]));
+        let mut shelf = Shelf::default();
+        shelf.end(other, 7);
+        assert_eq!(shelf.until(zeros), None);
+        shelf.end(zeros, 8);
+        assert_eq!((shelf.held, shelf.until(zeros), shelf.until(other)), (2, Some(8), Some(7)));
+    }
 }
