@@ -3,37 +3,31 @@
 //! is closed or stands still, the thread of [`crate::runtime`] does what is under way.
 
 mod socket;
+mod task;
+mod watch;
 
 use core::cell::RefCell;
 use core::future::Future;
 use core::mem::{forget, take};
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use core::task::{Context, Poll as Polled, Waker};
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Wake;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::{Events, Poll, Registry, Token};
 
 use crate::runtime::Work;
 use socket::Ears;
 pub(crate) use socket::Socket;
+pub(crate) use task::Task;
+use watch::{Counted, watch};
 
 /// The bell's, which is no socket's.
 const BELL: Token = Token(0);
 /// Taken from the system at once; what is more waits for the next turn.
 const EVENTS: usize = 256;
-/// How often it is looked whether the loop turns, while there is work.
-const LOOK: Duration = Duration::from_millis(10);
-/// How often it goes on where the loop does not.
-const STEP: Duration = Duration::from_millis(2);
-/// Looks without work, after which there are no more until there is some.
-const IDLE_LOOKS: u32 = 100;
-
 /// What an event loop turns. Dropped, it closes its connections: work that waits for one is told that it was cut, and dropped
 /// where it would have to wait again.
 #[derive(Debug)]
@@ -70,20 +64,6 @@ struct Inner {
 struct Driver {
     poll: Poll,
     events: Events,
-}
-
-/// A piece of work, until it is done.
-pub(crate) struct Task {
-    work: Mutex<Option<Work>>,
-    home: LoopHandle,
-    is_queued: AtomicBool,
-    is_cut: AtomicBool,
-}
-
-impl core::fmt::Debug for Task {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Task").finish_non_exhaustive()
-    }
 }
 
 /// What a turn found.
@@ -199,14 +179,7 @@ impl LoopHandle {
     /// Takes work; it can be cut off by what is returned. Once the loop is gone, work is dropped.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Arc<Task> {
         let work: Option<Work> = if self.0.is_closed.load(Ordering::SeqCst) { None } else { Some(Box::pin(work)) };
-        let task = Arc::new(Task {
-            work: Mutex::new(work),
-            home: self.clone(),
-            is_queued: AtomicBool::new(false),
-            is_cut: AtomicBool::new(false),
-        });
-        task.enqueue();
-        task
+        Task::begin(work, self.clone())
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {
@@ -258,103 +231,6 @@ impl LoopHandle {
             task.step();
         }
         drop(CURRENT.replace(before));
-    }
-}
-
-/// Does the work of a loop that does not turn.
-async fn watch(watched: Weak<Inner>) {
-    let (mut seen, mut idle, mut pause) = (0, 0, LOOK);
-    loop {
-        tokio::time::sleep(pause).await;
-        let Some(home) = watched.upgrade().map(LoopHandle) else { return };
-        let turns = home.0.turns.load(Ordering::Relaxed);
-        pause = LOOK;
-        if home.0.works.load(Ordering::SeqCst) > 0 {
-            idle = 0;
-            if turns == seen {
-                let Turned { did, was_rung } = home.turn(Duration::ZERO);
-                // What was told to the loop is its own to fetch.
-                if did || was_rung {
-                    home.ring();
-                }
-                if did {
-                    pause = STEP;
-                }
-            }
-        } else {
-            idle = u32::saturating_add(idle, 1);
-            if idle > IDLE_LOOKS {
-                home.0.is_watched.store(false, Ordering::SeqCst);
-                // Whoever came first since then relied on this watch.
-                if home.0.works.load(Ordering::SeqCst) == 0 || home.0.is_watched.swap(true, Ordering::SeqCst) {
-                    return;
-                }
-                idle = 0;
-            }
-        }
-        seen = turns;
-    }
-}
-
-/// A piece of work, while it is under way.
-struct Counted(LoopHandle);
-
-impl Counted {
-    fn new(home: &LoopHandle) -> Self {
-        home.0.works.fetch_add(1, Ordering::SeqCst);
-        Self(home.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.0.works.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl Task {
-    /// Drops the work, as soon as nobody is doing it.
-    pub(crate) fn cut(self: &Arc<Self>) {
-        self.is_cut.store(true, Ordering::SeqCst);
-        self.wake_by_ref();
-    }
-
-    fn enqueue(self: &Arc<Self>) {
-        if self.home.0.is_over.load(Ordering::SeqCst) {
-            // It may hold what holds its waker.
-            let never_done = lock(&self.work).take();
-            drop(never_done);
-        } else if !self.is_queued.swap(true, Ordering::SeqCst) {
-            lock(&self.home.0.ready).push_back(Arc::clone(self));
-        }
-    }
-
-    fn step(self: &Arc<Self>) {
-        self.is_queued.store(false, Ordering::SeqCst);
-        let mut work = lock(&self.work);
-        let waker = Waker::from(Arc::clone(self));
-        let is_over = self.is_cut.load(Ordering::SeqCst)
-            || work.as_mut().is_none_or(|work| {
-                let poll = || work.as_mut().poll(&mut Context::from_waker(&waker));
-                // Work that panics ends alone.
-                catch_unwind(AssertUnwindSafe(poll)).map_or(true, |polled| polled == Polled::Ready(()))
-            });
-        let over = if is_over { work.take() } else { None };
-        drop(work);
-        drop(over);
-    }
-}
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.enqueue();
-        if !self.home.is_here() {
-            self.home.ring();
-        }
     }
 }
 

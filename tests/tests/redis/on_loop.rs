@@ -144,13 +144,7 @@ fn records_larger_than_the_buffers_of_a_connection_arrive_whole() {
 #[test]
 fn a_loop_that_stood_still_takes_what_came_meanwhile() {
     let server = Redis::start(&[]);
-    let store = Arc::new(store(&server.url()));
-    let reactor = Reactor::new().unwrap();
-    let told = begin_to_load(&reactor, &store);
-    until("there is an answer", Duration::from_secs(5), || {
-        reactor.turn();
-        told.try_recv() == Ok(Loaded::Absent)
-    });
+    let (store, reactor) = connected(&server);
     for goes_on in [Reactor::turn, Reactor::run] {
         let told = begin_to_load(&reactor, &store);
         reactor.run();
@@ -176,13 +170,7 @@ fn what_a_loop_has_begun_is_finished_though_it_never_turns_again() {
 #[test]
 fn a_loop_that_is_closed_leaves_no_connection_and_ends_what_waits_for_one() {
     let server = Redis::start(&[]);
-    let store = Arc::new(store(&server.url()));
-    let reactor = Reactor::new().unwrap();
-    let told = begin_to_load(&reactor, &store);
-    until("there is an answer", Duration::from_secs(5), || {
-        reactor.turn();
-        told.try_recv() == Ok(Loaded::Absent)
-    });
+    let (store, reactor) = connected(&server);
     assert_eq!(connections(&server), 1);
     server.pause();
     let waits = begin_to_load(&reactor, &store);
@@ -191,6 +179,18 @@ fn a_loop_that_is_closed_leaves_no_connection_and_ends_what_waits_for_one() {
     assert!(waits.recv().is_err(), "it asked again, and nobody turns that");
     server.resume();
     until("no connection is left", Duration::from_secs(5), || connections(&server) == 0);
+}
+
+/// A store, and a loop that has asked it.
+fn connected(server: &Redis) -> (Arc<Store>, Reactor) {
+    let store = Arc::new(store(&server.url()));
+    let reactor = Reactor::new().unwrap();
+    let told = begin_to_load(&reactor, &store);
+    until("there is an answer", Duration::from_secs(5), || {
+        reactor.turn();
+        told.try_recv() == Ok(Loaded::Absent)
+    });
+    (store, reactor)
 }
 
 fn begin_to_load(reactor: &Reactor, store: &Arc<Store>) -> Receiver<Loaded> {
