@@ -181,15 +181,18 @@ impl<S: Store, H: Host> Driver<S, H> {
         during(Act::Close, self.bring_to_an_end(closing))
     }
 
+    // What seldom happens waits in boxes of its own: what always does is moved for each call, and as large as the largest part.
+
     async fn bring_to_an_end(&self, closing: Closing) -> Result<Reply, Refused> {
         let mut aftermath = Aftermath::default();
         let result = self.drive(closing, &mut aftermath).await;
         self.watch.closed(seen(&result), || self.host.ticks());
-        if !matches!(&result, Err(Refused(failure)) if failure.error.status() == UNAVAILABLE) {
-            self.end_lost(aftermath.lost).await;
+        let is_unavailable = matches!(&result, Err(Refused(failure)) if failure.error.status() == UNAVAILABLE);
+        if !aftermath.lost.is_empty() && !is_unavailable {
+            Box::pin(self.end_lost(aftermath.lost)).await;
         }
         if let (Ok(_), Some(surplus)) = (&result, aftermath.surplus) {
-            self.evict(surplus).await;
+            Box::pin(self.evict(surplus)).await;
         }
         if self.rules.policy().settings().reuse == Reuse::RevokeAll {
             let events = match &result {
@@ -198,7 +201,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             };
             for event in events {
                 if let Event::Reuse(handle) = event {
-                    self.revoke_all_after_reuse(*handle).await;
+                    Box::pin(self.revoke_all_after_reuse(*handle)).await;
                 }
             }
         }
@@ -229,11 +232,11 @@ impl<S: Store, H: Host> Driver<S, H> {
                 Closing::Wait(queued) => {
                     // Whoever has its turn may need to write in order to end it.
                     place = Place::default();
-                    closing = self.queue(queued, &mut waiting).await;
+                    closing = Box::pin(self.queue(queued, &mut waiting)).await;
                     continue;
                 }
                 Closing::Enter(enter) => {
-                    closing = self.enter(enter, &mut aftermath.surplus).await;
+                    closing = Box::pin(self.enter(enter, &mut aftermath.surplus)).await;
                     continue;
                 }
                 Closing::Save(save) => match self.queue_up(save, &mut place, &mut trial).await {
@@ -264,22 +267,22 @@ impl<S: Store, H: Host> Driver<S, H> {
                     // Who clears away others' sessions holds up nobody meanwhile.
                     place = Place::default();
                     let lost = core::mem::take(&mut aftermath.lost);
-                    self.make_room(save, lost, trial.get_or_insert_with(|| self.trial())).await
+                    Box::pin(self.make_room(save, lost, trial.get_or_insert_with(|| self.trial()))).await
                 }
                 Swapped::Conflict(current) => {
-                    self.conflicted(save, current, trial.get_or_insert_with(|| self.trial())).await
+                    Box::pin(self.conflicted(save, current, trial.get_or_insert_with(|| self.trial()))).await
                 }
                 Swapped::Unknown => {
                     aftermath
                         .lost
                         .extend(save.swap().listing.entry().filter(|_| save.swap().expected.is_none()).cloned());
-                    self.reload(save, trial.get_or_insert_with(|| self.trial())).await
+                    Box::pin(self.reload(save, trial.get_or_insert_with(|| self.trial()))).await
                 }
                 Swapped::Unavailable
                     if save.is_ending() && !self.is_over(&save, trial.get_or_insert_with(|| self.trial())) =>
                 {
                     self.watch.retries(Why::Outage, Some(save.swap().handle));
-                    self.host.pause(self.jitter(u32::MAX)).await;
+                    Box::pin(self.host.pause(self.jitter(u32::MAX))).await;
                     Closing::Save(save)
                 }
                 Swapped::Unavailable => save.gave_up(Error::Unavailable),
@@ -291,14 +294,14 @@ impl<S: Store, H: Host> Driver<S, H> {
     async fn send(&self, swap: &Swap, announced: &mut Announced) -> Swapped {
         let entry = swap.listing.entry().filter(|entry| !self.store.enters_with_swap() && entry.at_most.is_some());
         if let Some(entry) = entry {
-            match self.calls().enter(entry).await {
+            match Box::pin(self.calls().enter(entry)).await {
                 Ok(_) => {}
                 Err(NotListed::Full) => return Swapped::Full,
                 Err(NotListed::Unavailable) => return Swapped::Unavailable,
             }
         }
         if planted!(AnnouncedAfter) {
-            let swapped = self.calls().swap(swap).await;
+            let swapped = Box::pin(self.calls().swap(swap)).await;
             let _too_late = self.announce_ending(swap, announced).await;
             return swapped;
         }
@@ -314,7 +317,7 @@ impl<S: Store, H: Host> Driver<S, H> {
         if let Listing::Leave(principal) = &swap.listing
             && !self.store.enters_with_swap()
         {
-            let _when_somebody_looks = self.calls().leave(principal, swap.handle).await;
+            let _when_somebody_looks = Box::pin(self.calls().leave(principal, swap.handle)).await;
         }
     }
 
@@ -357,12 +360,8 @@ impl<S: Store, H: Host> Driver<S, H> {
         let entry = save.swap().listing.entry().filter(|_| is_worth_it && !planted!(OverTakesPlace));
         let Some(entry) = entry.cloned() else { return save.full() };
         trial.has_made_room = true;
-        // Boxed, for what it clears away is driven by the same loop.
-        let clearing = Box::pin(async {
-            self.end_lost(lost).await;
-            self.clear_away(&entry.principal).await
-        });
-        match clearing.await {
+        self.end_lost(lost).await;
+        match self.clear_away(&entry.principal).await {
             Ok(()) => Closing::Save(save),
             Err(Unavailable) => save.gave_up(Error::Unavailable),
         }

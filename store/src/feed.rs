@@ -96,7 +96,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             return Ok(());
         }
         let at = self.reaches(now).plus(AHEAD);
-        self.say(announcing, Subject::Session(swap.handle), at).await?;
+        Box::pin(self.say(announcing, Subject::Session(swap.handle), at)).await?;
         match place.and_then(|place| announced.0.get_mut(place)) {
             Some(before) => before.1 = at,
             None => announced.0.push((swap.handle, at)),
@@ -112,7 +112,7 @@ impl<S: Store, H: Host> Driver<S, H> {
             let reaches = self.reaches(self.host().now());
             if reaches > until && !planted!(SlowEndingNotRenewed) {
                 let say = || self.say(announcing, Subject::Session(handle), reaches.plus(AHEAD));
-                let _as_long_as_it_is_worth = self.persist(say).await;
+                let _as_long_as_it_is_worth = Box::pin(self.persist(say)).await;
             }
         }
     }

@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::{Events, Poll, Registry, Token};
 
-use crate::runtime::Work;
 use socket::Ears;
 pub(crate) use socket::Socket;
+use task::Piece;
 pub(crate) use task::Task;
 use watch::{Counted, watch};
 
@@ -116,11 +116,7 @@ impl Reactor {
 
     /// Takes work, to begin with at the next [`Reactor::run`] or turn.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let counted = Counted::new(&self.0);
-        drop(self.0.spawn(async move {
-            work.await;
-            drop(counted);
-        }));
+        drop(self.0.begin(work, Some(Counted::new(&self.0))));
         if !self.0.0.is_watched.swap(true, Ordering::SeqCst)
             && let Ok(helper) = crate::runtime::handle()
         {
@@ -178,8 +174,12 @@ impl Drop for Reactor {
 impl LoopHandle {
     /// Takes work; it can be cut off by what is returned. Once the loop is gone, work is dropped.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Arc<Task> {
-        let work: Option<Work> = if self.0.is_closed.load(Ordering::SeqCst) { None } else { Some(Box::pin(work)) };
-        Task::begin(work, self.clone())
+        self.begin(work, None)
+    }
+
+    fn begin(&self, work: impl Future<Output = ()> + Send + 'static, counted: Option<Counted>) -> Arc<Task> {
+        let is_taken = !self.0.is_closed.load(Ordering::SeqCst);
+        Task::begin(is_taken.then(|| Piece { work: Box::pin(work), _counted: counted }), self.clone())
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {

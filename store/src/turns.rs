@@ -3,7 +3,7 @@
 use core::future::Future;
 use core::time::Duration;
 
-use coatroom_core::{Closing, Error, Handle, Loaded, Opening, Queued, Session, Take};
+use coatroom_core::{Closing, Error, Handle, Load, Loaded, Opening, Queued, Session, Take};
 
 use crate::driver::{EAGER_CONFLICTS, Place};
 use crate::observe::{Act, Observer, Why, during};
@@ -72,33 +72,38 @@ impl<S: Store, H: Host> Driver<S, H> {
                     let loaded = self.calls().load(load.handle()).await;
                     load.found(loaded)
                 }
-                Opening::Wait(load) => {
-                    waiting.since.get_or_insert_with(|| self.host().ticks());
-                    self.be_first(load.handle(), &mut place).await;
-                    if self.waits(load.handle(), &mut waiting).await {
-                        let (now, loaded) = (self.host().now(), self.calls().load(load.handle()).await);
-                        load.at(now).found(loaded)
-                    } else {
-                        load.gave_up(Error::Busy)
-                    }
-                }
+                Opening::Wait(load) => Box::pin(self.wait(load, &mut place, &mut waiting)).await,
                 Opening::Take(take) => {
                     refused = refused.saturating_add(1);
-                    if refused > EAGER_CONFLICTS && !self.waits(take.swap().handle, &mut waiting).await {
-                        take.gave_up(Error::Busy)
-                    } else {
-                        match self.calls().swap(take.swap()).await {
-                            Swapped::Done | Swapped::Entered(_) => take.saved(),
-                            Swapped::Conflict(current) => take.conflicted(current),
-                            Swapped::Unknown => {
-                                let loaded = self.calls().load(take.swap().handle).await;
-                                take.reloaded(loaded)
-                            }
-                            Swapped::Unavailable | Swapped::Full => take.gave_up(Error::Unavailable),
-                        }
-                    }
+                    Box::pin(self.take(take, refused, &mut waiting)).await
                 }
             };
+        }
+    }
+
+    async fn wait<'a>(&'a self, load: Load, place: &mut Place<'a>, waiting: &mut Waiting) -> Opening {
+        waiting.since.get_or_insert_with(|| self.host().ticks());
+        self.be_first(load.handle(), place).await;
+        if self.waits(load.handle(), waiting).await {
+            let (now, loaded) = (self.host().now(), self.calls().load(load.handle()).await);
+            load.at(now).found(loaded)
+        } else {
+            load.gave_up(Error::Busy)
+        }
+    }
+
+    async fn take(&self, take: Take, refused: u32, waiting: &mut Waiting) -> Opening {
+        if refused > EAGER_CONFLICTS && !self.waits(take.swap().handle, waiting).await {
+            return take.gave_up(Error::Busy);
+        }
+        match self.calls().swap(take.swap()).await {
+            Swapped::Done | Swapped::Entered(_) => take.saved(),
+            Swapped::Conflict(current) => take.conflicted(current),
+            Swapped::Unknown => {
+                let loaded = self.calls().load(take.swap().handle).await;
+                take.reloaded(loaded)
+            }
+            Swapped::Unavailable | Swapped::Full => take.gave_up(Error::Unavailable),
         }
     }
 

@@ -22,8 +22,8 @@ LINGER = 2.0
 
 
 class Told:
-    """What waits for one piece of work: awaited by one task, which goes on in the very turn of the loop that tells it.
-    A future would have it go on in the next.
+    """What waits for one piece of work. The task that yields it to its loop goes on in the very turn of the loop that
+    tells it; a future would have it go on in the next.
 
     Future-like as :func:`asyncio.isfuture` has it.
     """
@@ -43,14 +43,9 @@ class Told:
         if self.is_done:
             return
         self.is_done = True
-        if self.callback is not None and self.context is not None:
-            self.context.run(self.callback, self)
-
-    def __await__(self) -> Generator[Told, None, None]:
-        if not self.is_done:
-            self._asyncio_future_blocking = True
-            yield self
-        self.result()
+        callback, self.callback = self.callback, None
+        if callback is not None and self.context is not None:
+            self.context.run(callback, self)
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self.loop
@@ -72,6 +67,18 @@ class Told:
         if self.was_cancelled:
             # Cancel scopes know their own cancellations by this.
             raise asyncio.CancelledError() if self.reason is None else asyncio.CancelledError(self.reason)
+
+
+class Work(Told):
+    """Is awaited until it is done."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Told, None, None]:
+        if not self.is_done:
+            self._asyncio_future_blocking = True
+            yield self
+        self.result()
 
 
 class Waker:
@@ -108,14 +115,18 @@ class Waker:
             if left:
                 self.loop.call_soon(self.tell, left)
 
-    def told(self, number: int) -> Told:
+    def work(self, number: int) -> Work:
         """Is done once the work with this number is."""
-        told = self.waiting[number] = Told(self.loop)
-        return told
+        work = self.waiting[number] = Work(self.loop)
+        return work
 
-    def still(self, number: int, told: Told) -> Told:
-        """The same for whoever waits in place of one that was cancelled."""
-        return self.told(number) if told.was_cancelled else told
+    def rest(self, number: int, told: Told) -> Work:
+        """The same for whoever waits in place of ``told``, which was cancelled."""
+        if told.is_done and not told.was_cancelled:
+            work = Work(self.loop)
+            work.tell()
+            return work
+        return self.work(number)
 
 
 def _nobody() -> None:

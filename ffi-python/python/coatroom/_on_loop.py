@@ -5,55 +5,87 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
 from typing import TYPE_CHECKING
 
-from coatroom._completions import in_thread, lasting, waker
+from coatroom._completions import Told, in_thread, lasting, waker
 from coatroom._events import not_opened, tell
+from coatroom._native import Exchange
 from coatroom.errors import CoatroomError
 from coatroom.session import Session
 from coatroom.sessions import Sessions
 
 if TYPE_CHECKING:
-    from coatroom._completions import Told
-    from coatroom._native import Exchange
+    from coatroom._completions import Waker, Work
     from coatroom._native import Sessions as Native
     from coatroom._own import Asker
 
 
-def open_at_once(sessions: Sessions, cookies: bytes | str) -> Exchange:
-    """Opens an exchange over a store that answers at once, and waits for nobody's turn."""
+def begin_to_open(sessions: Sessions, cookies: bytes | str, in_turn: bool) -> Exchange | Awaitable[Exchange]:
+    """An exchange, or what to await for it."""
+    native = sessions._native
     try:
-        return sessions._native.open(cookies)
+        if sessions._answers_at_once and not in_turn:
+            return native.open(cookies)
+        woken = waker() if sessions._is_far else None
+        if woken is None:
+            return _open(sessions, cookies, in_turn)
+        exchange, number = woken.native.open(native, cookies, in_turn)
+        if number is not None:
+            return _Opened(exchange, sessions, woken, number, in_turn)
+        exchange.opens()
     except CoatroomError as error:
         not_opened(sessions, error)
         raise
+    return exchange
 
 
 async def open_on_loop(sessions: Sessions, cookies: bytes | str, in_turn: bool) -> Exchange:
     """Opens an exchange."""
+    opened = begin_to_open(sessions, cookies, in_turn)
+    return opened if isinstance(opened, Exchange) else await opened
+
+
+class _Opened(Told):
+    """An exchange over a far store, once it is open."""
+
+    __slots__ = ("exchange", "in_turn", "number", "sessions", "woken")
+
+    def __init__(self, exchange: Exchange, sessions: Sessions, woken: Waker, number: int, in_turn: bool) -> None:
+        super().__init__(woken.loop)
+        self.exchange = exchange
+        self.sessions = sessions
+        self.woken = woken
+        self.number = number
+        self.in_turn = in_turn
+        woken.waiting[number] = self
+
+    def __await__(self) -> Generator[Told, None, Exchange]:
+        self._asyncio_future_blocking = True
+        try:
+            yield self
+        except asyncio.CancelledError:
+            if self.in_turn:
+                # The turn may have been taken by then.
+                lasting(_give_back(self.woken.rest(self.number, self), self.exchange, self.sessions))
+            raise
+        try:
+            self.exchange.opens()
+        except CoatroomError as error:
+            not_opened(self.sessions, error)
+            raise
+        return self.exchange
+
+
+async def _open(sessions: Sessions, cookies: bytes | str, in_turn: bool) -> Exchange:
     native = sessions._native
+    own = sessions._own
     try:
-        own = sessions._own
         if own is not None and own.is_async:
             return await _open_own(own, sessions, cookies, in_turn)
-        woken = waker() if sessions._is_far else None
-        if woken is not None:
-            exchange, number = woken.native.open(native, cookies, in_turn)
-            if number is not None:
-                told = woken.told(number)
-                try:
-                    await told
-                except asyncio.CancelledError:
-                    if in_turn:
-                        # The turn may have been taken by then.
-                        lasting(_give_back(woken.still(number, told), exchange, sessions))
-                    raise
-            exchange.opens()
-            return exchange
         if native.waits():
             return await in_thread(native.open, cookies, in_turn)
-        return await _open_in_turn(native, cookies) if in_turn else native.open(cookies)
+        return await _open_in_turn(native, cookies)
     except CoatroomError as error:
         not_opened(sessions, error)
         raise
@@ -79,14 +111,14 @@ async def _give_back_own(opened: asyncio.Task[Exchange], sessions: Sessions) -> 
     exchange = await opened
     with contextlib.suppress(CoatroomError):
         exchange.opens()
-        await Commit(Session(exchange, sessions)).run(500)
+        await commit_on_loop(Session(exchange, sessions), 500)
 
 
-async def _give_back(opened: Told, exchange: Exchange, sessions: Sessions) -> None:
+async def _give_back(opened: Work, exchange: Exchange, sessions: Sessions) -> None:
     await opened
     with contextlib.suppress(CoatroomError):
         exchange.opens()
-        await Commit(Session(exchange, sessions)).run(500)
+        await commit_on_loop(Session(exchange, sessions), 500)
 
 
 # spec: SER-1 0cb4
@@ -103,67 +135,76 @@ async def _open_in_turn(native: Native, cookies: bytes | str) -> Exchange:
     return exchange
 
 
-class Commit:
+class Commit(Told):
     """The commit of one response. Once begun it is brought to its end, also when the request is cancelled meanwhile:
     then by a task of its own."""
 
-    __slots__ = ("error", "over", "rest", "session")
+    __slots__ = ("error", "number", "over", "rest", "session", "woken")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.error: CoatroomError | None = None
         """Why what the handler asked for cannot be written."""
+        self.woken: Waker | None = None
+        """Who tells that the store has done it, if there is anything to wait for."""
         self.rest: asyncio.Task[bool | CoatroomError] | None = None
         """What goes on by itself."""
         self.over: bool | CoatroomError = False
         """How it went."""
 
-    async def run(self, status: int) -> bool:
-        """Closes the exchange for a response with ``status``; whether that response depends on the session. Raises when
-        it was refused."""
+    def begin(self, status: int) -> bool | None:
+        """Closes the exchange for a response with ``status``; whether that response depends on the session, or None if
+        this is to be awaited for that. Raises when it was refused."""
         session = self.session
         self.error = session._prepare(status)
         exchange = session._exchange
         sessions = session._sessions
-        own = sessions._own if sessions is not None else None
-        if sessions is not None and own is not None and own.is_async:
+        if sessions is None or sessions._answers_at_once:
+            return self._starts(exchange)
+        own = sessions._own
+        if own is not None and own.is_async:
             self.rest = lasting(self._go_on(own.drive(sessions._native.closing(exchange))))
-            return await self.result()
-        woken = waker() if sessions is not None and sessions._is_far else None
+            return None
+        woken = waker() if sessions._is_far else None
         # Functions of the application run here or on a thread of the executor, and nowhere else.
-        if sessions is None or woken is None or exchange.calls_back():
-            return self._starts(exchange) or await self.result()
+        if woken is None or exchange.calls_back():
+            return self._starts(exchange)
         try:
             number = woken.native.close(sessions._native, exchange)
         except CoatroomError as error:
             self.over = error
             raise
-        if number is not None:
-            told = woken.told(number)
+        if number is None:
+            return self._ends(None)
+        super().__init__(woken.loop)
+        self.woken = woken
+        self.number = number
+        woken.waiting[number] = self
+        return None
+
+    def __await__(self) -> Generator[object, None, bool]:
+        woken = self.woken
+        if woken is not None:
+            self.woken = None
+            self._asyncio_future_blocking = True
             try:
-                await told
+                yield self
             except asyncio.CancelledError:
-                self.rest = lasting(self._go_on(woken.still(number, told)))
+                self.rest = lasting(self._go_on(woken.rest(self.number, self)))
                 raise
-        return self._ends(None) or await self.result()
+            touched = self._ends(None)
+            if touched is not None:
+                return touched
+        return _raised(self.over if self.rest is None else (yield from asyncio.shield(self.rest).__await__()))
 
-    def start(self, status: int) -> bool:
-        """As ``run``, as far as that takes no waiting. False also when something goes on: :meth:`result` says."""
-        self.error = self.session._prepare(status)
-        return self._starts(self.session._exchange)
-
-    def _starts(self, exchange: Exchange) -> bool:
+    def _starts(self, exchange: Exchange) -> bool | None:
         return self._ends(None if exchange.close_without_waiting() else _finish(exchange))
 
-    def _ends(self, step: Awaitable[object] | None) -> bool:
+    def _ends(self, step: Awaitable[object] | None) -> bool | None:
         if step is not None or self._is_to_settle():
             self.rest = lasting(self._go_on(step))
-            return False
+            return None
         return _raised(self._end())
-
-    async def result(self) -> bool:
-        """As ``run``, of a commit that was begun before."""
-        return _raised(self.over if self.rest is None else await asyncio.shield(self.rest))
 
     async def _go_on(self, step: Awaitable[object] | None) -> bool | CoatroomError:
         if step is not None:
@@ -210,7 +251,9 @@ def _raised(over: bool | CoatroomError) -> bool:
 
 async def commit_on_loop(session: Session, status: int) -> bool:
     """Commits a session; whether the response depends on it."""
-    return await Commit(session).run(status)
+    commit = Commit(session)
+    touched = commit.begin(status)
+    return await commit if touched is None else touched
 
 
 class _Queue:

@@ -179,7 +179,7 @@ class _Watch:
         if woken is None:
             return await in_thread(native.standing, handles)
         looked, number = woken.native.look_up(native, handles)
-        await woken.told(number)
+        await woken.work(number)
         return looked.take()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,9 +102,8 @@ def carried(session: Session, cookies: Iterable[str]) -> Lines:
         fresh: str | None = getattr(session, "_visitor", None)
         if fresh is not None:
             lines.append(("Set-Cookie", cookie_line(sessions, fresh)))
-        more: list[str] | None = getattr(session, "_more_lines", None)
-        if more:
-            lines += [("Set-Cookie", line) for line in more]
+        more: Sequence[str] = getattr(session, "_more_lines", ())
+        lines += [("Set-Cookie", line) for line in more]
     if sessions._transport.clears and getattr(session, "_has_left", False):
         lines.append(("Clear-Site-Data", sessions._transport.clears))
     return lines

@@ -10,7 +10,8 @@ from coatroom._answer import Answer, OnError, answer, report
 from coatroom._body import peek_async
 from coatroom._completions import in_thread
 from coatroom._events import refused
-from coatroom._on_loop import Commit, open_at_once, open_on_loop
+from coatroom._native import Exchange
+from coatroom._on_loop import Commit, begin_to_open
 from coatroom._sockets import Sockets
 from coatroom._token_answers import keys_answer, not_allowed, token_answer
 from coatroom._transport import carried, header_from_scope, one_of_scope, vary_of
@@ -82,10 +83,9 @@ class CoatroomMiddleware:
             is_guarded = self.csrf is not None and self.check_source(self.csrf, scope)
             in_turn = self.sessions._has_turns and kind == "http" and not is_readonly
             in_turn = in_turn and self.sessions._native.takes_turns(scope["method"])
-            if self.sessions._answers_at_once and not in_turn:
-                exchange = open_at_once(self.sessions, cookies)
-            else:
-                exchange = await open_on_loop(self.sessions, cookies, in_turn)
+            exchange = begin_to_open(self.sessions, cookies, in_turn)
+            if not isinstance(exchange, Exchange):
+                exchange = await exchange
             session = Session(exchange, self.sessions, cookies)
             may_restore = self.sessions._has_more and kind == "http" and not is_readonly
             if may_restore and self.sessions._may_restore(scope["method"], cookies):
@@ -95,22 +95,31 @@ class CoatroomMiddleware:
                 refused(self.sessions, error, None)
             await _Exchange.refuse(error, self.on_error, kind, send)
             return
+        held = _Exchange(session, self.on_error, kind, send)
         if is_guarded and self.csrf is not None:
             try:
                 receive = await _check_token(self.csrf, session, scope, receive)
             except CsrfRefused as error:
                 refused(self.sessions, error, session.handle)
-                await _Exchange(session, self.on_error, kind, send).abandon()
+                await held.abandon()
                 await _Exchange.refuse(error, self.on_error, kind, send)
                 return
         scope["session"] = session
         if kind == "websocket" or is_readonly:
             session._exchange.head_sent()
-        if kind == "websocket" and self._sockets is not None:
-            with self._sockets.watched(session, receive, send) as (receive, send):
-                await _Exchange(session, self.on_error, kind, send).run(self.app, scope, receive)
-        else:
-            await _Exchange(session, self.on_error, kind, send).run(self.app, scope, receive)
+        try:
+            if kind == "http":
+                await self.app(scope, receive, held.hold)
+            else:
+                await held.talk(self.app, self._sockets, scope, receive)
+        except CoatroomError as error:
+            if held.commit is not None:
+                raise
+            await held.abandon()
+            await _Exchange.refuse(error, self.on_error, kind, held.send)
+        finally:
+            if held.commit is None:
+                await held.abandon()
 
     # spec: CSRF-4 1695, CSRF-5 5a07
     def check_source(self, csrf: Csrf, scope: Scope) -> bool:
@@ -183,27 +192,24 @@ class _Exchange:
             return
         await _send(on_error(error), send)
 
-    async def run(self, app: App, scope: Scope, receive: Receive) -> None:
-        try:
+    async def talk(self, app: App, sockets: Sockets | None, scope: Scope, receive: Receive) -> None:
+        """Runs the application on a WebSocket."""
+        if sockets is None:
             await app(scope, receive, self.hold)
-            if self.kind == "websocket":
-                # What the handler asked for cannot be promised any more: that is an error of the program, and loud.
-                await self.committed(200)
-        except CoatroomError as error:
-            if self.commit is not None:
-                raise
-            await self.abandon()
-            await self.refuse(error, self.on_error, self.kind, self.send)
-        finally:
-            if self.commit is None:
-                await self.abandon()
+        else:
+            with sockets.watched(self.session, receive, self.send) as (receive, self.send):
+                await app(scope, receive, self.hold)
+        # What the handler asked for cannot be promised any more: that is an error of the program, and loud.
+        await self.committed(200)
 
     # spec: HTTP-2 2616, HTTP-3 779a, WRITE-16 ef0b
     async def hold(self, message: Message) -> None:
         if message["type"] == "http.response.start" and not self.stands_in:
             status = message["status"]
             try:
-                touched = await self.committed(status)
+                touched = self.begin(status)
+                if touched is None and self.commit is not None:
+                    touched = await self.commit
             except CoatroomError as error:
                 if status >= 500:
                     report(error)
@@ -216,16 +222,18 @@ class _Exchange:
         if not self.stands_in:
             await self.send(message)
 
-    async def committed(self, status: int) -> bool:
-        """Commits once. A head that comes after one whose commit was cancelled waits for that commit, and carries what
-        came of it."""
+    def begin(self, status: int) -> bool | None:
+        """Begins the commit; whether the response depends on the session, or None if the commit is to be awaited for
+        that. A head that comes after one whose commit was cancelled waits for that commit, and carries what came of it.
+        """
         if self.commit is not None:
-            return await self.commit.result()
-        commit = self.commit = Commit(self.session)
-        sessions = self.session._sessions
-        if sessions is not None and sessions._answers_at_once:
-            return commit.start(status) or await commit.result()
-        return await commit.run(status)
+            return None
+        self.commit = Commit(self.session)
+        return self.commit.begin(status)
+
+    async def committed(self, status: int) -> None:
+        if self.begin(status) is None and self.commit is not None:
+            await self.commit
 
     async def abandon(self) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -113,7 +113,7 @@ class Session(MutableMapping[str, Any], Generic[Data]):
 
     _visitor: str | None
     """The value of the cookie that the response gives a visitor for the sake of CSRF tokens, if it gives one."""
-    _more_lines: list[str]
+    _more_lines: Sequence[str]
     """Cookies of a remembered login."""
     _entered: str | None
     """Who proved to be who they are, in this request."""
@@ -131,7 +131,7 @@ class Session(MutableMapping[str, Any], Generic[Data]):
         # Objects that the application may change in place; compared with what is stored when the exchange closes.
         self._handed_out: dict[str, Any] = {}
         self._visitor = None
-        self._more_lines = []
+        self._more_lines = ()
         self._has_left = False
 
     @property

@@ -6,15 +6,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::Wake;
 
+use super::watch::Counted;
 use super::{LoopHandle, lock};
 use crate::runtime::Work;
 
 /// A piece of work, until it is done.
 pub(crate) struct Task {
-    work: Mutex<Option<Work>>,
+    piece: Mutex<Option<Piece>>,
     home: LoopHandle,
     is_queued: AtomicBool,
     is_cut: AtomicBool,
+}
+
+/// Work, and what says that it is under way.
+pub(super) struct Piece {
+    pub(super) work: Work,
+    pub(super) _counted: Option<Counted>,
 }
 
 impl core::fmt::Debug for Task {
@@ -24,9 +31,9 @@ impl core::fmt::Debug for Task {
 }
 
 impl Task {
-    pub(super) fn begin(work: Option<Work>, home: LoopHandle) -> Arc<Self> {
+    pub(super) fn begin(piece: Option<Piece>, home: LoopHandle) -> Arc<Self> {
         let (is_queued, is_cut) = (AtomicBool::new(false), AtomicBool::new(false));
-        let task = Arc::new(Self { work: Mutex::new(work), home, is_queued, is_cut });
+        let task = Arc::new(Self { piece: Mutex::new(piece), home, is_queued, is_cut });
         task.enqueue();
         task
     }
@@ -40,7 +47,7 @@ impl Task {
     fn enqueue(self: &Arc<Self>) {
         if self.home.0.is_over.load(Ordering::SeqCst) {
             // It may hold what holds its waker.
-            let never_done = lock(&self.work).take();
+            let never_done = lock(&self.piece).take();
             drop(never_done);
         } else if !self.is_queued.swap(true, Ordering::SeqCst) {
             lock(&self.home.0.ready).push_back(Arc::clone(self));
@@ -49,16 +56,16 @@ impl Task {
 
     pub(super) fn step(self: &Arc<Self>) {
         self.is_queued.store(false, Ordering::SeqCst);
-        let mut work = lock(&self.work);
+        let mut piece = lock(&self.piece);
         let waker = Waker::from(Arc::clone(self));
         let is_over = self.is_cut.load(Ordering::SeqCst)
-            || work.as_mut().is_none_or(|work| {
-                let poll = || work.as_mut().poll(&mut Context::from_waker(&waker));
+            || piece.as_mut().is_none_or(|piece| {
+                let poll = || piece.work.as_mut().poll(&mut Context::from_waker(&waker));
                 // Work that panics ends alone.
                 catch_unwind(AssertUnwindSafe(poll)).map_or(true, |polled| polled == Poll::Ready(()))
             });
-        let over = if is_over { work.take() } else { None };
-        drop(work);
+        let over = if is_over { piece.take() } else { None };
+        drop(piece);
         drop(over);
     }
 }

@@ -1,5 +1,6 @@
 //! Which node of a Cluster has which slot.
 
+use core::pin::pin;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -193,7 +194,7 @@ impl Cluster {
         for node in nodes {
             let by = Instant::now().checked_add(NODE_PATIENCE).map_or(deadline, |end| end.min(deadline));
             let Some(wire) = home.link(net, &Target::Node(node.clone())).wire(net, by).await else { continue };
-            let answer = until(by, wire.ask(&question)).await;
+            let answer = until(by, pin!(wire.ask(&question))).await;
             if let Ok(Ok(answer)) = answer
                 && let Some(map) = Map::parse(&answer, node)
             {

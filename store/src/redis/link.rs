@@ -1,5 +1,6 @@
 //! A connection that is made again by itself whenever it is lost.
 
+use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Weak};
@@ -66,7 +67,7 @@ impl Link {
             _ => deadline,
         };
         let up = states.wait_for(|state| matches!(state, State::Up(_)));
-        match &*until(deadline, up).await.ok()?.ok()? {
+        match &*until(deadline, pin!(up)).await.ok()?.ok()? {
             State::Up(wire) => Some(wire.clone()),
             State::Down(_) => None,
         }
@@ -137,7 +138,7 @@ impl Link {
                 link.lost(number);
             }
         });
-        match until(net.deadline(), net.dial(&self.target, on_end)).await {
+        match until(net.deadline(), pin!(net.dial(&self.target, on_end))).await {
             Ok(dialed) => dialed.map_err(|error| error.to_string()),
             Err(_) => Err("the server does not answer".to_owned()),
         }

@@ -87,10 +87,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use coatroom_core::{Announcement, Entry, Handle, Listing, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
-use redis::Value;
+use redis::{Cmd, Value};
 
 use self::net::{Net, Order, Outcome};
-use self::scripts::{BAR_LOGINS, Call, END, END_AND_LEAVE, ENTER, SWAP, SWAP_AND_ENTER, number};
+use self::scripts::{BAR_LOGINS, Call, END, END_AND_LEAVE, ENTER, SWAP, SWAP_AND_ENTER};
 use self::settings::Layout;
 use self::wire::Dialer;
 use crate::observe::warned;
@@ -146,7 +146,7 @@ impl Redis {
     }
 
     fn record_key(&self, handle: Handle) -> Vec<u8> {
-        [&self.records, handle.to_string().as_bytes()].concat()
+        [&self.records, coatroom_core::base64url::encode(handle.as_bytes()).as_bytes()].concat()
     }
 
     fn index_key(&self, principal: &str) -> Vec<u8> {
@@ -163,32 +163,29 @@ impl Redis {
         u64::try_from(kept).unwrap_or(u64::MAX).clamp(1, Timestamp::MAX.as_unix_ms())
     }
 
-    fn call(&self, swap: &Swap) -> Call {
-        let mut keys = vec![self.record_key(swap.handle)];
-        let expected = swap.expected.map_or_else(Vec::new, |stamp| stamp.as_bytes().to_vec());
-        let new = swap.new.clone().unwrap_or_default();
-        let mut arguments = vec![expected, new, number(self.kept(swap.garbage_at))];
+    fn call(&self, key: &[u8], swap: &Swap) -> Call {
+        let expected = swap.expected.as_ref().map_or(&[][..], |stamp| stamp.as_bytes());
+        let new = swap.new.as_deref().unwrap_or_default();
         let one_server = !self.is_cluster();
-        let script = match &swap.listing {
+        let begun = |script, keys: &[&[u8]]| {
+            Call::new(script, keys, new.len()).arg(expected).arg(new).arg(self.kept(swap.garbage_at))
+        };
+        match &swap.listing {
             Listing::Enter(entry) if one_server => {
-                keys.push(self.index_key(&entry.principal));
-                arguments.extend(scripts::of_entry(entry, self.kept(entry.until)));
-                &SWAP_AND_ENTER
+                let call = begun(&SWAP_AND_ENTER, &[key, &self.index_key(&entry.principal)]);
+                call.entry(entry, self.kept(entry.until))
             }
             Listing::Leave(principal) if one_server => {
-                keys.push(self.index_key(principal));
-                arguments.push(swap.handle.as_bytes().to_vec());
-                &END_AND_LEAVE
+                begun(&END_AND_LEAVE, &[key, &self.index_key(principal)]).arg(swap.handle.as_bytes())
             }
-            Listing::Leave(_) => &END,
-            _ if swap.new.is_none() => &END,
-            _ => &SWAP,
-        };
-        Call::new(script, keys, arguments)
+            Listing::Leave(_) => begun(&END, &[key]),
+            _ if swap.new.is_none() => begun(&END, &[key]),
+            _ => begun(&SWAP, &[key]),
+        }
     }
 
     /// Entries of the feed.
-    async fn entries(&self, range: &redis::Cmd) -> Result<Vec<(feed::Id, Vec<u8>)>, NotAnnounced> {
+    async fn entries(&self, range: &Cmd) -> Result<Vec<(feed::Id, Vec<u8>)>, NotAnnounced> {
         match self.net().insist(&self.feed, &Order::Plain(range), false).await {
             Outcome::Answer(answer) => feed::lines(answer).ok_or(NotAnnounced::Unavailable),
             _ => Err(NotAnnounced::Unavailable),
@@ -211,8 +208,8 @@ impl Store for Redis {
 
     async fn load(&self, handle: Handle) -> Loaded {
         let key = self.record_key(handle);
-        let mut get = redis::cmd("GET");
-        get.arg(&key);
+        let mut get = Cmd::with_capacity(2, key.len().saturating_add(3));
+        get.arg("GET").arg(&key);
         match self.net().insist(&key, &Order::Plain(&get), false).await {
             Outcome::Answer(Value::Nil) => Loaded::Absent,
             Outcome::Answer(Value::BulkString(record)) => Loaded::Found(record),
@@ -225,7 +222,7 @@ impl Store for Redis {
         let key = self.record_key(swap.handle);
         // The loss of a record that was only just created brings nothing back.
         let confirm = swap.durable && swap.expected.is_some();
-        match self.net().send(&key, &Order::Script(&self.call(swap)), confirm).await {
+        match self.net().send(&key, &Order::Script(&self.call(&key, swap)), confirm).await {
             Outcome::Answer(answer) => scripts::swapped(answer),
             Outcome::Refused(_) | Outcome::Unsent => Swapped::Unavailable,
             Outcome::Unknown => Swapped::Unknown,
@@ -234,8 +231,7 @@ impl Store for Redis {
 
     async fn enter(&self, entry: &Entry) -> Result<Entered, NotListed> {
         let key = self.index_key(&entry.principal);
-        let arguments = scripts::of_entry(entry, self.kept(entry.until)).to_vec();
-        let call = Call::new(&ENTER, vec![key.clone()], arguments);
+        let call = Call::new(&ENTER, &[&key], 0).entry(entry, self.kept(entry.until));
         match self.net().insist(&key, &Order::Script(&call), true).await {
             Outcome::Answer(Value::Int(0)) => Err(NotListed::Full),
             Outcome::Answer(answer) => scripts::entered(&answer).ok_or(NotListed::Unavailable),
@@ -262,8 +258,7 @@ impl Store for Redis {
 
     async fn bar(&self, principal: &str, now: Timestamp) -> Result<Timestamp, Unavailable> {
         let key = self.index_key(principal);
-        let kept = self.kept(now.plus(NOT_BEFORE_KEPT));
-        let call = Call::new(&BAR_LOGINS, vec![key.clone()], vec![number(kept)]);
+        let call = Call::new(&BAR_LOGINS, &[&key], 0).arg(self.kept(now.plus(NOT_BEFORE_KEPT)));
         match self.net().insist(&key, &Order::Script(&call), true).await {
             Outcome::Answer(Value::Array(answer)) => scripts::noted(&answer).ok_or(Unavailable),
             _ => Err(Unavailable),
@@ -280,8 +275,7 @@ impl Store for Redis {
 
     // spec: FEED-3 19a1, FEED-4 8e92, FEED-6 f2f5
     async fn announce(&self, announcement: &Announcement, forget_at: Timestamp) -> Result<(), NotAnnounced> {
-        let arguments = vec![announcement.to_bytes(), number(self.kept(forget_at))];
-        let call = Call::new(&feed::ANNOUNCE, vec![self.feed.clone()], arguments);
+        let call = Call::new(&feed::ANNOUNCE, &[&self.feed], 0).arg(announcement.to_bytes()).arg(self.kept(forget_at));
         self.do_it(&self.feed, Order::Script(&call), true).await.map_err(NotAnnounced::from)
     }
 

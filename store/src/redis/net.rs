@@ -1,10 +1,12 @@
 //! From an order to the server that is to carry it out, and back with what is known of the outcome.
 
+use core::pin::pin;
 use core::time::Duration;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use redis::{Cmd, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -14,7 +16,7 @@ use super::link::{Link, Target};
 use super::runner::Runner;
 use super::scripts::Call;
 use super::settings::{Layout, Settings};
-use super::time::until;
+use super::time::{by, until};
 use super::wire::{Dialer, OnEnd, Wire};
 use crate::host::Kept;
 
@@ -48,6 +50,8 @@ pub(super) struct Net {
     homes: RwLock<Vec<Arc<Home>>>,
     lanes: Semaphore,
     trouble: Mutex<Option<String>>,
+    /// Who keeps the time, once that was asked for.
+    timers: OnceLock<Handle>,
 }
 
 /// The connections that serve the callers of one runtime or loop. A connection is served by the one whose callers use it: no
@@ -72,6 +76,7 @@ impl Net {
             homes: RwLock::default(),
             lanes: Semaphore::new(LANES),
             trouble: Mutex::default(),
+            timers: OnceLock::new(),
         })
     }
 
@@ -86,6 +91,13 @@ impl Net {
     pub(super) fn deadline(&self) -> Instant {
         let now = Instant::now();
         now.checked_add(self.time_limit()).unwrap_or(now)
+    }
+
+    fn timers(&self) -> Option<&Handle> {
+        if self.timers.get().is_none() {
+            let _as_good_as_this_one = self.timers.set(crate::runtime::handle().ok()?);
+        }
+        self.timers.get()
     }
 
     /// Remembers why something failed.
@@ -210,7 +222,7 @@ impl Net {
         deadline: Instant,
         patience: Duration,
     ) -> Outcome {
-        let Ok(Ok(_permit)) = until(deadline, self.lanes.acquire()).await else { return Outcome::Unsent };
+        let Ok(Ok(_permit)) = until(deadline, pin!(self.lanes.acquire())).await else { return Outcome::Unsent };
         let target = &link.target;
         let Some(wire) = home.lane(self, target, deadline).await else { return Outcome::Unsent };
         let deadline = deadline.checked_add(patience).unwrap_or(deadline);
@@ -240,7 +252,7 @@ impl Net {
             }
             Order::Script(call) => call,
         };
-        match self.exchange(link, wire, &call.by_digest(), manner, deadline).await {
+        match self.exchange(link, wire, &call.by_digest, manner, deadline).await {
             Outcome::Refused(error) if error.kind() == Some(ServerErrorKind::NoScript) => {
                 Box::pin(self.exchange(link, wire, &call.whole(), manner, deadline)).await
             }
@@ -256,9 +268,10 @@ impl Net {
         manner: Manner,
         deadline: Instant,
     ) -> Outcome {
+        let Some(timers) = self.timers() else { return Outcome::Unsent };
         let answered = match manner {
-            Manner { asking: false, confirm: false } => until(deadline, wire.ask(command)).await,
-            _ => Box::pin(until(deadline, self.with_others(wire, command, manner))).await,
+            Manner { asking: false, confirm: false } => by(timers, deadline, pin!(wire.ask(command))).await,
+            _ => by(timers, deadline, Box::pin(self.with_others(wire, command, manner))).await,
         };
         let Ok(answered) = answered else {
             self.note("the server does not answer in time".to_owned());
@@ -350,7 +363,7 @@ impl Home {
         }
         let (dialing, target) = (Arc::clone(net), target.clone());
         let dialed = self.runner.result_of(async move { dialing.dial(&target, Box::new(|_| {})).await });
-        match until(deadline, dialed).await.ok()?? {
+        match until(deadline, pin!(dialed)).await.ok()?? {
             Ok(wire) => Some(wire),
             Err(error) => {
                 net.note(error.to_string());

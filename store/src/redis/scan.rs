@@ -5,6 +5,7 @@
 //! to whichever node has the slot; all nodes are asked, the owner first, since a slot that moves is partly elsewhere and
 //! its keys only ever move away from the owner.
 
+use core::pin::pin;
 use std::sync::Arc;
 
 use coatroom_core::Handle;
@@ -132,7 +133,7 @@ fn is_late(net: &Net, deadline: Instant) -> bool {
 }
 
 async fn ask_all(net: &Net, wire: &Wire, commands: &Pipeline, by: Instant) -> Result<Vec<Value>, Unavailable> {
-    let answers = until(by, wire.ask_all(commands)).await.map_err(|_| Unavailable)?;
+    let answers = until(by, pin!(wire.ask_all(commands))).await.map_err(|_| Unavailable)?;
     let answers = answers.map_err(|error| net.note(error.to_string()));
     let refusal = |answer: &Value| if let Value::ServerError(error) = answer { Some(error.to_string()) } else { None };
     let answers = answers.map_err(|()| Unavailable)?;
@@ -163,7 +164,7 @@ pub(super) async fn of_all(net: &Arc<Net>, commands: &[Cmd]) -> Result<Vec<Vec<V
         for command in commands {
             pipeline.add_command(command.clone());
         }
-        let asked = until(deadline, wire.ask_all(&pipeline)).await.map_err(|_| Unavailable)?;
+        let asked = until(deadline, pin!(wire.ask_all(&pipeline))).await.map_err(|_| Unavailable)?;
         all.push(asked.map_err(|_| Unavailable)?);
     }
     if all.is_empty() { Err(Unavailable) } else { Ok(all) }

@@ -8,7 +8,7 @@
 use std::sync::OnceLock;
 
 use coatroom_core::{Entry, Handle, Timestamp};
-use redis::{Cmd, Value};
+use redis::{Arg, Cmd, ToRedisArgs, Value};
 
 use crate::{Entered, Swapped};
 
@@ -79,6 +79,10 @@ return {bar, redis.call('ZCOUNT', index, first, last), time[1] * 1000 + math.flo
     };
 }
 
+/// Parts of a command at most, and the size of those that are the same in all.
+const MOST_PARTS: usize = 15;
+const BESIDES: usize = 128;
+
 const _: () = assert!(BAR == 2_251_799_813_685_248, "the number in the script above");
 const _: () = assert!(coatroom_core::Stamp::AT == 2, "the script above says where the stamp is");
 
@@ -137,48 +141,44 @@ impl Script {
 /// A script with its keys and arguments. Sent by its digest first, and whole if the server does not know it.
 pub(super) struct Call {
     script: &'static Script,
-    keys: Vec<Vec<u8>>,
-    arguments: Vec<Vec<u8>>,
+    /// `EVALSHA`.
+    pub(super) by_digest: Cmd,
 }
 
 impl Call {
-    pub(super) const fn new(script: &'static Script, keys: Vec<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Self {
-        Self { script, keys, arguments }
+    /// Without arguments yet, of which there will be about so many bytes.
+    pub(super) fn new(script: &'static Script, keys: &[&[u8]], size: usize) -> Self {
+        let size = keys.iter().fold(size.saturating_add(BESIDES), |sum, key| sum.saturating_add(key.len()));
+        let mut by_digest = Cmd::with_capacity(MOST_PARTS, size);
+        by_digest.arg("EVALSHA").arg(script.digest()).arg(keys.len()).arg(keys);
+        Self { script, by_digest }
     }
 
-    /// `EVALSHA`.
-    pub(super) fn by_digest(&self) -> Cmd {
-        self.command("EVALSHA", self.script.digest())
+    pub(super) fn arg(mut self, argument: impl ToRedisArgs) -> Self {
+        self.by_digest.arg(argument);
+        self
+    }
+
+    /// The arguments that an entry ends a script's arguments with; `listed` is how long the index is kept, in milliseconds.
+    pub(super) fn entry(self, entry: &Entry, listed: u64) -> Self {
+        let now = entry.now.as_unix_ms();
+        let call = self.arg(entry.handle.as_bytes()).arg(entry.until.as_unix_ms()).arg(now);
+        let call = call.arg(now.saturating_sub(STALE_AFTER));
+        let call = if let Some(most) = entry.at_most { call.arg(most) } else { call.arg("") };
+        call.arg(entry.names).arg(listed)
     }
 
     /// `EVAL`.
     pub(super) fn whole(&self) -> Cmd {
-        self.command("EVAL", self.script.text)
+        let mut whole = redis::cmd("EVAL");
+        whole.arg(self.script.text);
+        for part in self.by_digest.args_iter().skip(2) {
+            if let Arg::Simple(part) = part {
+                whole.arg(part);
+            }
+        }
+        whole
     }
-
-    fn command(&self, name: &str, script: &str) -> Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
-        command
-    }
-}
-
-/// The arguments that an entry ends a script's arguments with; `listed` is how long the index is kept, in milliseconds.
-pub(super) fn of_entry(entry: &Entry, listed: u64) -> [Vec<u8>; 7] {
-    let now = entry.now.as_unix_ms();
-    [
-        entry.handle.as_bytes().to_vec(),
-        number(entry.until.as_unix_ms()),
-        number(now),
-        number(now.saturating_sub(STALE_AFTER)),
-        entry.at_most.map_or_else(Vec::new, |most| number(most.into())),
-        number(entry.names.into()),
-        number(listed),
-    ]
-}
-
-pub(super) fn number(number: u64) -> Vec<u8> {
-    number.to_string().into_bytes()
 }
 
 /// What a script over a record answered.

@@ -1,6 +1,7 @@
 //! One connection to one server, from the first byte to the last.
 
 use core::convert::Infallible;
+use core::pin::pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::io;
 use std::sync::Arc;
@@ -113,7 +114,8 @@ impl Dialer {
         for sentinel in sentinels {
             let patience = self.settings.time_limit.checked_div(SENTINEL_SHARE).unwrap_or_default();
             let now = Instant::now();
-            let looked_up = until(now.checked_add(patience).unwrap_or(now), self.look_up(sentinel, name)).await;
+            let looking_up = pin!(self.look_up(sentinel, name));
+            let looked_up = until(now.checked_add(patience).unwrap_or(now), looking_up).await;
             match looked_up.unwrap_or_else(|_| Err(silence())) {
                 Ok(address) => {
                     let wire = self.address(&address, on_end).await?;

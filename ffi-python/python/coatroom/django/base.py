@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from asgiref.sync import sync_to_async
@@ -257,7 +257,7 @@ class SessionBase(UserKeySession, Expiry):
             lines = (line for line in lines if not is_removal(line))
         if self._is_forgotten:
             lines = (line if is_removal(line) else _LIFETIME.sub("", line) for line in lines)
-        taken_over: list[str] = getattr(self, "_more_lines", [])
+        taken_over: Sequence[str] = getattr(self, "_more_lines", ())
         return {line.partition("=")[0]: line for line in [*lines, *taken_over]}
 
     def _discard(self) -> None:
