@@ -14,7 +14,7 @@ FRAMEWORK ?= flask
 WHEEL_SOURCES := Cargo.toml Cargo.lock $(shell find core store token ffi-python -path '*/target' -prune -o \
 	\( -name '*.rs' -o -name '*.toml' -o -path '*/python/coatroom/*.py*' -o -name py.typed \) -type f -print)
 
-.PHONY: demo demo-kotlin demo-swift test test-core test-bindings assure test-rust test-bugs test-proof test-fuzz test-no-std test-python test-kotlin \
+.PHONY: demo demo-kotlin demo-swift test test-core test-bindings assure test-rust test-bugs test-proof test-fuzz test-no-std test-python test-oldest test-kotlin \
 	test-swift test-apps test-valkey kotlin swift wheel docs venv spec bench bench-python hammer fmt
 
 demo: venv ## The shop on http://127.0.0.1:8000, with SQLite; STORE=redis, STATELESS=alone|deny|until-login, FRAMEWORK=django|fastapi
@@ -37,7 +37,7 @@ test-core:
 	$(MAKE) --no-print-directory --jobs=1 test-rust test-bugs test-proof test-fuzz test-no-std docs
 
 test-bindings:
-	$(MAKE) --no-print-directory --jobs=1 test-python test-kotlin test-swift test-apps test-valkey
+	$(MAKE) --no-print-directory --jobs=1 test-python test-oldest test-kotlin test-swift test-apps test-valkey
 
 assure: ## The long checks, step after step, each into spec/ledger.csv; STEPS="search fuzz" for some of them
 	scripts/assure/all $(STEPS)
@@ -80,6 +80,10 @@ test-python: venv
 	cd ffi-python && ../$(BIN)/basedpyright --pythonpath ../$(BIN)/python
 	$(BIN)/pytest -q ffi-python/tests --ignore ffi-python/tests/wheel
 	PYTHON=$(CURDIR)/$(BIN)/python tests/interop/check
+
+test-oldest: venv ## The same on CPython 3.10, with the oldest versions of the frameworks that docs/wheels.md promises
+	scripts/need servers
+	scripts/oldest
 
 test-kotlin: ## The native half, the Kotlin layer, its plugins, and a consumer of the packed jars
 	scripts/need kotlin

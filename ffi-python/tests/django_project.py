@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import django
+from asgiref.sync import sync_to_async
 from coatroom.testing import ManualClock
 from conftest import TEST_KEYS
 from django.conf import settings
@@ -19,6 +20,11 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
+
+
+def asynchronous(holder: Any, name: str, synchronous: str) -> Any:
+    """A function of Django's for asynchronous code, or what code does without before there is one (Django 4.2)."""
+    return getattr(holder, name, None) or sync_to_async(getattr(holder, synchronous))
 
 
 def coatroom_setting(**more: Any) -> dict[str, Any]:

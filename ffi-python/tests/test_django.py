@@ -9,6 +9,7 @@ from typing import Any
 
 import coatroom
 import pytest
+from asgiref.sync import sync_to_async
 from coatroom.django import SessionMiddleware, get_sessions, in_turn, skip
 from conftest import Browser
 from django.conf import settings
@@ -22,7 +23,7 @@ from django.test import RequestFactory, override_settings
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
-from django_project import CLOCK, MIDDLEWARE, User, coatroom_setting
+from django_project import CLOCK, MIDDLEWARE, User, asynchronous, coatroom_setting
 from test_adapters import Reply, asgi_client, wsgi_client
 
 
@@ -62,7 +63,7 @@ def change_password(request: HttpRequest) -> JsonResponse:
 
 async def ame(request: HttpRequest) -> JsonResponse:
     session = request.session
-    user = await request.auser()
+    user = await (request.auser() if hasattr(request, "auser") else sync_to_async(auth.get_user)(request))
     data = {key: await session.aget(key) for key in await session.akeys() if not key.startswith("_auth")}
     return JsonResponse({"user": user.username, "key": session.session_key, "data": data})
 
@@ -73,13 +74,13 @@ async def aset(request: HttpRequest) -> JsonResponse:
 
 
 async def alogin(request: HttpRequest) -> JsonResponse:
-    await auth.alogin(request, await User.objects.aget(username=request.GET["user"]))
+    await asynchronous(auth, "alogin", "login")(request, await User.objects.aget(username=request.GET["user"]))
     await request.session.aset("after", 1)
     return JsonResponse({})
 
 
 async def alogout(request: HttpRequest) -> JsonResponse:
-    await auth.alogout(request)
+    await asynchronous(auth, "alogout", "logout")(request)
     return JsonResponse({})
 
 

@@ -376,13 +376,16 @@ def test_a_request_that_is_cancelled_hears_why(gate: far.Gate, run: Any) -> None
     browser = logged_in(sessions)
     look = CoatroomMiddleware(app_of(lambda session: session.principal), sessions)
 
+    async def request() -> None:
+        with pytest.raises(asyncio.CancelledError, match="out of time"):
+            await ask(look, browser)
+
     async def cancelled() -> None:
         gate.shut()
-        task = asyncio.create_task(ask(look, browser))
+        task = asyncio.create_task(request())
         await asked(gate)
         task.cancel("out of time")
-        with pytest.raises(asyncio.CancelledError, match="out of time"):
-            await task
+        await task
         gate.open()
 
     run(cancelled())
