@@ -123,8 +123,7 @@ impl Exchange {
 
     /// The name of whoever is logged in.
     fn name(&self, py: Python<'_>) -> PyResult<String> {
-        let name = self.with(py, |session| Ok(session.principal().map(|principal| principal.name().to_owned())))?;
-        name.ok_or_else(|| from_denied(py, Denied::NotLoggedIn))
+        self.principal_name(py)?.ok_or_else(|| from_denied(py, Denied::NotLoggedIn))
     }
 
     pub(crate) fn take_session(&self, py: Python<'_>) -> PyResult<Session> {
@@ -285,6 +284,11 @@ impl Exchange {
         Ok(revoked.ended)
     }
 
+    /// The principal's name.
+    fn principal_name(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        self.with(py, |session| Ok(session.principal().map(|principal| principal.name().to_owned())))
+    }
+
     /// The principal's name, roles and level.
     fn principal(&self, py: Python<'_>) -> PyResult<Option<(String, Vec<String>, u8)>> {
         self.with(py, |session| {
@@ -408,13 +412,13 @@ impl Exchange {
         self.outcome(py)
     }
 
-    /// Closes the exchange as far as that takes no waiting; whether that was all. If not, `finish` has to follow on a thread
-    /// that may wait, or `look_again` where it waits for a turn. In the end `closed` tells how it went.
-    fn close_without_waiting(&self, py: Python<'_>) -> PyResult<bool> {
+    /// Closes the exchange as far as that takes no waiting. As `close`, and None if that was not all: then `finish` has to
+    /// follow on a thread that may wait, or `look_again` where it waits for a turn. In the end `closed` tells how it went.
+    fn close_without_waiting(&self, py: Python<'_>) -> PyResult<Option<bool>> {
         let session = self.take_session(py)?;
         *self.waits_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.advance(py, |driver| driver.finish_without_waiting(driver.start_closing(session)).into());
-        Ok(self.locked(|staged| matches!(staged.waiting(), Waiting::Done | Waiting::Failed)))
+        self.outcome(py)
     }
 
     /// Goes on with a closing on this thread, which may wait.

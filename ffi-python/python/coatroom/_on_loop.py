@@ -175,7 +175,7 @@ class Commit(Told):
             self.over = error
             raise
         if number is None:
-            return self._ends(None)
+            return self._ends()
         super().__init__(woken.loop)
         self.woken = woken
         self.number = number
@@ -192,17 +192,24 @@ class Commit(Told):
             except asyncio.CancelledError:
                 self.rest = lasting(self._go_on(woken.rest(self.number, self)))
                 raise
-            touched = self._ends(None)
+            touched = self._ends()
             if touched is not None:
                 return touched
         return _raised(self.over if self.rest is None else (yield from asyncio.shield(self.rest).__await__()))
 
     def _starts(self, exchange: Exchange) -> bool | None:
-        return self._ends(None if exchange.close_without_waiting() else _finish(exchange))
+        try:
+            touched = exchange.close_without_waiting()
+        except CoatroomError as error:
+            return _raised(self._is_over(error))
+        if touched is None or self._is_to_settle():
+            self.rest = lasting(self._go_on(_finish(exchange) if touched is None else None))
+            return None
+        return _raised(self._is_over(touched))
 
-    def _ends(self, step: Awaitable[object] | None) -> bool | None:
-        if step is not None or self._is_to_settle():
-            self.rest = lasting(self._go_on(step))
+    def _ends(self) -> bool | None:
+        if self._is_to_settle():
+            self.rest = lasting(self._go_on(None))
             return None
         return _raised(self._end())
 
@@ -219,10 +226,12 @@ class Commit(Told):
 
     def _end(self) -> bool | CoatroomError:
         try:
-            touched = self.session._exchange.closed()
-            self.over = touched if self.error is None else self.error
+            return self._is_over(self.session._exchange.closed())
         except CoatroomError as error:
-            self.over = error
+            return self._is_over(error)
+
+    def _is_over(self, over: bool | CoatroomError) -> bool | CoatroomError:
+        self.over = over if self.error is None or isinstance(over, CoatroomError) else self.error
         tell(self.session)
         return self.over
 

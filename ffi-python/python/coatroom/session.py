@@ -359,8 +359,7 @@ class Session(MutableMapping[str, Any], Generic[Data]):
     @property
     def principal(self) -> str | None:
         """Who is logged in."""
-        principal = self._exchange.principal()
-        return principal[0] if principal else None
+        return self._exchange.principal_name()
 
     @property
     def roles(self) -> frozenset[str]:
