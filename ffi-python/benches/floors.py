@@ -6,13 +6,16 @@ import asyncio
 import itertools
 import socket
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 KINDS = ("bare calls, SQLite", "bare calls, Redis")
 WRITES = "/incr"
 RECORD = b"x" * 300
 GET = b"*2\r\n$3\r\nGET\r\n$5\r\nfloor\r\n"
+FOUND = b"$300\r\n" + RECORD + b"\r\n"
+OK = b"+OK\r\n"
 SET = b"*3\r\n$3\r\nSET\r\n$5\r\nfloor\r\n$300\r\n" + RECORD + b"\r\n"
 
 
@@ -27,20 +30,73 @@ def under_wsgi(app: Any, kind: str, folder: str, redis: str) -> Any:
 
 
 def under_asgi(app: Any, kind: str, folder: str, redis: str) -> Any:
-    ask = in_passing(of_sqlite(folder)) if kind == KINDS[0] else of_redis_in_loop(redis)
+    return with_sqlite(app, of_sqlite(folder)) if kind == KINDS[0] else with_redis(app, redis)
 
+
+def with_sqlite(app: Any, calls: Callable[[str], None]) -> Any:
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        await ask(scope["path"])
+        calls(scope["path"])
         await app(scope, receive, send)
 
     return wrapped
 
 
-def in_passing(calls: Callable[[str], None]) -> Callable[[str], Awaitable[None]]:
-    async def called(path: str) -> None:
-        calls(path)
+def with_redis(app: Any, redis: str) -> Any:
+    """Reads before the application runs, and writes before its response begins, as a session has to."""
+    client: Plain | None = None
 
-    return called
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal client
+        if client is None:
+            client = Plain(redis)
+        ask = client.ask
+
+        async def hold(message: Any) -> None:
+            if scope["path"] == WRITES and message["type"] == "http.response.start":
+                await ask(SET)
+            await send(message)
+
+        await ask(GET)
+        await app(scope, receive, hold)
+
+    return wrapped
+
+
+class Plain:
+    """As little as asyncio can do: one connection, what is asked in one turn of the loop is sent together, and a reply
+    is known by its length."""
+
+    def __init__(self, redis: str) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.connection = connected(redis)
+        self.connection.setblocking(False)
+        self.waiting: deque[asyncio.Future[bytes]] = deque()
+        self.unsent: list[bytes] = []
+        self.read = b""
+        self.loop.add_reader(self.connection, self.hear)
+
+    def ask(self, command: bytes) -> asyncio.Future[bytes]:
+        answer = self.loop.create_future()
+        self.waiting.append(answer)
+        if not self.unsent:
+            self.loop.call_soon(self.send)
+        self.unsent.append(command)
+        return answer
+
+    def send(self) -> None:
+        self.connection.send(b"".join(self.unsent))
+        self.unsent.clear()
+
+    def hear(self) -> None:
+        read = self.read + self.connection.recv(65536)
+        at = 0
+        while at < len(read):
+            end = at + (len(OK) if read.startswith(OK, at) else len(FOUND))
+            if end > len(read):
+                break
+            self.waiting.popleft().set_result(read[at:end])
+            at = end
+        self.read = read[at:]
 
 
 def of_sqlite(folder: str) -> Callable[[str], None]:
@@ -66,21 +122,6 @@ def of_redis(redis: str) -> Callable[[str], None]:
         for command in (GET, SET) if path == WRITES else (GET,):
             connection.sendall(command)
             connection.recv(4096)
-
-    return calls
-
-
-def of_redis_in_loop(redis: str) -> Callable[[str], Awaitable[None]]:
-    idle: list[socket.socket] = []
-
-    async def calls(path: str) -> None:
-        loop = asyncio.get_running_loop()
-        connection = idle.pop() if idle else connected(redis)
-        connection.setblocking(False)
-        for command in (GET, SET) if path == WRITES else (GET,):
-            await loop.sock_sendall(connection, command)
-            await loop.sock_recv(connection, 4096)
-        idle.append(connection)
 
     return calls
 
