@@ -25,7 +25,7 @@ pub enum Error {
     BadPrincipal,
     /// `elevate` without anybody logged in.
     NotLoggedIn,
-    /// The response head is already gone, so nothing that needs an answer can be promised any more.
+    /// The response head is already gone, so nothing that needs an answer can be promised any more; or the request only reads.
     HeadSent,
     /// The exchange is over or in another stage.
     WrongStage,
@@ -153,7 +153,9 @@ impl fmt::Display for Error {
             Self::UpdateRefused => "the function given to `update` refused the present value",
             Self::BadPrincipal => "a principal, role, label or address is empty or longer than 65,535 bytes",
             Self::NotLoggedIn => "nobody is logged in: call `login` before `elevate`",
-            Self::HeadSent => "the response head is already sent: change the session before the response starts",
+            Self::HeadSent => {
+                "the response head is already sent, or the request may only read: change the session before the response starts, in one that may write"
+            }
             Self::WrongStage => "the exchange is over or in another stage: use the session of the present request",
             Self::Unlisted => "logins live in cookies, where nobody can find or end them: name a deny list, or a store",
             Self::Conflict => "another request changed the session in between: read it again and repeat the request",

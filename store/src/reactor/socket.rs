@@ -15,6 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{LoopHandle, lock};
 
+/// Bytes that are read at once.
+const INBOX: usize = 16 * 1024;
+
 /// A connection of a reactor.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -22,6 +25,8 @@ pub(crate) struct Socket {
     token: Token,
     ears: Arc<Ears>,
     home: LoopHandle,
+    /// Where the system puts what it has: a buffer of the reader's would have to be filled with zeros for each attempt.
+    inbox: Box<[u8]>,
 }
 
 /// Who waits for a connection. The system tells once of what comes.
@@ -75,7 +80,7 @@ impl Socket {
         });
         lock(&home.0.ears).insert(token, Arc::clone(&ears));
         let registered = home.0.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE);
-        let socket = Self { stream, token, ears, home };
+        let socket = Self { stream, token, ears, home, inbox: vec![0; INBOX].into() };
         registered.map(|()| socket)
     }
 
@@ -116,20 +121,21 @@ impl Drop for Socket {
 // have to wait and the note of who waits, nothing is missed.
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let ears = &self.ears;
+        let this = self.get_mut();
+        let ears = &this.ears;
         loop {
-            if self.is_closed() {
+            if this.is_closed() {
                 return Poll::Ready(Ok(()));
             }
             if !ears.may_read.load(Ordering::SeqCst) {
                 *lock(&ears.reader) = Some(context.waker().clone());
                 return Poll::Pending;
             }
-            let room = buffer.initialize_unfilled();
-            let asked = room.len();
-            match (&self.stream).read(room) {
+            let asked = this.inbox.len().min(buffer.remaining());
+            let Some(room) = this.inbox.get_mut(..asked) else { return Poll::Ready(Ok(())) };
+            match this.stream.read(room) {
                 Ok(count) => {
-                    buffer.advance(count);
+                    buffer.put_slice(room.get(..count).unwrap_or_default());
                     // Less than there was room for is all there was; whatever comes after is told.
                     if count < asked && !ears.is_last.load(Ordering::SeqCst) {
                         ears.may_read.store(false, Ordering::SeqCst);
