@@ -37,7 +37,7 @@ test-core:
 	$(MAKE) --no-print-directory --jobs=1 test-rust test-bugs test-proof test-fuzz test-no-std docs
 
 test-bindings:
-	$(MAKE) --no-print-directory --jobs=1 test-python test-oldest test-kotlin test-swift test-apps test-valkey
+	$(MAKE) --no-print-directory --jobs=1 test-python test-oldest test-kotlin test-swift test-apps test-valkey wheel
 
 assure: ## The long checks, step after step, each into spec/ledger.csv; STEPS="search fuzz" for some of them
 	scripts/assure/all $(STEPS)
