@@ -7,10 +7,12 @@
 //!
 //! Work that nobody waits for any more goes on to its end: what was sent to a store is never cut off.
 
+use core::cell::RefCell;
 use core::future::Future;
 use core::mem::take;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -19,11 +21,15 @@ use coatroom_core::staged::Staged;
 use coatroom_core::{Closing, Opening};
 use coatroom_store::{Host, Reactor, Work, spawn, spawn_all};
 use pyo3::exceptions::PyOSError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::engine::FarDriver;
 use crate::error::{from_core, raise};
 use crate::exchange::{Exchange, Slot};
+use crate::pending::Pending;
 use crate::sessions::{Sessions, with_bytes};
 use crate::standing::{self, Looked};
 
@@ -34,9 +40,17 @@ const LOOK: Duration = Duration::from_millis(1);
 
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
-/// What was finished for one event loop, and what it has to hand over.
-#[pyclass(frozen, module = "coatroom._native")]
+std::thread_local! {
+    /// Those that this thread asked for last.
+    static LAST: RefCell<Option<Py<PyWeakrefReference>>> = const { RefCell::new(None) };
+}
+
+/// What one event loop waits for, what was finished for it, and what it has to hand over. Held by the loop alone, which
+/// watches its descriptor: it goes, and the descriptor with it, when the loop is closed.
+#[pyclass(frozen, weakref, module = "coatroom._native")]
 pub(crate) struct Completions {
+    event_loop: Py<PyAny>,
+    waiting: Mutex<HashMap<u64, Py<Pending>>>,
     finished: Arc<Finished>,
     /// What is handed over all at once later; None where it is handed over at once.
     held: Mutex<Option<Vec<Work>>>,
@@ -82,6 +96,16 @@ impl Drop for Ticket {
 }
 
 impl Completions {
+    pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.event_loop.bind(py).clone()
+    }
+
+    /// Has the work with this number told to whoever awaits it by this.
+    pub(crate) fn wait_by(&self, pending: &Bound<'_, Pending>, number: u64) {
+        let before = lock(&self.waiting).insert(number, pending.clone().unbind());
+        drop(before);
+    }
+
     fn ticket(&self, py: Python<'_>) -> PyResult<Ticket> {
         if UNDER_WAY.fetch_add(1, Ordering::Acquire) >= MOST {
             UNDER_WAY.fetch_sub(1, Ordering::Release);
@@ -93,29 +117,54 @@ impl Completions {
         Ok(Ticket { finished: Arc::clone(&self.finished), number })
     }
 
-    fn start(
-        &self,
-        py: Python<'_>,
+    /// Has work done; what is to be awaited for it.
+    fn start<'py, F: Future<Output = ()> + Send + 'static>(
+        slf: &Bound<'py, Self>,
         driver: &FarDriver,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) -> PyResult<()> {
-        let mut held = self.held();
+        work: impl FnOnce(Ticket) -> PyResult<F>,
+    ) -> PyResult<Bound<'py, Pending>> {
+        let this = slf.get();
+        let ticket = this.ticket(slf.py())?;
+        let pending = Pending::new(slf, ticket.number)?;
+        this.wait_by(&pending, ticket.number);
+        let work = work(ticket)?;
+        let mut held = this.held();
         if driver.store().is_served_by_loops() {
-            self.finished.reactor.spawn(work);
+            this.finished.reactor.spawn(work);
             if held.is_none() {
-                self.finished.reactor.run();
+                this.finished.reactor.run();
             }
-            return Ok(());
-        }
-        if let Some(held) = held.as_mut() {
+        } else if let Some(held) = held.as_mut() {
             held.push(Box::pin(work));
-            return Ok(());
+        } else {
+            spawn(work).map_err(|_| no_thread(slf.py()))?;
         }
-        spawn(work).map_err(|_| no_thread(py))
+        Ok(pending)
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Vec<Work>>> {
         lock(&self.held)
+    }
+
+    /// Keeps what is to be done from now on, until [`Completions::flush`]: the other thread is woken once for all of it.
+    fn hold(&self) {
+        self.held().get_or_insert_default();
+    }
+
+    /// Hands over what was held.
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        let held = self.held().take().filter(|work| !work.is_empty());
+        self.finished.reactor.run();
+        held.map_or(Ok(()), |work| spawn_all(work).map_err(|_| no_thread(py)))
+    }
+
+    /// Goes on with what can go on; the numbers of what was finished since the last time.
+    fn drain(&self) -> Vec<u64> {
+        self.finished.told().are_fetched = true;
+        self.finished.reactor.turn();
+        let mut told = self.finished.told();
+        told.are_fetched = false;
+        take(&mut told.numbers)
     }
 }
 
@@ -136,47 +185,74 @@ fn no_thread(py: Python<'_>) -> PyErr {
 #[pymethods]
 impl Completions {
     #[new]
-    fn new() -> PyResult<Self> {
+    fn new(event_loop: Py<PyAny>) -> PyResult<Self> {
         let reactor = Reactor::new().map_err(PyOSError::new_err)?;
         let finished = Arc::new(Finished { reactor, told: Mutex::default(), given: AtomicU64::new(0) });
-        Ok(Self { finished, held: Mutex::default() })
+        Ok(Self { event_loop, waiting: Mutex::default(), finished, held: Mutex::default() })
     }
 
-    /// The descriptor that is readable when `drain` has something to do.
+    /// Those of the running loop, if this thread asked for them last.
+    #[staticmethod]
+    fn here(py: Python<'_>) -> PyResult<Option<Bound<'_, Self>>> {
+        static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let running = RUNNING.import(py, "asyncio", "get_running_loop")?.call0()?;
+        let last = LAST.with_borrow(|last| last.as_ref().map(|last| last.clone_ref(py)));
+        let last = last.and_then(|last| last.bind(py).upgrade()).map(Bound::cast_into::<Self>).transpose()?;
+        Ok(last.filter(|last| last.get().event_loop.is(&running)))
+    }
+
+    /// Has this thread asked for these last.
+    fn remember(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let weak = PyWeakrefReference::new(slf)?.unbind();
+        drop(LAST.replace(Some(weak)));
+        Ok(())
+    }
+
+    /// The descriptor that is readable when `wake` has something to do.
     fn fileno(&self) -> i32 {
         self.finished.reactor.descriptor()
     }
 
-    /// Goes on with what can go on; the numbers of what was finished since the last call.
-    fn drain(&self) -> Vec<u64> {
-        self.finished.told().are_fetched = true;
-        self.finished.reactor.turn();
-        let mut told = self.finished.told();
-        told.are_fetched = false;
-        take(&mut told.numbers)
+    /// Goes on with what can go on, and has the tasks go on whose work is done.
+    fn wake(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::tell(slf, slf.get().drain())
     }
 
-    /// Keeps what is to be done from now on, until `flush`: the other thread is woken once for all of it.
-    fn hold(&self) {
-        self.held().get_or_insert_default();
+    /// Has the tasks go on that wait for the work with these numbers.
+    fn tell(slf: &Bound<'_, Self>, numbers: Vec<u64>) -> PyResult<()> {
+        let this = slf.get();
+        let are_many = numbers.len() > 1;
+        if are_many {
+            // Those who go on now may have more to ask. It is handed over together, once they all have run.
+            this.hold();
+        }
+        let mut rest = numbers.into_iter();
+        let told = rest.try_for_each(|number| {
+            let pending = lock(&this.waiting).remove(&number);
+            pending.map_or(Ok(()), |pending| Pending::tell(pending.bind(slf.py())))
+        });
+        let flushed = if are_many { this.flush(slf.py()) } else { Ok(()) };
+        if rest.len() > 0 {
+            // Somebody has stopped the program.
+            let left: Vec<u64> = rest.collect();
+            this.event_loop.bind(slf.py()).call_method1("call_soon", (slf.getattr("tell")?, left))?;
+        }
+        told.and(flushed)
     }
 
-    /// Hands over what was held.
-    fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        let held = self.held().take().filter(|work| !work.is_empty());
-        self.finished.reactor.run();
-        held.map_or(Ok(()), |work| spawn_all(work).map_err(|_| no_thread(py)))
+    /// How many tasks wait.
+    fn waiting(&self) -> usize {
+        lock(&self.waiting).len()
     }
 
-    /// Opens an exchange on the Cookie header, in turn if asked for. With the number of what is left to do, if anything is:
-    /// once it was told, `opens` of the exchange says how it went.
-    fn open(
-        &self,
-        py: Python<'_>,
+    /// Opens an exchange on the Cookie header, in turn if asked for. With what to await, if there is anything: then `opens` of
+    /// the exchange says how it went.
+    fn open<'py>(
+        slf: &Bound<'py, Self>,
         sessions: &Sessions,
-        cookies: &Bound<'_, PyAny>,
+        cookies: &Bound<'py, PyAny>,
         serial: bool,
-    ) -> PyResult<(Exchange, Option<u64>)> {
+    ) -> PyResult<(Exchange, Option<Bound<'py, Pending>>)> {
         let driver = sessions.far()?;
         let (rules, host) = (driver.rules(), driver.host());
         let opening = with_bytes(cookies, |bytes| {
@@ -185,40 +261,64 @@ impl Completions {
         let exchange = sessions.exchange(opening);
         let slot = exchange.slot();
         let Ok(opening) = slot.locked(Staged::take_opening) else { return Ok((exchange, None)) };
-        let ticket = self.ticket(py)?;
-        let number = ticket.number;
-        self.start(py, driver, opened(Arc::clone(driver), opening, slot, ticket))?;
-        Ok((exchange, Some(number)))
+        let pending = Self::start(slf, driver, |ticket| Ok(opened(Arc::clone(driver), opening, slot, ticket)))?;
+        Ok((exchange, Some(pending)))
     }
 
-    /// Closes an exchange. The number of what is left to do, if anything is: then, or once it was told, `closed` of the
-    /// exchange says how it went.
-    fn close(&self, py: Python<'_>, sessions: &Sessions, exchange: &Exchange) -> PyResult<Option<u64>> {
+    /// Closes an exchange. Whether the response depends on the session; raises when it was refused. Or what to await: then
+    /// `closed` of the exchange says that. Or None, where `finish` or `look_again` has to follow.
+    fn close<'py>(slf: &Bound<'py, Self>, sessions: &Sessions, exchange: &Exchange) -> PyResult<Option<Closed<'py>>> {
         let driver = sessions.far()?;
-        if exchange.starts_closing(py)? {
-            return Ok(None);
+        // Functions of the application run here or on a thread of the executor, and nowhere else.
+        if exchange.calls_back() {
+            return exchange.close_without_waiting(slf.py()).map(|over| over.map(Closed::Over));
         }
-        let ticket = self.ticket(py)?;
-        let number = ticket.number;
+        if exchange.starts_closing(slf.py())? {
+            return exchange.outcome(slf.py()).map(|over| over.map(Closed::Over));
+        }
         let slot = exchange.slot();
-        let closing = slot.locked(Staged::take_closing).map_err(|error| from_core(py, error))?;
-        self.start(py, driver, closed(Arc::clone(driver), closing, slot, ticket))?;
-        Ok(Some(number))
+        let pending = Self::start(slf, driver, |ticket| {
+            let closing = slot.locked(Staged::take_closing).map_err(|error| from_core(slf.py(), error))?;
+            Ok(closed(Arc::clone(driver), closing, slot, ticket))
+        })?;
+        Ok(Some(Closed::Later(pending)))
     }
 
-    /// Looks how sessions stand: what holds the answers, and the number of the work.
-    fn look_up(&self, py: Python<'_>, sessions: &Sessions, handles: Vec<String>) -> PyResult<(Looked, u64)> {
+    /// Looks how sessions stand: what holds the answers, and what to await for them.
+    fn look_up<'py>(
+        slf: &Bound<'py, Self>,
+        sessions: &Sessions,
+        handles: Vec<String>,
+    ) -> PyResult<(Looked, Bound<'py, Pending>)> {
         let driver = sessions.far()?;
-        let ticket = self.ticket(py)?;
-        let (looked, number) = (Looked::default(), ticket.number);
-        let answers = looked.clone();
-        let asking = Arc::clone(driver);
-        self.start(py, driver, async move {
-            answers.put(standing::ask(&asking, handles).await);
-            drop(ticket);
+        let looked = Looked::default();
+        let (answers, asking) = (looked.clone(), Arc::clone(driver));
+        let pending = Self::start(slf, driver, |ticket| {
+            Ok(async move {
+                answers.put(standing::ask(&asking, handles).await);
+                drop(ticket);
+            })
         })?;
-        Ok((looked, number))
+        Ok((looked, pending))
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        let Ok(waiting) = self.waiting.try_lock() else { return Ok(()) };
+        waiting.values().try_for_each(|pending| visit.call(pending))
+    }
+
+    fn __clear__(&self) {
+        let waiting = take(&mut *lock(&self.waiting));
+        drop(waiting);
+    }
+}
+
+/// How far a closing came.
+#[derive(IntoPyObject)]
+pub(crate) enum Closed<'py> {
+    Over(bool),
+    Later(Bound<'py, Pending>),
 }
 
 async fn opened(driver: Arc<FarDriver>, opening: Opening, slot: Slot, ticket: Ticket) {

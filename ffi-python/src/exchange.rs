@@ -114,7 +114,7 @@ impl Exchange {
     }
 
     /// Whether the response depends on the session, once the exchange is over; None when it is not. Raises if it failed.
-    fn outcome(&self, py: Python<'_>) -> PyResult<Option<bool>> {
+    pub(crate) fn outcome(&self, py: Python<'_>) -> PyResult<Option<bool>> {
         let (touched, failure) = self.locked(|staged| {
             (staged.reply().ok().map(Reply::is_touched), staged.failure().ok().map(|failure| failure.error))
         });
@@ -394,7 +394,7 @@ impl Exchange {
     }
 
     /// Whether closing it may call functions of the application.
-    fn calls_back(&self) -> bool {
+    pub(crate) fn calls_back(&self) -> bool {
         self.calls_back.load(Ordering::Relaxed)
     }
 
@@ -414,7 +414,7 @@ impl Exchange {
 
     /// Closes the exchange as far as that takes no waiting. As `close`, and None if that was not all: then `finish` has to
     /// follow on a thread that may wait, or `look_again` where it waits for a turn. In the end `closed` tells how it went.
-    fn close_without_waiting(&self, py: Python<'_>) -> PyResult<Option<bool>> {
+    pub(crate) fn close_without_waiting(&self, py: Python<'_>) -> PyResult<Option<bool>> {
         let session = self.take_session(py)?;
         *self.waits_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.advance(py, |driver| driver.finish_without_waiting(driver.start_closing(session)).into());

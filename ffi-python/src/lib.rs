@@ -10,6 +10,7 @@ mod exchange;
 mod host;
 mod inspect;
 mod own;
+mod pending;
 mod people;
 mod raw;
 mod sessions;
@@ -29,6 +30,8 @@ mod _native {
     use super::host::Clock;
     #[pymodule_export]
     use super::own::Task;
+    #[pymodule_export]
+    use super::pending::Pending;
     #[pymodule_export]
     use super::raw::Raw;
     #[pymodule_export]

@@ -289,9 +289,9 @@ def test_a_commit_is_finished_when_its_request_is_cancelled_and_told_once_it_is(
         gate.open()
         while not events:
             await asyncio.sleep(0)
-        found = _completions.waker()
+        found = _completions.completions()
         assert found is not None
-        assert found.waiting == {}
+        assert found.waiting() == 0
 
     run(cancelled())
     assert _native.settle(5.0)
@@ -369,6 +369,50 @@ def test_a_request_that_is_cancelled_while_it_takes_its_turn_gives_it_back(gate:
     run(cancelled())
     assert _native.settle(5.0), "also what the loop had begun and did not live to see"
     assert stored(sessions, browser) == {"n": 1}
+
+
+async def cancelled_before_it_goes_on(gate: far.Gate, request: Coroutine[Any, Any, Any]) -> None:
+    """Cancels a request in the turn of its loop that tells it of its answer, just before: asyncio calls what was there
+    first, and uvloop what its descriptors have."""
+    gate.shut()
+    task = asyncio.create_task(request)
+    await asked(gate)
+    asyncio.get_running_loop().call_soon(task.cancel)
+    gate.open()
+    # The loop stands still: the helper thread goes on with what is under way.
+    assert _native.settle(20.0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_turn_that_was_taken_in_the_very_moment_of_a_cancellation_is_given_back(gate: far.Gate) -> None:
+    sessions = coatroom.Sessions(gate.address, TEST_KEYS, concurrency="serial")
+    browser = logged_in(sessions)
+    add = CoatroomMiddleware(app_of(lambda session: session.add("n")), sessions)
+
+    async def cancelled() -> None:
+        await cancelled_before_it_goes_on(gate, ask(add, browser, "POST"))
+        assert await asyncio.wait_for(ask(add, browser, "POST"), 5) == 200
+
+    run_on(asyncio.new_event_loop, cancelled())
+    assert stored(sessions, browser) == {"n": 1}
+
+
+def test_a_commit_that_was_done_in_the_very_moment_of_a_cancellation_is_told(gate: far.Gate) -> None:
+    events: list[str] = []
+    sessions = coatroom.Sessions(gate.address, TEST_KEYS, on_event=lambda name, handle, cause: events.append(name))
+    assert sessions.devices("eve") == []
+    add = CoatroomMiddleware(app_of(lambda session: session.login("eve")), sessions)
+
+    async def cancelled() -> None:
+        await cancelled_before_it_goes_on(gate, ask(add))
+        while not events:
+            await asyncio.sleep(0)
+
+    run_on(asyncio.new_event_loop, cancelled())
+    assert events == ["created", "logged in"]
+    (device,) = sessions.devices("eve")
+    sessions.revoke("eve", device.handle)
 
 
 def test_a_request_that_is_cancelled_hears_why(gate: far.Gate, run: Any) -> None:

@@ -8,15 +8,14 @@ import random
 from collections.abc import Awaitable, Generator
 from typing import TYPE_CHECKING
 
-from coatroom._completions import Told, in_thread, lasting, waker
+from coatroom._completions import completions, in_thread, lasting
 from coatroom._events import not_opened, tell
-from coatroom._native import Exchange
+from coatroom._native import Exchange, Pending
 from coatroom.errors import CoatroomError
 from coatroom.session import Session
 from coatroom.sessions import Sessions
 
 if TYPE_CHECKING:
-    from coatroom._completions import Waker, Work
     from coatroom._native import Sessions as Native
     from coatroom._own import Asker
 
@@ -27,12 +26,12 @@ def begin_to_open(sessions: Sessions, cookies: bytes | str, in_turn: bool) -> Ex
     try:
         if sessions._answers_at_once and not in_turn:
             return native.open(cookies)
-        woken = waker() if sessions._is_far else None
-        if woken is None:
+        here = completions() if sessions._is_far else None
+        if here is None:
             return _open(sessions, cookies, in_turn)
-        exchange, number = woken.native.open(native, cookies, in_turn)
-        if number is not None:
-            return _Opened(exchange, sessions, woken, number, in_turn)
+        exchange, pending = here.open(native, cookies, in_turn)
+        if pending is not None:
+            return _opened(exchange, pending, sessions, in_turn)
         exchange.opens()
     except CoatroomError as error:
         not_opened(sessions, error)
@@ -46,35 +45,21 @@ async def open_on_loop(sessions: Sessions, cookies: bytes | str, in_turn: bool) 
     return opened if isinstance(opened, Exchange) else await opened
 
 
-class _Opened(Told):
+async def _opened(exchange: Exchange, pending: Pending, sessions: Sessions, in_turn: bool) -> Exchange:
     """An exchange over a far store, once it is open."""
-
-    __slots__ = ("exchange", "in_turn", "number", "sessions", "woken")
-
-    def __init__(self, exchange: Exchange, sessions: Sessions, woken: Waker, number: int, in_turn: bool) -> None:
-        super().__init__(woken.loop)
-        self.exchange = exchange
-        self.sessions = sessions
-        self.woken = woken
-        self.number = number
-        self.in_turn = in_turn
-        woken.waiting[number] = self
-
-    def __await__(self) -> Generator[Told, None, Exchange]:
-        self._asyncio_future_blocking = True
-        try:
-            yield self
-        except asyncio.CancelledError:
-            if self.in_turn:
-                # The turn may have been taken by then.
-                lasting(_give_back(self.woken.rest(self.number, self), self.exchange, self.sessions))
-            raise
-        try:
-            self.exchange.opens()
-        except CoatroomError as error:
-            not_opened(self.sessions, error)
-            raise
-        return self.exchange
+    try:
+        await pending
+    except asyncio.CancelledError:
+        if in_turn:
+            # The turn may have been taken by then.
+            lasting(_give_back(pending.again(), exchange, sessions))
+        raise
+    try:
+        exchange.opens()
+    except CoatroomError as error:
+        not_opened(sessions, error)
+        raise
+    return exchange
 
 
 async def _open(sessions: Sessions, cookies: bytes | str, in_turn: bool) -> Exchange:
@@ -114,7 +99,7 @@ async def _give_back_own(opened: asyncio.Task[Exchange], sessions: Sessions) -> 
         await commit_on_loop(Session(exchange, sessions), 500)
 
 
-async def _give_back(opened: Work, exchange: Exchange, sessions: Sessions) -> None:
+async def _give_back(opened: Pending, exchange: Exchange, sessions: Sessions) -> None:
     await opened
     with contextlib.suppress(CoatroomError):
         exchange.opens()
@@ -135,18 +120,18 @@ async def _open_in_turn(native: Native, cookies: bytes | str) -> Exchange:
     return exchange
 
 
-class Commit(Told):
+class Commit:
     """The commit of one response. Once begun it is brought to its end, also when the request is cancelled meanwhile:
     then by a task of its own."""
 
-    __slots__ = ("error", "number", "over", "rest", "session", "woken")
+    __slots__ = ("error", "over", "pending", "rest", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.error: CoatroomError | None = None
         """Why what the handler asked for cannot be written."""
-        self.woken: Waker | None = None
-        """Who tells that the store has done it, if there is anything to wait for."""
+        self.pending: Pending | None = None
+        """What the store has still to do."""
         self.rest: asyncio.Task[bool | CoatroomError] | None = None
         """What goes on by itself."""
         self.over: bool | CoatroomError = False
@@ -159,59 +144,41 @@ class Commit(Told):
         self.error = session._prepare(status)
         exchange = session._exchange
         sessions = session._sessions
-        if sessions is None or sessions._answers_at_once:
-            return self._starts(exchange)
-        own = sessions._own
-        if own is not None and own.is_async:
-            self.rest = lasting(self._go_on(own.drive(sessions._native.closing(exchange))))
-            return None
-        woken = waker() if sessions._is_far else None
-        # Functions of the application run here or on a thread of the executor, and nowhere else.
-        if woken is None or exchange.calls_back():
-            return self._starts(exchange)
+        here = None
+        if sessions is not None and not sessions._answers_at_once:
+            own = sessions._own
+            if own is not None and own.is_async:
+                self.rest = lasting(self._go_on(own.drive(sessions._native.closing(exchange))))
+                return None
+            here = completions() if sessions._is_far else None
         try:
-            number = woken.native.close(sessions._native, exchange)
-        except CoatroomError as error:
-            self.over = error
-            raise
-        if number is None:
-            return self._ends()
-        super().__init__(woken.loop)
-        self.woken = woken
-        self.number = number
-        woken.waiting[number] = self
-        return None
-
-    def __await__(self) -> Generator[object, None, bool]:
-        woken = self.woken
-        if woken is not None:
-            self.woken = None
-            self._asyncio_future_blocking = True
-            try:
-                yield self
-            except asyncio.CancelledError:
-                self.rest = lasting(self._go_on(woken.rest(self.number, self)))
-                raise
-            touched = self._ends()
-            if touched is not None:
-                return touched
-        return _raised(self.over if self.rest is None else (yield from asyncio.shield(self.rest).__await__()))
-
-    def _starts(self, exchange: Exchange) -> bool | None:
-        try:
-            touched = exchange.close_without_waiting()
+            if here is None or sessions is None:
+                over = exchange.close_without_waiting()
+            else:
+                over = here.close(sessions._native, exchange)
         except CoatroomError as error:
             return _raised(self._is_over(error))
-        if touched is None or self._is_to_settle():
-            self.rest = lasting(self._go_on(_finish(exchange) if touched is None else None))
+        if isinstance(over, Pending):
+            self.pending = over
             return None
-        return _raised(self._is_over(touched))
+        if over is None or self._is_to_settle():
+            self.rest = lasting(self._go_on(_finish(exchange) if over is None else None))
+            return None
+        return _raised(self._is_over(over))
 
-    def _ends(self) -> bool | None:
-        if self._is_to_settle():
+    def __await__(self) -> Generator[object, None, bool]:
+        pending = self.pending
+        if pending is not None:
+            self.pending = None
+            try:
+                yield from pending
+            except asyncio.CancelledError:
+                self.rest = lasting(self._go_on(pending.again()))
+                raise
+            if not self._is_to_settle():
+                return _raised(self._end())
             self.rest = lasting(self._go_on(None))
-            return None
-        return _raised(self._end())
+        return _raised(self.over if self.rest is None else (yield from asyncio.shield(self.rest).__await__()))
 
     async def _go_on(self, step: Awaitable[object] | None) -> bool | CoatroomError:
         if step is not None:

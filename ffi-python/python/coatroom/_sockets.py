@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from coatroom._completions import in_thread, lasting, waker
+from coatroom._completions import completions, in_thread, lasting
 from coatroom.errors import CoatroomError
 
 if TYPE_CHECKING:
@@ -175,11 +175,11 @@ class _Watch:
         native = self.sessions._native
         if not native.waits():
             return native.standing(handles)
-        woken = waker() if self.sessions._is_far else None
-        if woken is None:
+        here = completions() if self.sessions._is_far else None
+        if here is None:
             return await in_thread(native.standing, handles)
-        looked, number = woken.native.look_up(native, handles)
-        await woken.work(number)
+        looked, pending = here.look_up(native, handles)
+        await pending
         return looked.take()
 
 
