@@ -16,7 +16,12 @@ pub fn encode(bytes: &[u8]) -> String {
     let mut text = Vec::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
     let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
     for block in blocks {
-        text.extend_from_slice(&encode_block(block));
+        text.extend_from_slice(&encode_block::<BLOCK_BYTES, BLOCK_CHARS>(block));
+    }
+    // A handle has twelve bytes.
+    let (blocks, rest) = rest.as_chunks::<12>();
+    for block in blocks {
+        text.extend_from_slice(&encode_block::<12, 16>(block));
     }
     for chunk in rest.chunks(3) {
         let mut padded = [0; 3];
@@ -85,8 +90,9 @@ fn decode_block<const CHARS: usize, const BYTES: usize>(text: &[u8; CHARS], byte
     values.iter().fold(0, |wrong, value| wrong | value)
 }
 
-fn encode_block(bytes: &[u8; BLOCK_BYTES]) -> [u8; BLOCK_CHARS] {
-    let mut sixes = [0; BLOCK_CHARS];
+fn encode_block<const BYTES: usize, const CHARS: usize>(bytes: &[u8; BYTES]) -> [u8; CHARS] {
+    const { assert!(CHARS.is_multiple_of(4) && CHARS / 4 * 3 == BYTES, "whole groups") };
+    let mut sixes = [0; CHARS];
     for (place, group) in sixes.as_chunks_mut::<4>().0.iter_mut().zip(bytes.as_chunks::<3>().0) {
         *place = split(*group);
     }

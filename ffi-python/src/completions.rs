@@ -8,11 +8,9 @@
 //! Work that nobody waits for any more goes on to its end: what was sent to a store is never cut off.
 
 use core::cell::RefCell;
-use core::future::Future;
-use core::mem::take;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::mem::{replace, take};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -25,6 +23,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+use slab::Slab;
 
 use crate::engine::FarDriver;
 use crate::error::{from_core, raise};
@@ -50,7 +49,8 @@ std::thread_local! {
 #[pyclass(frozen, weakref, module = "coatroom._native")]
 pub(crate) struct Completions {
     event_loop: Py<PyAny>,
-    waiting: Mutex<HashMap<u64, Py<Pending>>>,
+    /// What waits for which work, by its number; nothing while a number is taken and no more.
+    waiting: Mutex<Slab<Option<Py<Pending>>>>,
     finished: Arc<Finished>,
     /// What is handed over all at once later; None where it is handed over at once.
     held: Mutex<Option<Vec<Work>>>,
@@ -59,12 +59,11 @@ pub(crate) struct Completions {
 struct Finished {
     reactor: Reactor,
     told: Mutex<Told>,
-    given: AtomicU64,
 }
 
 #[derive(Default)]
 struct Told {
-    numbers: Vec<u64>,
+    numbers: Vec<usize>,
     /// They are being fetched: nobody has to be woken for that.
     are_fetched: bool,
 }
@@ -78,7 +77,7 @@ impl Finished {
 /// A piece of work. However it ends, its number is told.
 pub(crate) struct Ticket {
     finished: Arc<Finished>,
-    number: u64,
+    number: usize,
 }
 
 impl Drop for Ticket {
@@ -101,8 +100,9 @@ impl Completions {
     }
 
     /// Has the work with this number told to whoever awaits it by this.
-    pub(crate) fn wait_by(&self, pending: &Bound<'_, Pending>, number: u64) {
-        let before = lock(&self.waiting).insert(number, pending.clone().unbind());
+    pub(crate) fn wait_by(&self, pending: &Bound<'_, Pending>, number: usize) {
+        let pending = Some(pending.clone().unbind());
+        let before = lock(&self.waiting).get_mut(number).map(|waiting| replace(waiting, pending));
         drop(before);
     }
 
@@ -113,15 +113,15 @@ impl Completions {
                 "too many requests wait for the session store already: nothing was written, try again shortly";
             return Err(raise(py, "overloaded", message, 503));
         }
-        let number = self.finished.given.fetch_add(1, Ordering::Relaxed);
+        let number = lock(&self.waiting).insert(None);
         Ok(Ticket { finished: Arc::clone(&self.finished), number })
     }
 
     /// Has work done; what is to be awaited for it.
-    fn start<'py, F: Future<Output = ()> + Send + 'static>(
+    fn start<'py>(
         slf: &Bound<'py, Self>,
         driver: &FarDriver,
-        work: impl FnOnce(Ticket) -> PyResult<F>,
+        work: impl FnOnce(Ticket) -> PyResult<Work>,
     ) -> PyResult<Bound<'py, Pending>> {
         let this = slf.get();
         let ticket = this.ticket(slf.py())?;
@@ -135,7 +135,7 @@ impl Completions {
                 this.finished.reactor.run();
             }
         } else if let Some(held) = held.as_mut() {
-            held.push(Box::pin(work));
+            held.push(work);
         } else {
             spawn(work).map_err(|_| no_thread(slf.py()))?;
         }
@@ -159,7 +159,7 @@ impl Completions {
     }
 
     /// Goes on with what can go on; the numbers of what was finished since the last time.
-    fn drain(&self) -> Vec<u64> {
+    fn drain(&self) -> Vec<usize> {
         self.finished.told().are_fetched = true;
         self.finished.reactor.turn();
         let mut told = self.finished.told();
@@ -187,7 +187,7 @@ impl Completions {
     #[new]
     fn new(event_loop: Py<PyAny>) -> PyResult<Self> {
         let reactor = Reactor::new().map_err(PyOSError::new_err)?;
-        let finished = Arc::new(Finished { reactor, told: Mutex::default(), given: AtomicU64::new(0) });
+        let finished = Arc::new(Finished { reactor, told: Mutex::default() });
         Ok(Self { event_loop, waiting: Mutex::default(), finished, held: Mutex::default() })
     }
 
@@ -219,7 +219,7 @@ impl Completions {
     }
 
     /// Has the tasks go on that wait for the work with these numbers.
-    fn tell(slf: &Bound<'_, Self>, numbers: Vec<u64>) -> PyResult<()> {
+    fn tell(slf: &Bound<'_, Self>, numbers: Vec<usize>) -> PyResult<()> {
         let this = slf.get();
         let are_many = numbers.len() > 1;
         if are_many {
@@ -228,13 +228,13 @@ impl Completions {
         }
         let mut rest = numbers.into_iter();
         let told = rest.try_for_each(|number| {
-            let pending = lock(&this.waiting).remove(&number);
-            pending.map_or(Ok(()), |pending| Pending::tell(pending.bind(slf.py())))
+            let pending = lock(&this.waiting).try_remove(number);
+            pending.flatten().map_or(Ok(()), |pending| Pending::tell(pending.bind(slf.py())))
         });
         let flushed = if are_many { this.flush(slf.py()) } else { Ok(()) };
         if rest.len() > 0 {
             // Somebody has stopped the program.
-            let left: Vec<u64> = rest.collect();
+            let left: Vec<usize> = rest.collect();
             this.event_loop.bind(slf.py()).call_method1("call_soon", (slf.getattr("tell")?, left))?;
         }
         told.and(flushed)
@@ -242,7 +242,7 @@ impl Completions {
 
     /// How many tasks wait.
     fn waiting(&self) -> usize {
-        lock(&self.waiting).len()
+        lock(&self.waiting).iter().filter(|(_, waiting)| waiting.is_some()).count()
     }
 
     /// Opens an exchange on the Cookie header, in turn if asked for. With what to await, if there is anything: then `opens` of
@@ -261,7 +261,8 @@ impl Completions {
         let exchange = sessions.exchange(opening);
         let slot = exchange.slot();
         let Ok(opening) = slot.locked(Staged::take_opening) else { return Ok((exchange, None)) };
-        let pending = Self::start(slf, driver, |ticket| Ok(opened(Arc::clone(driver), opening, slot, ticket)))?;
+        let pending =
+            Self::start(slf, driver, |ticket| Ok(Box::pin(opened(Arc::clone(driver), opening, slot, ticket))))?;
         Ok((exchange, Some(pending)))
     }
 
@@ -279,7 +280,7 @@ impl Completions {
         let slot = exchange.slot();
         let pending = Self::start(slf, driver, |ticket| {
             let closing = slot.locked(Staged::take_closing).map_err(|error| from_core(slf.py(), error))?;
-            Ok(closed(Arc::clone(driver), closing, slot, ticket))
+            Ok(Box::pin(closed(Arc::clone(driver), closing, slot, ticket)))
         })?;
         Ok(Some(Closed::Later(pending)))
     }
@@ -294,10 +295,10 @@ impl Completions {
         let looked = Looked::default();
         let (answers, asking) = (looked.clone(), Arc::clone(driver));
         let pending = Self::start(slf, driver, |ticket| {
-            Ok(async move {
+            Ok(Box::pin(async move {
                 answers.put(standing::ask(&asking, handles).await);
                 drop(ticket);
-            })
+            }))
         })?;
         Ok((looked, pending))
     }
@@ -305,11 +306,11 @@ impl Completions {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
         let Ok(waiting) = self.waiting.try_lock() else { return Ok(()) };
-        waiting.values().try_for_each(|pending| visit.call(pending))
+        waiting.iter().try_for_each(|(_, pending)| visit.call(pending))
     }
 
     fn __clear__(&self) {
-        let waiting = take(&mut *lock(&self.waiting));
+        let waiting: Vec<_> = lock(&self.waiting).iter_mut().filter_map(|(_, waiting)| waiting.take()).collect();
         drop(waiting);
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{IntoPyDict, PyDict};
 
 use crate::completions::Completions;
@@ -19,7 +19,7 @@ use crate::completions::Completions;
 #[pyclass(frozen, module = "coatroom._native")]
 pub(crate) struct Pending {
     home: Py<Completions>,
-    number: u64,
+    number: usize,
     is_blocking: AtomicBool,
     state: Mutex<State>,
 }
@@ -42,7 +42,7 @@ struct Callback {
 
 impl Pending {
     /// What awaits the work with this number.
-    pub(crate) fn new<'py>(home: &Bound<'py, Completions>, number: u64) -> PyResult<Bound<'py, Self>> {
+    pub(crate) fn new<'py>(home: &Bound<'py, Completions>, number: usize) -> PyResult<Bound<'py, Self>> {
         let (is_blocking, state) = (AtomicBool::new(false), Mutex::default());
         Bound::new(home.py(), Self { home: home.clone().unbind(), number, is_blocking, state })
     }
@@ -54,13 +54,18 @@ impl Pending {
 
     /// The work is done.
     pub(crate) fn tell(this: &Bound<'_, Self>) -> PyResult<()> {
+        /// The method of no context: one that is bound would be an object more for each call.
+        static RUN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = this.py();
         let callback = {
             let mut state = this.get().state();
             state.is_told = true;
             if replace(&mut state.is_done, true) { None } else { state.callback.take() }
         };
         let Some(Callback { function, context }) = callback else { return Ok(()) };
-        context.bind(this.py()).call_method1(intern!(this.py(), "run"), (function, this)).map(drop)
+        RUN.get_or_try_init(py, || py.import("contextvars")?.getattr("Context")?.getattr("run").map(Bound::unbind))?
+            .call1(py, (context, function, this))
+            .map(drop)
     }
 }
 

@@ -24,6 +24,8 @@ use task::Piece;
 pub(crate) use task::Task;
 use watch::{Counted, watch};
 
+use crate::runtime::Work;
+
 /// The bell's, which is no socket's.
 const BELL: Token = Token(0);
 /// Taken from the system at once; what is more waits for the next turn.
@@ -114,8 +116,9 @@ impl Reactor {
         lock(&self.0.0.driver).poll.as_raw_fd()
     }
 
-    /// Takes work, to begin with at the next [`Reactor::run`] or turn.
-    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Takes work, to begin with at the next [`Reactor::run`] or turn. In its box, since it is large: to hand it on otherwise
+    /// would be to move it.
+    pub fn spawn(&self, work: Work) {
         drop(self.0.begin(work, Some(Counted::new(&self.0))));
         if !self.0.0.is_watched.swap(true, Ordering::SeqCst)
             && let Ok(helper) = crate::runtime::handle()
@@ -174,12 +177,12 @@ impl Drop for Reactor {
 impl LoopHandle {
     /// Takes work; it can be cut off by what is returned. Once the loop is gone, work is dropped.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Arc<Task> {
-        self.begin(work, None)
+        self.begin(Box::pin(work), None)
     }
 
-    fn begin(&self, work: impl Future<Output = ()> + Send + 'static, counted: Option<Counted>) -> Arc<Task> {
+    fn begin(&self, work: Work, counted: Option<Counted>) -> Arc<Task> {
         let is_taken = !self.0.is_closed.load(Ordering::SeqCst);
-        Task::begin(is_taken.then(|| Piece { work: Box::pin(work), _counted: counted }), self.clone())
+        Task::begin(is_taken.then(|| Piece { work, _counted: counted }), self.clone())
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {
@@ -254,10 +257,10 @@ mod tests {
         let done = Arc::<AtomicU32>::default();
         for number in 0..3 {
             let done = Arc::clone(&done);
-            reactor.spawn(async move {
+            reactor.spawn(Box::pin(async move {
                 assert_ne!(number, 1, "on purpose");
                 done.fetch_add(1, Ordering::SeqCst);
-            });
+            }));
         }
         reactor.run();
         assert_eq!(done.load(Ordering::SeqCst), 2);
@@ -269,14 +272,14 @@ mod tests {
         let reactor = Reactor::new().unwrap();
         let polls = Arc::<AtomicU32>::default();
         let counted = Arc::clone(&polls);
-        reactor.spawn(poll_fn(move |context| {
+        reactor.spawn(Box::pin(poll_fn(move |context| {
             if counted.fetch_add(1, Ordering::SeqCst) == 1 {
                 return Poll::Ready(());
             }
             let waker = context.waker().clone();
             thread::spawn(move || waker.wake());
             Poll::Pending
-        }));
+        })));
         reactor.run();
         assert_eq!(polls.load(Ordering::SeqCst), 1);
         reactor.turn_within(core::time::Duration::from_mins(5));
@@ -319,7 +322,7 @@ mod tests {
         task.cut();
         reactor.run();
         assert_eq!(Arc::strong_count(&held), 1);
-        reactor.spawn(never(Arc::clone(&held)));
+        reactor.spawn(Box::pin(never(Arc::clone(&held))));
         drop(reactor);
         assert_eq!(Arc::strong_count(&held), 1);
     }

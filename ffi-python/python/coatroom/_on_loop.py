@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from coatroom._completions import completions, in_thread, lasting
 from coatroom._events import not_opened, tell
-from coatroom._native import Exchange, Pending
+from coatroom._native import Completions, Exchange, Pending
 from coatroom.errors import CoatroomError
 from coatroom.session import Session
 from coatroom.sessions import Sessions
@@ -26,7 +26,7 @@ def begin_to_open(sessions: Sessions, cookies: bytes | str, in_turn: bool) -> Ex
     try:
         if sessions._answers_at_once and not in_turn:
             return native.open(cookies)
-        here = completions() if sessions._is_far else None
+        here = (Completions.here() or completions()) if sessions._is_far else None
         if here is None:
             return _open(sessions, cookies, in_turn)
         exchange, pending = here.open(native, cookies, in_turn)
@@ -150,7 +150,7 @@ class Commit:
             if own is not None and own.is_async:
                 self.rest = lasting(self._go_on(own.drive(sessions._native.closing(exchange))))
                 return None
-            here = completions() if sessions._is_far else None
+            here = (Completions.here() or completions()) if sessions._is_far else None
         try:
             if here is None or sessions is None:
                 over = exchange.close_without_waiting()

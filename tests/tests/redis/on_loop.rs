@@ -45,9 +45,9 @@ impl OnLoop {
     {
         let (tell, told) = tokio::sync::oneshot::channel();
         let work = work(Arc::clone(&self.store));
-        self.reactor.spawn(async move {
+        self.reactor.spawn(Box::pin(async move {
             drop(tell.send(work.await));
-        });
+        }));
         self.reactor.wake();
         told.await.ok()
     }
@@ -196,9 +196,9 @@ fn connected(server: &Redis) -> (Arc<Store>, Reactor) {
 fn begin_to_load(reactor: &Reactor, store: &Arc<Store>) -> Receiver<Loaded> {
     let (tell, told) = channel();
     let store = Arc::clone(store);
-    reactor.spawn(async move {
+    reactor.spawn(Box::pin(async move {
         drop(tell.send(store.load(super::handle(1)).await));
-    });
+    }));
     told
 }
 
