@@ -50,6 +50,8 @@ struct Inner {
     is_rung: AtomicBool,
     ready: Mutex<VecDeque<Arc<Task>>>,
     ears: Mutex<HashMap<Token, Arc<Ears>>>,
+    /// Connections that keep something back until the end of a turn.
+    kept_back: Mutex<Vec<Arc<Ears>>>,
     tokens: AtomicUsize,
     /// Pieces of work under way.
     works: AtomicUsize,
@@ -100,6 +102,7 @@ impl Reactor {
             is_rung: AtomicBool::new(false),
             ready: Mutex::default(),
             ears: Mutex::default(),
+            kept_back: Mutex::default(),
             tokens: AtomicUsize::new(BELL.0),
             works: AtomicUsize::new(0),
             turns: AtomicU64::new(0),
@@ -174,6 +177,16 @@ impl Drop for Reactor {
     }
 }
 
+impl Inner {
+    /// Has a connection write at the end of this turn.
+    fn keep_back(&self, ears: &Arc<Ears>) {
+        let mut kept_back = lock(&self.kept_back);
+        if !kept_back.iter().any(|kept| Arc::ptr_eq(kept, ears)) {
+            kept_back.push(Arc::clone(ears));
+        }
+    }
+}
+
 impl LoopHandle {
     /// Takes work; it can be cut off by what is returned. Once the loop is gone, work is dropped.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Arc<Task> {
@@ -230,8 +243,17 @@ impl LoopHandle {
         first();
         loop {
             let next = lock(&self.0.ready).pop_front();
-            let Some(task) = next else { break };
-            task.step();
+            if let Some(task) = next {
+                task.step();
+                continue;
+            }
+            let kept_back = take(&mut *lock(&self.0.kept_back));
+            if kept_back.is_empty() {
+                break;
+            }
+            for ears in kept_back {
+                ears.write();
+            }
         }
         drop(CURRENT.replace(before));
     }

@@ -1,9 +1,11 @@
 //! A connection whose loop tells when there is something to read, or room to write.
 
 use core::fmt::Debug;
+use core::mem::take;
+use core::ops::Range;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::{Arc, Mutex};
@@ -17,6 +19,10 @@ use super::{LoopHandle, lock};
 
 /// Bytes that are read at once.
 const INBOX: usize = 16 * 1024;
+/// Bytes that are kept back for more to go with them: who has so many may be about to write again in this turn.
+const FEW: usize = 8 * 1024;
+/// Bytes above which nothing is kept back.
+const MANY: usize = 64 * 1024;
 
 /// A connection of a reactor.
 #[derive(Debug)]
@@ -27,6 +33,9 @@ pub(crate) struct Socket {
     home: LoopHandle,
     /// Where the system puts what it has: a buffer of the reader's would have to be filled with zeros for each attempt.
     inbox: Box<[u8]>,
+    /// What of it is still to be read.
+    unread: Range<usize>,
+    outbox: Vec<u8>,
 }
 
 /// Who waits for a connection. The system tells once of what comes.
@@ -36,11 +45,19 @@ pub(super) struct Ears {
     may_read: AtomicBool,
     /// The other side has sent its last.
     is_last: AtomicBool,
+    /// Nothing is left to be done in this turn that could have more to write.
+    pub(super) may_write: AtomicBool,
     reader: Mutex<Option<Waker>>,
     writer: Mutex<Option<Waker>>,
 }
 
 impl Ears {
+    /// Has what was kept back written.
+    pub(super) fn write(&self) {
+        self.may_write.store(true, Ordering::SeqCst);
+        wake(&self.writer);
+    }
+
     pub(super) fn hear(&self, event: &Event) {
         if event.is_read_closed() || event.is_error() {
             self.is_last.store(true, Ordering::SeqCst);
@@ -75,12 +92,13 @@ impl Socket {
         let ears = Arc::new(Ears {
             may_read: AtomicBool::new(true),
             is_last: AtomicBool::new(false),
+            may_write: AtomicBool::new(false),
             reader: Mutex::default(),
             writer: Mutex::default(),
         });
         lock(&home.0.ears).insert(token, Arc::clone(&ears));
         let registered = home.0.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE);
-        let socket = Self { stream, token, ears, home, inbox: vec![0; INBOX].into() };
+        let socket = Self { stream, token, ears, home, inbox: vec![0; INBOX].into(), unread: 0..0, outbox: Vec::new() };
         registered.map(|()| socket)
     }
 
@@ -88,24 +106,59 @@ impl Socket {
         self.home.0.is_closed.load(Ordering::SeqCst)
     }
 
-    fn write_with(
-        &self,
-        context: &Context<'_>,
-        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
+    /// Writes what the system takes of `bytes`.
+    fn write(&self, context: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             if self.is_closed() {
                 return Poll::Ready(Err(ErrorKind::NotConnected.into()));
             }
-            match write(&self.stream) {
+            match (&self.stream).write(bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    *lock(&self.ears.writer) = Some(context.waker().clone());
+                    listen(&self.ears.writer, context);
                     return Poll::Pending;
                 }
                 written => return Poll::Ready(written),
             }
         }
+    }
+
+    /// Writes all that was kept back.
+    fn write_out(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut outbox = take(&mut self.outbox);
+        let mut written = 0;
+        let outcome = loop {
+            let Some(rest) = outbox.get(written..).filter(|rest| !rest.is_empty()) else { break Poll::Ready(Ok(())) };
+            match self.write(context, rest) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => written = written.saturating_add(count),
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        outbox.drain(..written);
+        self.outbox = outbox;
+        outcome
+    }
+
+    /// The same, unless more may come in this turn: then it is written at the end of the turn.
+    fn write_soon(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        let is_time = self.ears.may_write.swap(false, Ordering::SeqCst);
+        if is_time || !(FEW..MANY).contains(&self.outbox.len()) {
+            return self.write_out(context);
+        }
+        listen(&self.ears.writer, context);
+        self.home.0.keep_back(&self.ears);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Has this task woken.
+fn listen(waiting: &Mutex<Option<Waker>>, context: &Context<'_>) {
+    let mut waiting = lock(waiting);
+    match &*waiting {
+        Some(waker) if waker.will_wake(context.waker()) => {}
+        _ => *waiting = Some(context.waker().clone()),
     }
 }
 
@@ -122,25 +175,36 @@ impl Drop for Socket {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let ears = &this.ears;
         loop {
+            if let Some(unread) = this.inbox.get(this.unread.clone()).filter(|unread| !unread.is_empty()) {
+                let count = unread.len().min(buffer.remaining());
+                buffer.put_slice(unread.get(..count).unwrap_or_default());
+                this.unread.start = this.unread.start.saturating_add(count);
+                return Poll::Ready(Ok(()));
+            }
+            let ears = &this.ears;
             if this.is_closed() {
                 return Poll::Ready(Ok(()));
             }
             if !ears.may_read.load(Ordering::SeqCst) {
-                *lock(&ears.reader) = Some(context.waker().clone());
-                return Poll::Pending;
+                listen(&ears.reader, context);
+                if this.outbox.is_empty() {
+                    return Poll::Pending;
+                }
+                // Whoever only reads from now on has said all that there is to say.
+                return match this.write_soon(context) {
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    _ => Poll::Pending,
+                };
             }
-            let asked = this.inbox.len().min(buffer.remaining());
-            let Some(room) = this.inbox.get_mut(..asked) else { return Poll::Ready(Ok(())) };
-            match this.stream.read(room) {
+            match (&this.stream).read(&mut this.inbox) {
+                Ok(0) => return Poll::Ready(Ok(())),
                 Ok(count) => {
-                    buffer.put_slice(room.get(..count).unwrap_or_default());
+                    this.unread = 0..count;
                     // Less than there was room for is all there was; whatever comes after is told.
-                    if count < asked && !ears.is_last.load(Ordering::SeqCst) {
+                    if count < INBOX && !ears.is_last.load(Ordering::SeqCst) {
                         ears.may_read.store(false, Ordering::SeqCst);
                     }
-                    return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => ears.may_read.store(false, Ordering::SeqCst),
@@ -152,26 +216,27 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write_with(context, |mut stream| stream.write(bytes))
+        let this = self.get_mut();
+        if this.is_closed() {
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+        }
+        if this.outbox.len().saturating_add(bytes.len()) > MANY {
+            ready!(this.write_out(context))?;
+        }
+        if bytes.len() > MANY {
+            return this.write(context, bytes);
+        }
+        this.outbox.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        all: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.write_with(context, |mut stream| stream.write_vectored(all))
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().write_soon(context)
     }
 
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.stream.shutdown(Shutdown::Write))
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.write_out(context))?;
+        Poll::Ready(this.stream.shutdown(Shutdown::Write))
     }
 }
