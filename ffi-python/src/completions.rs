@@ -128,17 +128,18 @@ impl Completions {
         let pending = Pending::new(slf, ticket.number)?;
         this.wait_by(&pending, ticket.number);
         let work = work(ticket)?;
-        let mut held = this.held();
         if driver.store().is_served_by_loops() {
             this.finished.reactor.spawn(work);
-            if held.is_none() {
+            if this.held().is_none() {
                 this.finished.reactor.run();
             }
-        } else if let Some(held) = held.as_mut() {
-            held.push(work);
-        } else {
-            spawn(work).map_err(|_| no_thread(slf.py()))?;
+            return Ok(pending);
         }
+        if let Some(held) = this.held().as_mut() {
+            held.push(work);
+            return Ok(pending);
+        }
+        spawn(work).map_err(|_| no_thread(slf.py()))?;
         Ok(pending)
     }
 

@@ -415,6 +415,38 @@ def test_a_commit_that_was_done_in_the_very_moment_of_a_cancellation_is_told(gat
     sessions.revoke("eve", device.handle)
 
 
+def test_a_program_that_is_stopped_in_one_request_loses_no_other(gate: far.Gate) -> None:
+    sessions = coatroom.Sessions(gate.address, TEST_KEYS)
+    browser = logged_in(sessions)
+
+    def stop_once(session: coatroom.Session) -> None:
+        handled.append(session)
+        if len(handled) == 1:
+            raise KeyboardInterrupt
+
+    async def both() -> None:
+        gate.shut()
+        app = CoatroomMiddleware(app_of(stop_once), sessions)
+        tasks.extend(asyncio.create_task(ask(app, browser)) for _ in range(2))
+        await asked(gate)
+        gate.open()
+        # The loop stands still, so that it hears of both at once.
+        assert _native.settle(20.0)
+        await asyncio.wait(tasks)
+
+    handled: list[coatroom.Session] = []
+    tasks: list[asyncio.Task[int]] = []
+    loop = asyncio.new_event_loop()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(both())
+    assert len(handled) == 1
+    loop.run_until_complete(asyncio.wait_for(asyncio.wait(tasks), 20))
+    stopped, other = sorted(tasks, key=lambda task: task.exception() is None)
+    assert isinstance(stopped.exception(), KeyboardInterrupt)
+    assert other.result() == 200
+    loop.close()
+
+
 def test_a_request_that_is_cancelled_hears_why(gate: far.Gate, run: Any) -> None:
     sessions = coatroom.Sessions(gate.address, TEST_KEYS)
     browser = logged_in(sessions)

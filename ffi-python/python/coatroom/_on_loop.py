@@ -151,6 +151,7 @@ class Commit:
                 self.rest = lasting(self._go_on(own.drive(sessions._native.closing(exchange))))
                 return None
             here = (Completions.here() or completions()) if sessions._is_far else None
+        over: bool | Pending | None
         try:
             if here is None or sessions is None:
                 over = exchange.close_without_waiting()

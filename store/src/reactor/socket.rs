@@ -240,3 +240,70 @@ impl AsyncWrite for Socket {
         Poll::Ready(this.stream.shutdown(Shutdown::Write))
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "small numbers")]
+mod tests {
+    use core::future::poll_fn;
+    use core::pin::Pin;
+    use std::io::{ErrorKind, Read};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::super::Reactor;
+    use super::{FEW, MANY, Socket};
+
+    /// Writes so many bytes at a time, then reads a byte; what the other side has before the end of the turn.
+    fn written(times: usize, bytes: usize) -> (usize, TcpStream, Reactor) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        peer.set_nonblocking(true).unwrap();
+        let mut there = peer.try_clone().unwrap();
+        let reactor = Reactor::new().unwrap();
+        let mut socket = Socket::new(stream, reactor.0.clone()).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        reactor.spawn(Box::pin(async move {
+            for _ in 0..times {
+                let mut left = bytes;
+                while left > 0 {
+                    let some = vec![7; left];
+                    left -= poll_fn(|context| Pin::new(&mut socket).poll_write(context, &some)).await.unwrap();
+                }
+                poll_fn(|context| Pin::new(&mut socket).poll_flush(context)).await.unwrap();
+            }
+            tell.send(read_all(&mut peer)).unwrap();
+            let mut byte = [0];
+            let read = poll_fn(|context| Pin::new(&mut socket).poll_read(context, &mut ReadBuf::new(&mut byte)));
+            read.await.unwrap();
+        }));
+        reactor.run();
+        let before = told.recv().unwrap();
+        let after = before + read_all(&mut there);
+        assert_eq!(after, times * bytes, "all of it, and by the end of the turn");
+        (before, there, reactor)
+    }
+
+    fn read_all(peer: &mut TcpStream) -> usize {
+        let (mut count, mut buffer) = (0, vec![0; MANY]);
+        // Over loopback, what is written is there.
+        loop {
+            match peer.read(&mut buffer) {
+                Ok(0) => return count,
+                Ok(more) => count += more,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return count,
+                Err(error) => panic!("{error}"),
+            }
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_all_is_written_at_the_end_of_the_turn_and_the_rest_at_once() {
+        assert_eq!(written(1, FEW - 1).0, FEW - 1);
+        assert_eq!(written(2, FEW).0, 0);
+        assert_eq!(written(1, MANY + 1).0, MANY + 1);
+    }
+}
