@@ -24,7 +24,7 @@ log = logging.getLogger("coatroom")
 def tell(session: Session) -> None:
     """What an exchange reports, once it is over: also one that was refused, for what it noticed was noticed."""
     sessions = session._sessions
-    if sessions is None or (sessions._on_event is None and not sessions._has_sockets):
+    if sessions is None or not sessions._is_heard:
         return
     events = session._exchange.events()
     if sessions._on_event is not None:

@@ -124,24 +124,27 @@ class Commit:
     """The commit of one response. Once begun it is brought to its end, also when the request is cancelled meanwhile:
     then by a task of its own."""
 
-    __slots__ = ("error", "over", "pending", "rest", "session")
+    has_begun = False
+    error: CoatroomError | None = None
+    """Why what the handler asked for cannot be written."""
+    pending: Pending | None = None
+    """What the store has still to do."""
+    rest: asyncio.Task[bool | CoatroomError] | None = None
+    """What goes on by itself."""
+    over: bool | CoatroomError = False
+    """How it went."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.error: CoatroomError | None = None
-        """Why what the handler asked for cannot be written."""
-        self.pending: Pending | None = None
-        """What the store has still to do."""
-        self.rest: asyncio.Task[bool | CoatroomError] | None = None
-        """What goes on by itself."""
-        self.over: bool | CoatroomError = False
-        """How it went."""
 
     def begin(self, status: int) -> bool | None:
         """Closes the exchange for a response with ``status``; whether that response depends on the session, or None if
         this is to be awaited for that. Raises when it was refused."""
+        self.has_begun = True
         session = self.session
-        self.error = session._prepare(status)
+        error = session._prepare(status)
+        if error is not None:
+            self.error = error
         exchange = session._exchange
         sessions = session._sessions
         here = None
@@ -162,10 +165,10 @@ class Commit:
         if isinstance(over, Pending):
             self.pending = over
             return None
-        if over is None or self._is_to_settle():
-            self.rest = lasting(self._go_on(_finish(exchange) if over is None else None))
+        if over is None:
+            self.rest = lasting(self._go_on(_finish(exchange)))
             return None
-        return _raised(self._is_over(over))
+        return self._closed(over)
 
     def __await__(self) -> Generator[object, None, bool]:
         pending = self.pending
@@ -176,10 +179,26 @@ class Commit:
             except asyncio.CancelledError:
                 self.rest = lasting(self._go_on(pending.again()))
                 raise
-            if not self._is_to_settle():
-                return _raised(self._end())
-            self.rest = lasting(self._go_on(None))
+            try:
+                closed = self.session._exchange.closed()
+            except CoatroomError as error:
+                return _raised(self._is_over(error))
+            touched = self._closed(closed)
+            if touched is not None:
+                return touched
         return _raised(self.over if self.rest is None else (yield from asyncio.shield(self.rest).__await__()))
+
+    def _closed(self, touched: bool) -> bool | None:
+        """Whether the response depends on the session, or None if something follows that is to be awaited."""
+        sessions = self.session._sessions
+        if self.error is None and (sessions is None or not (sessions._has_more or sessions._is_heard)):
+            # Nothing follows, and nobody is told.
+            self.over = touched
+            return touched
+        if self._is_to_settle():
+            self.rest = lasting(self._go_on(None))
+            return None
+        return _raised(self._is_over(touched))
 
     async def _go_on(self, step: Awaitable[object] | None) -> bool | CoatroomError:
         if step is not None:

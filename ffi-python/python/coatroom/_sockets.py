@@ -84,7 +84,7 @@ class Sockets:
             yield receive, send
             return
         self.sessions._sockets.add(self)
-        self.sessions._has_sockets = True
+        self.sessions._is_heard = True
         loop = asyncio.get_running_loop()
         watch = self._watches.get(loop)
         if watch is None:

@@ -77,22 +77,22 @@ class CoatroomMiddleware:
         if kind not in ("http", "websocket") or (self.skip and scope["path"].startswith(self.skip)):
             await self.app(scope, receive, send)
             return
-        cookies = header_from_scope(self.sessions, scope["headers"])
+        sessions = self.sessions
+        cookies = header_from_scope(sessions, scope["headers"])
         is_readonly = bool(self.readonly) and scope["path"].startswith(self.readonly)
         try:
             is_guarded = self.csrf is not None and self.check_source(self.csrf, scope)
-            in_turn = self.sessions._has_turns and kind == "http" and not is_readonly
-            in_turn = in_turn and self.sessions._native.takes_turns(scope["method"])
-            exchange = begin_to_open(self.sessions, cookies, in_turn)
+            may_write = kind == "http" and not is_readonly
+            in_turn = sessions._has_turns and may_write and sessions._native.takes_turns(scope["method"])
+            exchange = begin_to_open(sessions, cookies, in_turn)
             if not isinstance(exchange, Exchange):
                 exchange = await exchange
-            session = Session(exchange, self.sessions, cookies)
-            may_restore = self.sessions._has_more and kind == "http" and not is_readonly
-            if may_restore and self.sessions._may_restore(scope["method"], cookies):
-                await in_thread(self.sessions._restore, session, scope["method"])
+            session = Session(exchange, sessions, cookies)
+            if sessions._has_more and may_write and sessions._may_restore(scope["method"], cookies):
+                await in_thread(sessions._restore, session, scope["method"])
         except CoatroomError as error:
             if isinstance(error, CsrfRefused):
-                refused(self.sessions, error, None)
+                refused(sessions, error, None)
             await _Exchange.refuse(error, self.on_error, kind, send)
             return
         held = _Exchange(session, self.on_error, kind, send)
@@ -100,7 +100,7 @@ class CoatroomMiddleware:
             try:
                 receive = await _check_token(self.csrf, session, scope, receive)
             except CsrfRefused as error:
-                refused(self.sessions, error, session.handle)
+                refused(sessions, error, session.handle)
                 await held.abandon()
                 await _Exchange.refuse(error, self.on_error, kind, send)
                 return
@@ -113,12 +113,12 @@ class CoatroomMiddleware:
             else:
                 await held.talk(self.app, self._sockets, scope, receive)
         except CoatroomError as error:
-            if held.commit is not None:
+            if held.has_begun:
                 raise
             await held.abandon()
             await _Exchange.refuse(error, self.on_error, kind, held.send)
         finally:
-            if held.commit is None:
+            if not held.has_begun:
                 await held.abandon()
 
     # spec: CSRF-4 1695, CSRF-5 5a07
@@ -170,18 +170,16 @@ async def _check_token(csrf: Csrf, session: Session, scope: Scope, receive: Rece
     return receive
 
 
-class _Exchange:
+class _Exchange(Commit):
     """One request: holds the response head back until the session is committed."""
 
-    __slots__ = ("commit", "kind", "on_error", "send", "session", "stands_in")
+    stands_in = False
 
     def __init__(self, session: Session, on_error: OnError, kind: str, send: Send) -> None:
         self.session = session
         self.on_error = on_error
         self.kind = kind
         self.send = send
-        self.commit: Commit | None = None
-        self.stands_in = False
 
     @staticmethod
     async def refuse(error: CoatroomError, on_error: OnError, kind: str, send: Send) -> None:
@@ -207,9 +205,10 @@ class _Exchange:
         if message["type"] == "http.response.start" and not self.stands_in:
             status = message["status"]
             try:
-                touched = self.begin(status)
-                if touched is None and self.commit is not None:
-                    touched = await self.commit
+                # A head after one whose commit was cancelled waits for that commit, and carries what came of it.
+                touched = None if self.has_begun else self.begin(status)
+                if touched is None:
+                    touched = await self
             except CoatroomError as error:
                 if status >= 500:
                     report(error)
@@ -222,18 +221,9 @@ class _Exchange:
         if not self.stands_in:
             await self.send(message)
 
-    def begin(self, status: int) -> bool | None:
-        """Begins the commit; whether the response depends on the session, or None if the commit is to be awaited for
-        that. A head that comes after one whose commit was cancelled waits for that commit, and carries what came of it.
-        """
-        if self.commit is not None:
-            return None
-        self.commit = Commit(self.session)
-        return self.commit.begin(status)
-
     async def committed(self, status: int) -> None:
-        if self.begin(status) is None and self.commit is not None:
-            await self.commit
+        if self.has_begun or self.begin(status) is None:
+            await self
 
     async def abandon(self) -> None:
         try:

@@ -417,7 +417,7 @@ class Session(MutableMapping[str, Any], Generic[Data]):
             except CoatroomError as error:
                 self._discard()
                 failure = error
-        self._handed_out = {}
+            self._handed_out = {}
         return failure
 
     def _settle(self) -> None:

@@ -147,8 +147,8 @@ class Sessions:
         self._native = _native.Sessions(self._own or store, ring, chosen, clock._native if clock else None)
         self._clock = clock
         self._sockets: weakref.WeakSet[Sockets] = weakref.WeakSet()
-        self._has_sockets = False
-        """Whether there were any."""
+        self._is_heard = self._on_event is not None
+        """Whether anybody is to hear of events: the application, or WebSockets, if there ever were any."""
         _LIVE.add(self)
         if self._own is not None and (remember is not None or upgrade_from):
             self._own.needs_index()
