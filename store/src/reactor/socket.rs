@@ -36,6 +36,8 @@ pub(crate) struct Socket {
     /// What of it is still to be read.
     unread: Range<usize>,
     outbox: Vec<u8>,
+    /// The system takes nothing more at the moment.
+    is_stuck: bool,
 }
 
 /// Who waits for a connection. The system tells once of what comes.
@@ -98,7 +100,8 @@ impl Socket {
         });
         lock(&home.0.ears).insert(token, Arc::clone(&ears));
         let registered = home.0.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE);
-        let socket = Self { stream, token, ears, home, inbox: vec![0; INBOX].into(), unread: 0..0, outbox: Vec::new() };
+        let inbox = vec![0; INBOX].into();
+        let socket = Self { stream, token, ears, home, inbox, unread: 0..0, outbox: Vec::new(), is_stuck: false };
         registered.map(|()| socket)
     }
 
@@ -138,13 +141,14 @@ impl Socket {
         };
         outbox.drain(..written);
         self.outbox = outbox;
+        self.is_stuck = outcome.is_pending();
         outcome
     }
 
     /// The same, unless more may come in this turn: then it is written at the end of the turn.
     fn write_soon(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
         let is_time = self.ears.may_write.swap(false, Ordering::SeqCst);
-        if is_time || !(FEW..MANY).contains(&self.outbox.len()) {
+        if is_time || self.is_stuck || !(FEW..MANY).contains(&self.outbox.len()) {
             return self.write_out(context);
         }
         listen(&self.ears.writer, context);
@@ -246,8 +250,11 @@ impl AsyncWrite for Socket {
 mod tests {
     use core::future::poll_fn;
     use core::pin::Pin;
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    use core::task::Poll;
     use std::io::{ErrorKind, Read};
     use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
     use std::thread;
 
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -257,10 +264,7 @@ mod tests {
 
     /// Writes so many bytes at a time, then reads a byte; what the other side has before the end of the turn.
     fn written(times: usize, bytes: usize) -> (usize, TcpStream, Reactor) {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut peer = listener.accept().unwrap().0;
-        peer.set_nonblocking(true).unwrap();
+        let (mut peer, stream) = pair();
         let mut there = peer.try_clone().unwrap();
         let reactor = Reactor::new().unwrap();
         let mut socket = Socket::new(stream, reactor.0.clone()).unwrap();
@@ -284,6 +288,49 @@ mod tests {
         let after = before + read_all(&mut there);
         assert_eq!(after, times * bytes, "all of it, and by the end of the turn");
         (before, there, reactor)
+    }
+
+    #[test]
+    fn a_connection_that_takes_nothing_more_holds_nobody_up_and_takes_the_rest_later() {
+        let (mut peer, stream) = pair();
+        let reactor = Reactor::new().unwrap();
+        let mut socket = Socket::new(stream, reactor.0.clone()).unwrap();
+        let polls = Arc::<AtomicUsize>::default();
+        let (counted, some) = (Arc::clone(&polls), [7; FEW]);
+        let total = Arc::<AtomicUsize>::default();
+        let taken = Arc::clone(&total);
+        let mut is_full = false;
+        reactor.spawn(Box::pin(poll_fn(move |context| {
+            if counted.fetch_add(1, Ordering::Relaxed) > 1000 {
+                return Poll::Ready(());
+            }
+            while !is_full {
+                match Pin::new(&mut socket).poll_write(context, &some) {
+                    Poll::Ready(count) => drop(taken.fetch_add(count.unwrap(), Ordering::Relaxed)),
+                    Poll::Pending => is_full = true,
+                }
+            }
+            // As the client library does, whatever wakes it.
+            let _none = Pin::new(&mut socket).poll_read(context, &mut ReadBuf::new(&mut [0]));
+            let _more = Pin::new(&mut socket).poll_flush(context);
+            Poll::Pending
+        })));
+        reactor.run();
+        assert!(polls.load(Ordering::Relaxed) < 10, "asked again and again");
+        let mut read = 0;
+        while read < total.load(Ordering::Relaxed) {
+            read += read_all(&mut peer);
+            reactor.turn();
+        }
+        assert!(polls.load(Ordering::Relaxed) > 1, "it was full");
+    }
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let peer = listener.accept().unwrap().0;
+        peer.set_nonblocking(true).unwrap();
+        (peer, stream)
     }
 
     fn read_all(peer: &mut TcpStream) -> usize {
