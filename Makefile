@@ -27,7 +27,7 @@ demo-kotlin: kotlin ## The conformance app on Ktor, on http://127.0.0.1:8000, wi
 	tests/apps/run kotlin --port $(PORT) --store sqlite:target/demo-kotlin.db
 
 test: ## Everything, in two lanes beside each other; what a command prints comes when it is done
-	@echo "this takes three quarters of an hour on two cores the first time"
+	@echo "this takes fifty minutes on two cores the first time"
 	scripts/need servers
 	scripts/need kotlin
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-core test-bindings

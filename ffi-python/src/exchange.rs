@@ -74,6 +74,11 @@ impl Exchange {
         &self.driver
     }
 
+    /// Whether closing it may call functions of the application.
+    pub(crate) fn calls_back(&self) -> bool {
+        self.calls_back.load(Ordering::Relaxed)
+    }
+
     /// What is left to wait for: "turn" for the turn of another, "store" for the store; nothing once open or over.
     fn waits(&self) -> Option<&'static str> {
         self.locked(|staged| match staged.waiting() {
@@ -391,11 +396,6 @@ impl Exchange {
         let since = self.waits_since();
         self.advance(py, |driver| driver.look_again(closing, since).into());
         self.outcome(py)
-    }
-
-    /// Whether closing it may call functions of the application.
-    pub(crate) fn calls_back(&self) -> bool {
-        self.calls_back.load(Ordering::Relaxed)
     }
 
     /// Whether the response depends on the session, once what was left of the closing is done. Raises when it was refused.

@@ -31,11 +31,7 @@ _KNOWN = weakref.WeakKeyDictionary()
 
 def completions() -> Completions | None:
     """Those of the running loop; None where a loop cannot be woken by a descriptor: then a thread does the waiting."""
-    here = Completions.here()
-    return here if here is not None else _of(asyncio.get_running_loop())
-
-
-def _of(loop: asyncio.AbstractEventLoop) -> Completions | None:
+    loop = asyncio.get_running_loop()
     known = _KNOWN.get(loop)
     if known is _nobody:
         return None

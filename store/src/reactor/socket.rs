@@ -19,7 +19,8 @@ use super::{LoopHandle, lock};
 
 /// Bytes that are read at once.
 const INBOX: usize = 16 * 1024;
-/// Bytes that are kept back for more to go with them: who has so many may be about to write again in this turn.
+/// Bytes that are kept back for more to go with them, and no fewer: codecs write what they have at 8 KB, also if they are about
+/// to have more in this turn.
 const FEW: usize = 8 * 1024;
 /// Bytes above which nothing is kept back.
 const MANY: usize = 64 * 1024;
@@ -284,10 +285,32 @@ mod tests {
             read.await.unwrap();
         }));
         reactor.run();
-        let before = told.recv().unwrap();
+        let before = told.try_recv().unwrap();
         let after = before + read_all(&mut there);
         assert_eq!(after, times * bytes, "all of it, and by the end of the turn");
         (before, there, reactor)
+    }
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let peer = listener.accept().unwrap().0;
+        peer.set_nonblocking(true).unwrap();
+        (peer, stream)
+    }
+
+    fn read_all(peer: &mut TcpStream) -> usize {
+        let (mut count, mut buffer) = (0, vec![0; MANY]);
+        // Over loopback, what is written is there.
+        loop {
+            match peer.read(&mut buffer) {
+                Ok(0) => return count,
+                Ok(more) => count += more,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return count,
+                Err(error) => panic!("{error}"),
+            }
+            thread::yield_now();
+        }
     }
 
     #[test]
@@ -323,28 +346,6 @@ mod tests {
             reactor.turn();
         }
         assert!(polls.load(Ordering::Relaxed) > 1, "it was full");
-    }
-
-    fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let peer = listener.accept().unwrap().0;
-        peer.set_nonblocking(true).unwrap();
-        (peer, stream)
-    }
-
-    fn read_all(peer: &mut TcpStream) -> usize {
-        let (mut count, mut buffer) = (0, vec![0; MANY]);
-        // Over loopback, what is written is there.
-        loop {
-            match peer.read(&mut buffer) {
-                Ok(0) => return count,
-                Ok(more) => count += more,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return count,
-                Err(error) => panic!("{error}"),
-            }
-            thread::yield_now();
-        }
     }
 
     #[test]
