@@ -21,6 +21,7 @@ use rand_core::TryRng;
 use crate::convert::{decode, encode};
 use crate::csrf;
 use crate::error::{from_core, from_denied, from_failure};
+use crate::headers::{is_named, join, latin};
 use crate::people::{self, DeviceParts};
 use crate::sessions::AnyDriver;
 use crate::told::{EventParts, TraceParts, event_parts, trace_parts};
@@ -458,10 +459,9 @@ impl Exchange {
         for header in headers.try_iter()? {
             let header = header?;
             let name = header.get_item(0)?;
-            let named = |wanted: &[u8]| name.cast().is_ok_and(|name: &Bound<'_, PyBytes>| is_named(name, wanted));
-            if named(b"vary") {
+            if is_named(&name, b"vary") {
                 join(&mut vary, &header.get_item(1)?)?;
-            } else if named(b"cache-control") {
+            } else if is_named(&name, b"cache-control") {
                 join(&mut cache_control, &header.get_item(1)?)?;
             } else {
                 kept.append(header)?;
@@ -500,25 +500,6 @@ impl Exchange {
     fn encode<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(py, encode(value)?.as_bytes()))
     }
-}
-
-/// The bytes of a field value that was read by [`join`].
-fn latin(value: &str) -> Vec<u8> {
-    value.chars().filter_map(|letter| u8::try_from(letter).ok()).collect()
-}
-
-fn is_named(name: &Bound<'_, PyBytes>, wanted: &[u8]) -> bool {
-    name.as_bytes().eq_ignore_ascii_case(wanted)
-}
-
-/// One more field line of a header, whose bytes are Latin-1 (RFC 9110 sections 5.3 and 5.5).
-fn join(before: &mut Option<String>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-    let value = value.cast::<PyBytes>()?.as_bytes().iter().map(|byte| char::from(*byte));
-    match before {
-        Some(before) => before.extend(", ".chars().chain(value)),
-        None => *before = Some(value.collect()),
-    }
-    Ok(())
 }
 
 fn finished(driver: &AnyDriver, closing: Closing) -> Staged {

@@ -7,6 +7,7 @@ mod csrf;
 mod engine;
 mod error;
 mod exchange;
+mod headers;
 mod host;
 mod inspect;
 mod own;
@@ -26,6 +27,8 @@ mod _native {
     use super::completions::{Completions, forked, settle};
     #[pymodule_export]
     use super::exchange::Exchange;
+    #[pymodule_export]
+    use super::headers::cookie_header;
     #[pymodule_export]
     use super::host::Clock;
     #[pymodule_export]

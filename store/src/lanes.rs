@@ -1,8 +1,6 @@
 //! Exchanges of this process that write to one session queue up instead of colliding in the store, and each hands the record
 //! that it left to the next. Other processes still collide, and then the stamp decides as ever.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coatroom_core::Handle;
@@ -12,7 +10,8 @@ use tokio::sync::{Mutex as Lane, OwnedMutexGuard};
 const SHARDS: usize = 64;
 
 type Left = Option<Vec<u8>>;
-type Shard = HashMap<Handle, Arc<Lane<Left>>>;
+/// So few are written to at once that to compare is quicker than to hash.
+type Shard = Vec<(Handle, Arc<Lane<Left>>)>;
 
 /// One lane for each session that is being written to.
 #[derive(Debug)]
@@ -47,7 +46,13 @@ impl Lanes {
     }
 
     fn lane(&self, handle: Handle) -> Option<Arc<Lane<Left>>> {
-        Some(Arc::clone(self.shard(handle)?.entry(handle).or_default()))
+        let mut shard = self.shard(handle)?;
+        if let Some((_, lane)) = shard.iter().find(|(other, _)| *other == handle) {
+            return Some(Arc::clone(lane));
+        }
+        let lane = Arc::<Lane<Left>>::default();
+        shard.push((handle, Arc::clone(&lane)));
+        Some(lane)
     }
 
     fn shard(&self, handle: Handle) -> Option<MutexGuard<'_, Shard>> {
@@ -80,10 +85,9 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let Some(mut shard) = self.lanes.shard(self.handle) else { return };
         drop(self.left.take());
-        if let Entry::Occupied(lane) = shard.entry(self.handle)
-            && Arc::strong_count(lane.get()) == 1
-        {
-            lane.remove();
+        let at = shard.iter().position(|(handle, lane)| *handle == self.handle && Arc::strong_count(lane) == 1);
+        if let Some(at) = at {
+            shard.swap_remove(at);
         }
     }
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coatroom._native import cookie_header
 from coatroom.csrf import cookie_line
 from coatroom.errors import ConfigError
 
@@ -56,11 +57,7 @@ def header_from_environ(sessions: Sessions, environ: WSGIEnvironment) -> str:
 def header_from_scope(sessions: Sessions, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The Cookie header of an ASGI request, or what stands for one."""
     if not sessions._transport.is_header:
-        cookies = b""
-        for name, value in headers:
-            if name == b"cookie":
-                cookies = cookies + b"; " + value if cookies else value
-        return cookies
+        return cookie_header(headers)
     names = {name.lower().encode(): name for name in (LOGIN, VISITOR, "Authorization")}
     found = [(names[name], value.decode("latin-1")) for name, value in headers if name in names]
     return _as_cookies(sessions, found).encode()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from coatroom._answer import Answer, OnError, answer, report
@@ -201,25 +201,53 @@ class _Exchange(Commit):
         await self.committed(200)
 
     # spec: HTTP-2 2616, HTTP-3 779a, WRITE-16 ef0b
-    async def hold(self, message: Message) -> None:
+    def hold(self, message: Message) -> Awaitable[None]:
+        """Stands before ``send``. Where nothing is waited for, what is awaited is the server's own."""
         if message["type"] == "http.response.start" and not self.stands_in:
-            status = message["status"]
+            # A head after one whose commit was cancelled waits for that commit, and carries what came of it.
             try:
-                # A head after one whose commit was cancelled waits for that commit, and carries what came of it.
-                touched = None if self.has_begun else self.begin(status)
-                if touched is None:
-                    touched = await self
+                touched = None if self.has_begun else self.begin(message["status"])
             except CoatroomError as error:
-                if status >= 500:
-                    report(error)
-                else:
-                    self.stands_in = True
-                    await self.refuse(error, self.on_error, self.kind, self.send)
-            else:
-                if touched:
-                    message["headers"] = _session_headers(self.session, message.get("headers", ()))
-        if not self.stands_in:
+                return self.fail(message, error)
+            if touched is None:
+                return self.hold_on(message)
+            if touched:
+                self.add_headers(message)
+        return _nothing() if self.stands_in else self.send(message)
+
+    async def hold_on(self, message: Message) -> None:
+        try:
+            touched = await self
+        except CoatroomError as error:
+            await self.fail(message, error)
+            return
+        if touched:
+            self.add_headers(message)
+        await self.send(message)
+
+    async def fail(self, message: Message, error: CoatroomError) -> None:
+        if message["status"] >= 500:
+            report(error)
             await self.send(message)
+        else:
+            self.stands_in = True
+            await self.refuse(error, self.on_error, self.kind, self.send)
+
+    # spec: HTTP-1 99c4, HTTP-2 2616
+    def add_headers(self, message: Message) -> None:
+        """Gives a response that depends on the committed session its headers."""
+        session = self.session
+        headers = message.get("headers", ())
+        if session._sessions is not None and session._sessions._transport.is_header:
+            kept, vary, cookies = session._exchange.asgi_head(headers)
+            vary = vary_of(session, vary)
+            if vary is not None:
+                kept.append((b"vary", vary.encode("latin-1")))
+            message["headers"] = kept + _encoded(carried(session, cookies))
+            return
+        message["headers"] = kept = session._exchange.asgi_headers(headers)
+        if session._visitor is not None or session._more_lines or session._has_left:
+            kept += _encoded(carried(session, ()))
 
     async def committed(self, status: int) -> None:
         if self.has_begun or self.begin(status) is None:
@@ -232,20 +260,8 @@ class _Exchange(Commit):
             report(error)
 
 
-# spec: HTTP-1 99c4, HTTP-2 2616
-def _session_headers(session: Session, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers of a response that depends on the committed session."""
-    sessions = session._sessions
-    if sessions is not None and sessions._transport.is_header:
-        kept, vary, cookies = session._exchange.asgi_head(headers)
-        vary = vary_of(session, vary)
-        if vary is not None:
-            kept.append((b"vary", vary.encode("latin-1")))
-        return kept + _encoded(carried(session, cookies))
-    kept = session._exchange.asgi_headers(headers)
-    if session._visitor is not None or session._more_lines or session._has_left:
-        kept += _encoded(carried(session, ()))
-    return kept
+async def _nothing() -> None:
+    return None
 
 
 def _encoded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

@@ -41,7 +41,7 @@ pub(super) struct Link {
 }
 
 enum State {
-    Up(Wire),
+    Up(Arc<Wire>),
     /// Since when, if somebody tries to connect.
     Down(Option<Instant>),
 }
@@ -54,7 +54,7 @@ impl Link {
 
     /// The connection, if there is one before the deadline. An outage that has lasted longer than the time limit is told
     /// at once, so that requests do not pile up.
-    pub(super) async fn wire(self: &Arc<Self>, net: &Net, deadline: Instant) -> Option<Wire> {
+    pub(super) async fn wire(self: &Arc<Self>, net: &Net, deadline: Instant) -> Option<Arc<Wire>> {
         if let Some(wire) = self.present() {
             return Some(wire);
         }
@@ -68,15 +68,15 @@ impl Link {
         };
         let up = states.wait_for(|state| matches!(state, State::Up(_)));
         match &*until(deadline, pin!(up)).await.ok()?.ok()? {
-            State::Up(wire) => Some(wire.clone()),
+            State::Up(wire) => Some(Arc::clone(wire)),
             State::Down(_) => None,
         }
     }
 
     /// The connection, if there is one already.
-    pub(super) fn present(&self) -> Option<Wire> {
+    pub(super) fn present(&self) -> Option<Arc<Wire>> {
         match &*self.state.borrow() {
-            State::Up(wire) => Some(wire.clone()),
+            State::Up(wire) => Some(Arc::clone(wire)),
             State::Down(_) => None,
         }
     }
@@ -94,10 +94,10 @@ impl Link {
     /// is cut once those who wait for an answer on it have given up too.
     pub(super) fn suspect(self: &Arc<Self>, wire: &Wire) {
         if self.lost(wire.number) {
-            let (wire, patience) = (wire.clone(), self.net.upgrade().map_or(LONGEST_PAUSE, |net| net.time_limit()));
+            let (cut, patience) = (wire.cut(), self.net.upgrade().map_or(LONGEST_PAUSE, |net| net.time_limit()));
             drop(self.runner.spawn(async move {
                 rest(patience).await;
-                wire.cut();
+                cut.now();
             }));
         }
     }
@@ -157,10 +157,10 @@ impl Attempts {
             };
             match link.dial(&net).await {
                 Ok(wire) => {
-                    let is_over = wire.clone();
-                    link.state.send_replace(State::Up(wire));
-                    if is_over.is_over() {
-                        link.lost(is_over.number);
+                    let wire = Arc::new(wire);
+                    link.state.send_replace(State::Up(Arc::clone(&wire)));
+                    if wire.is_over() {
+                        link.lost(wire.number);
                     }
                     return;
                 }

@@ -61,6 +61,6 @@ struct CutAtEnd(Wire);
 
 impl Drop for CutAtEnd {
     fn drop(&mut self) {
-        self.0.cut();
+        self.0.cut().now();
     }
 }

@@ -230,7 +230,7 @@ impl Net {
         if let Outcome::Answer(_) = outcome {
             lock(&home.idle_lanes).push((target.clone(), wire));
         } else {
-            wire.cut();
+            wire.cut().now();
         }
         outcome
     }

@@ -27,8 +27,7 @@ use crate::Nudge;
 /// Which part of the time limit one Sentinel is given.
 const SENTINEL_SHARE: u32 = 8;
 
-/// A connection. Clones share it; it is closed when the last one is gone.
-#[derive(Clone)]
+/// A connection. It is closed when this is gone.
 pub(super) struct Wire {
     connection: MultiplexedConnection,
     pub(super) number: u64,
@@ -57,9 +56,9 @@ impl Wire {
         self.is_over.load(Ordering::Acquire)
     }
 
-    /// Closes it, whatever is under way.
-    pub(super) fn cut(&self) {
-        self.traffic.now();
+    /// What closes it, whatever is under way.
+    pub(super) fn cut(&self) -> Cut {
+        self.traffic.clone()
     }
 }
 
