@@ -76,6 +76,12 @@ struct Work {
     outcome: Outcome,
 }
 
+impl AsRef<Swap> for Save {
+    fn as_ref(&self) -> &Swap {
+        &self.work.swap
+    }
+}
+
 impl fmt::Debug for Save {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Save").field(&self.work.swap).finish()

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use coatroom_core::staged::Staged;
 use coatroom_core::{Closing, Opening};
-use coatroom_store::{Host, Reactor, Work, spawn, spawn_all};
+use coatroom_store::{Host, Reactor, Swapped, Work, spawn, spawn_all};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -117,24 +117,28 @@ impl Completions {
         Ok(Ticket { finished: Arc::clone(&self.finished), number })
     }
 
-    /// Has work done; what is to be awaited for it.
+    /// Has something begun, and done what work there is then; what is to be awaited for it.
     fn start<'py>(
         slf: &Bound<'py, Self>,
         driver: &FarDriver,
-        work: impl FnOnce(Ticket) -> PyResult<Work>,
+        begin: impl FnOnce(Ticket) -> PyResult<Option<Work>>,
     ) -> PyResult<Bound<'py, Pending>> {
         let this = slf.get();
         let ticket = this.ticket(slf.py())?;
         let pending = Pending::new(slf, ticket.number)?;
         this.wait_by(&pending, ticket.number);
-        let work = work(ticket)?;
+        let reactor = &this.finished.reactor;
+        let work = reactor.within(|| begin(ticket))?;
         if driver.store().is_served_by_loops() {
-            this.finished.reactor.spawn(work);
+            if let Some(work) = work {
+                reactor.spawn(work);
+            }
             if this.held().is_none() {
-                this.finished.reactor.run();
+                reactor.run();
             }
             return Ok(pending);
         }
+        let Some(work) = work else { return Ok(pending) };
         if let Some(held) = this.held().as_mut() {
             held.push(work);
             return Ok(pending);
@@ -262,8 +266,17 @@ impl Completions {
         let exchange = sessions.exchange(opening);
         let slot = exchange.slot();
         let Ok(opening) = slot.locked(Staged::take_opening) else { return Ok((exchange, None)) };
-        let pending =
-            Self::start(slf, driver, |ticket| Ok(Box::pin(opened(Arc::clone(driver), opening, slot, ticket))))?;
+        let pending = Self::start(slf, driver, |ticket| {
+            let asked = Asked { driver: Arc::clone(driver), slot, ticket };
+            if !driver.store().is_served_by_loops() {
+                return Ok(Some(Box::pin(asked.open(opening))));
+            }
+            driver.begin_opening(opening, |opening| match opening {
+                Opening::Ready(_) | Opening::Unavailable(_) => asked.end(opening),
+                waits => asked.go_on(|asked| Box::pin(asked.open(waits))),
+            });
+            Ok(None)
+        })?;
         Ok((exchange, Some(pending)))
     }
 
@@ -281,7 +294,15 @@ impl Completions {
         let slot = exchange.slot();
         let pending = Self::start(slf, driver, |ticket| {
             let closing = slot.locked(Staged::take_closing).map_err(|error| from_core(slf.py(), error))?;
-            Ok(Box::pin(closed(Arc::clone(driver), closing, slot, ticket)))
+            let asked = Asked { driver: Arc::clone(driver), slot, ticket };
+            if !driver.store().is_served_by_loops() {
+                return Ok(Some(Box::pin(asked.close(closing, None))));
+            }
+            driver.begin_closing(closing, |closing, first| match closing {
+                Closing::Done(_) | Closing::Failed(_) => asked.end(closing),
+                waits => asked.go_on(|asked| Box::pin(asked.close(waits, first))),
+            });
+            Ok(None)
         })?;
         Ok(Some(Closed::Later(pending)))
     }
@@ -296,10 +317,10 @@ impl Completions {
         let looked = Looked::default();
         let (answers, asking) = (looked.clone(), Arc::clone(driver));
         let pending = Self::start(slf, driver, |ticket| {
-            Ok(Box::pin(async move {
+            Ok(Some(Box::pin(async move {
                 answers.put(standing::ask(&asking, handles).await);
                 drop(ticket);
-            }))
+            })))
         })?;
         Ok((looked, pending))
     }
@@ -323,23 +344,43 @@ pub(crate) enum Closed<'py> {
     Later(Bound<'py, Pending>),
 }
 
-async fn opened(driver: Arc<FarDriver>, opening: Opening, slot: Slot, ticket: Ticket) {
-    let opening = match driver.finish_opening(opening).await {
-        Ok(session) => Opening::Ready(session),
-        Err(refused) => Opening::Unavailable(refused.0),
-    };
-    slot.locked(|staged| *staged = opening.into());
-    drop(ticket);
+/// What a far store is asked for.
+struct Asked {
+    driver: Arc<FarDriver>,
+    slot: Slot,
+    ticket: Ticket,
 }
 
-async fn closed(driver: Arc<FarDriver>, closing: Closing, slot: Slot, ticket: Ticket) {
-    let closing = match driver.finish(closing).await {
-        Ok(reply) => Closing::Done(reply),
-        Err(refused) => Closing::Failed(refused.0),
-    };
-    slot.locked(|staged| *staged = closing.into());
-    drop((slot, ticket));
-    driver.sweep_if_due().await;
+impl Asked {
+    async fn open(self, opening: Opening) {
+        let opening = match self.driver.finish_opening(opening).await {
+            Ok(session) => Opening::Ready(session),
+            Err(refused) => Opening::Unavailable(refused.0),
+        };
+        self.end(opening);
+    }
+
+    async fn close(self, closing: Closing, first: Option<Swapped>) {
+        let closing = match self.driver.finish_after(closing, first).await {
+            Ok(reply) => Closing::Done(reply),
+            Err(refused) => Closing::Failed(refused.0),
+        };
+        let driver = Arc::clone(&self.driver);
+        self.end(closing);
+        driver.sweep_if_due().await;
+    }
+
+    /// Leaves the result, and tells that it is there.
+    fn end(self, next: impl Into<Staged>) {
+        let next = next.into();
+        self.slot.locked(|staged| *staged = next);
+    }
+
+    /// Has the loop's reactor do the rest.
+    fn go_on(self, work: impl FnOnce(Self) -> Work) {
+        let finished = Arc::clone(&self.ticket.finished);
+        finished.reactor.spawn(work(self));
+    }
 }
 
 /// Whether all that is under way was finished within so many seconds.

@@ -12,8 +12,8 @@ use coatroom_store::postgres::{self, Postgres};
 use coatroom_store::redis::{self, Redis};
 use coatroom_store::sqlite::Sqlite;
 use coatroom_store::{
-    Cursor, Driver, Engine, Entered, Increment, Listening, NotAnnounced, NotListed, Nudge, Store, Swapped, Unavailable,
-    Wait, block_on, block_on_far,
+    Calling, Cursor, Driver, Engine, Entered, Increment, Listening, NotAnnounced, NotListed, Nudge, Store, Swapped,
+    Unavailable, Wait, block_on, block_on_far,
 };
 use pyo3::prelude::*;
 
@@ -234,6 +234,25 @@ macro_rules! ask {
             Far::Postgres(store) => Box::pin(Store::$method(&**store, $($argument),*)).await,
         }
     };
+}
+
+impl Calling for Far {
+    fn begin_load(&self, handle: Handle, then: impl FnOnce(Option<Loaded>) + Send + 'static) {
+        match self {
+            Self::Redis(store) => store.begin_load(handle, then),
+            Self::Postgres(_) => then(None),
+        }
+    }
+
+    fn begin_swap<W>(&self, whose: W, then: impl FnOnce(W, Option<Swapped>) + Send + 'static)
+    where
+        W: AsRef<Swap> + Send + 'static,
+    {
+        match self {
+            Self::Redis(store) => store.begin_swap(whose, then),
+            Self::Postgres(_) => then(whose, None),
+        }
+    }
 }
 
 impl Store for Far {

@@ -1,6 +1,8 @@
 //! The loop that brings an exchange and a store together. It knows nothing of sessions: it sends what the core asks for,
 //! says what came back, and limits how long that may go on.
 
+#[cfg(feature = "redis")]
+mod called;
 mod now;
 mod place;
 
@@ -178,14 +180,14 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Goes on with a closing that was begun elsewhere.
     pub fn finish(&self, closing: Closing) -> impl Future<Output = Result<Reply, Refused>> {
-        during(Act::Close, self.bring_to_an_end(closing))
+        during(Act::Close, self.bring_to_an_end(closing, None))
     }
 
     // What seldom happens waits in boxes of its own: what always does is moved for each call, and as large as the largest part.
 
-    async fn bring_to_an_end(&self, closing: Closing) -> Result<Reply, Refused> {
+    pub(crate) async fn bring_to_an_end(&self, closing: Closing, first: Option<Swapped>) -> Result<Reply, Refused> {
         let mut aftermath = Aftermath::default();
-        let result = self.drive(closing, &mut aftermath).await;
+        let result = self.drive(closing, first, &mut aftermath).await;
         self.watch.closed(seen(&result), || self.host.ticks());
         let is_unavailable = matches!(&result, Err(Refused(failure)) if failure.error.status() == UNAVAILABLE);
         if !aftermath.lost.is_empty() && !is_unavailable {
@@ -208,10 +210,15 @@ impl<S: Store, H: Host> Driver<S, H> {
         result
     }
 
-    /// Sends what the closing asks for until it is over.
-    pub(crate) async fn drive(&self, closing: Closing, aftermath: &mut Aftermath) -> Result<Reply, Refused> {
+    /// Sends what the closing asks for until it is over; `first` is what came of the first of it, if that was sent already.
+    pub(crate) async fn drive(
+        &self,
+        closing: Closing,
+        first: Option<Swapped>,
+        aftermath: &mut Aftermath,
+    ) -> Result<Reply, Refused> {
         let mut announced = Announced::default();
-        let result = self.send_all(closing, aftermath, &mut announced).await;
+        let result = self.send_all(closing, first, aftermath, &mut announced).await;
         self.renew(announced).await;
         result
     }
@@ -220,6 +227,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     async fn send_all(
         &self,
         mut closing: Closing,
+        mut first: Option<Swapped>,
         aftermath: &mut Aftermath,
         announced: &mut Announced,
     ) -> Result<Reply, Refused> {
@@ -239,6 +247,7 @@ impl<S: Store, H: Host> Driver<S, H> {
                     closing = Box::pin(self.enter(enter, &mut aftermath.surplus)).await;
                     continue;
                 }
+                Closing::Save(save) if first.is_some() => save,
                 Closing::Save(save) => match self.queue_up(save, &mut place, &mut trial).await {
                     Queued::Next(save) => save,
                     Queued::Overtaken(next) => {
@@ -250,7 +259,11 @@ impl<S: Store, H: Host> Driver<S, H> {
             if planted!(LeavesBeforeItEnds) {
                 self.leave(save.swap()).await;
             }
-            closing = match self.send(save.swap(), announced).await {
+            let swapped = match first.take() {
+                Some(swapped) => swapped,
+                None => self.send(save.swap(), announced).await,
+            };
+            closing = match swapped {
                 Swapped::Done => {
                     trial = None;
                     place.leave(&save);

@@ -13,14 +13,14 @@ type Left = Option<Vec<u8>>;
 /// So few are written to at once that to compare is quicker than to hash.
 type Shard = Vec<(Handle, Arc<Lane<Left>>)>;
 
-/// One lane for each session that is being written to.
-#[derive(Debug)]
-pub(crate) struct Lanes(Vec<Mutex<Shard>>);
+/// One lane for each session that is being written to. A clone is the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Lanes(Arc<[Mutex<Shard>]>);
 
 /// The right to write to a session, until dropped.
 #[derive(Debug)]
-pub(crate) struct Turn<'a> {
-    lanes: &'a Lanes,
+pub(crate) struct Turn {
+    lanes: Lanes,
     handle: Handle,
     /// What the one before left in the store. None only while the turn is given back.
     left: Option<OwnedMutexGuard<Left>>,
@@ -34,15 +34,15 @@ impl Default for Lanes {
 
 impl Lanes {
     /// The turn, if nobody came first.
-    pub(crate) fn free_turn(&self, handle: Handle) -> Option<Turn<'_>> {
+    pub(crate) fn free_turn(&self, handle: Handle) -> Option<Turn> {
         let left = Some(self.lane(handle)?.try_lock_owned().ok()?);
-        Some(Turn { lanes: self, handle, left })
+        Some(Turn { lanes: self.clone(), handle, left })
     }
 
     /// Waits for the exchanges of this process that came first, in their order.
-    pub(crate) async fn turn(&self, handle: Handle) -> Option<Turn<'_>> {
+    pub(crate) async fn turn(&self, handle: Handle) -> Option<Turn> {
         let left = Some(self.lane(handle)?.lock_owned().await);
-        Some(Turn { lanes: self, handle, left })
+        Some(Turn { lanes: self.clone(), handle, left })
     }
 
     fn lane(&self, handle: Handle) -> Option<Arc<Lane<Left>>> {
@@ -62,7 +62,7 @@ impl Lanes {
     }
 }
 
-impl Turn<'_> {
+impl Turn {
     pub(crate) const fn handle(&self) -> Handle {
         self.handle
     }
@@ -80,7 +80,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     /// A lane in which nobody waits is cleared away.
     fn drop(&mut self) {
         let Some(mut shard) = self.lanes.shard(self.handle) else { return };

@@ -23,6 +23,8 @@
 
 #[macro_use]
 mod bugs;
+#[cfg(feature = "redis")]
+mod calling;
 mod driver;
 mod feed;
 #[cfg(all(feature = "file", unix))]
@@ -50,6 +52,8 @@ mod sweeper;
 mod sync;
 mod turns;
 
+#[cfg(feature = "redis")]
+pub use calling::Calling;
 pub use driver::{Driver, Refused};
 pub use feed::{Increment, NotAnnounced};
 pub use host::{Host, System, block_on};

@@ -289,7 +289,7 @@ impl<S: Store, H: Host> Driver<S, H> {
         let change = async {
             let by_handle = by_handle?;
             let loaded = self.load(handle).await.unwrap_or(Loaded::Unavailable);
-            self.drive(by_handle.found(loaded), &mut Aftermath::default()).await
+            self.drive(by_handle.found(loaded), None, &mut Aftermath::default()).await
         };
         let result = during(Act::Change(handle), change).await;
         self.watch().changed(handle, seen(&result), || self.host().ticks());

@@ -22,7 +22,8 @@ use socket::Ears;
 pub(crate) use socket::Socket;
 use task::Piece;
 pub(crate) use task::Task;
-use watch::{Counted, watch};
+pub(crate) use watch::Counted;
+use watch::watch;
 
 use crate::runtime::Work;
 
@@ -122,12 +123,16 @@ impl Reactor {
     /// Takes work, to begin with at the next [`Reactor::run`] or turn. In its box, since it is large: to hand it on otherwise
     /// would be to move it.
     pub fn spawn(&self, work: Work) {
-        drop(self.0.begin(work, Some(Counted::new(&self.0))));
-        if !self.0.0.is_watched.swap(true, Ordering::SeqCst)
-            && let Ok(helper) = crate::runtime::handle()
-        {
-            drop(helper.spawn(watch(Arc::downgrade(&self.0.0))));
-        }
+        drop(self.0.begin(work, Some(self.0.count())));
+    }
+
+    /// Does something as its work does it, outside of a turn: what a store is asked then is asked on its connections. What has
+    /// to be done for that waits for the next [`Reactor::run`] or turn.
+    pub fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = CURRENT.replace(Some(self.0.clone()));
+        let done = work();
+        drop(CURRENT.replace(before));
+        done
     }
 
     /// Does what can be done without looking at the connections.
@@ -196,6 +201,18 @@ impl LoopHandle {
     fn begin(&self, work: Work, counted: Option<Counted>) -> Arc<Task> {
         let is_taken = !self.0.is_closed.load(Ordering::SeqCst);
         Task::begin(is_taken.then(|| Piece { work, _counted: counted }), self.clone())
+    }
+
+    /// Says that something is under way, until this is dropped: it is watched that it goes on.
+    pub(crate) fn count(&self) -> Counted {
+        let counted = Counted::new(self);
+        if !self.0.is_watched.load(Ordering::SeqCst)
+            && !self.0.is_watched.swap(true, Ordering::SeqCst)
+            && let Ok(helper) = crate::runtime::handle()
+        {
+            drop(helper.spawn(watch(Arc::downgrade(&self.0))));
+        }
+        counted
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {

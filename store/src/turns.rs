@@ -81,7 +81,7 @@ impl<S: Store, H: Host> Driver<S, H> {
         }
     }
 
-    async fn wait<'a>(&'a self, load: Load, place: &mut Place<'a>, waiting: &mut Waiting) -> Opening {
+    async fn wait(&self, load: Load, place: &mut Place, waiting: &mut Waiting) -> Opening {
         waiting.since.get_or_insert_with(|| self.host().ticks());
         self.be_first(load.handle(), place).await;
         if self.waits(load.handle(), waiting).await {

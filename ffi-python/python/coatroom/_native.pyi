@@ -16,6 +16,7 @@ __all__ = [
     "Task",
     "Verifier",
     "answer_by_hand",
+    "cookie_header",
     "decode",
     "forked",
     "keygen",

@@ -59,15 +59,6 @@ impl<E: Engine, H: Host> Driver<E, H> {
         closing
     }
 
-    /// Tells of a closing that is over already.
-    pub(crate) fn watch_end(&self, closing: &Closing) {
-        match closing {
-            Closing::Done(reply) => self.watch.closed(Ok(reply), || self.host.ticks()),
-            Closing::Failed(failure) => self.watch.closed(Err(failure), || self.host.ticks()),
-            Closing::Save(_) | Closing::Wait(_) | Closing::Enter(_) => {}
-        }
-    }
-
     fn go_far(&self, mut closing: Closing) -> Closing {
         for _ in 0..=EAGER_CONFLICTS {
             closing = match closing {
@@ -117,6 +108,15 @@ impl<E: Engine, H: Host> Driver<E, H> {
 }
 
 impl<S: Store, H: Host> Driver<S, H> {
+    /// Tells of a closing that is over already.
+    pub(crate) fn watch_end(&self, closing: &Closing) {
+        match closing {
+            Closing::Done(reply) => self.watch.closed(Ok(reply), || self.host.ticks()),
+            Closing::Failed(failure) => self.watch.closed(Err(failure), || self.host.ticks()),
+            Closing::Save(_) | Closing::Wait(_) | Closing::Enter(_) => {}
+        }
+    }
+
     /// Keeps a store from growing without bound, a little at a time, after writes that are acknowledged. Call it after each:
     /// what ends in [`Driver::finish_now`] has done so.
     // spec: STORE-9 0682

@@ -1,7 +1,5 @@
 //! The queue of the exchanges of this process that write to the same session.
 
-use core::marker::PhantomData;
-
 use coatroom_core::{Closing, Handle, Save};
 #[cfg(feature = "queue")]
 use coatroom_core::{Error, Stamp};
@@ -13,9 +11,9 @@ use crate::{Host, Store};
 
 /// The place of an exchange in the queue of those that write to the same session, or want their turn in it.
 #[derive(Default)]
-pub(crate) struct Place<'a>(#[cfg(feature = "queue")] Option<crate::lanes::Turn<'a>>, PhantomData<&'a ()>);
+pub(crate) struct Place(#[cfg(feature = "queue")] Option<crate::lanes::Turn>);
 
-impl Place<'_> {
+impl Place {
     /// Whoever comes next begins with what was just written.
     #[cfg_attr(
         not(feature = "queue"),
@@ -44,7 +42,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// Waits until it is this exchange's turn among those of this process that write to the session. If another has
     /// written meanwhile, what it left is met without asking the store.
     #[cfg(feature = "queue")]
-    pub(super) async fn queue_up<'a>(&'a self, save: Save, place: &mut Place<'a>, trial: &mut Option<Trial>) -> Queued {
+    pub(super) async fn queue_up(&self, save: Save, place: &mut Place, trial: &mut Option<Trial>) -> Queued {
         let handle = save.swap().handle;
         let creates = save.swap().expected.is_none();
         if creates || self.store.is_here() || place.0.as_ref().is_some_and(|turn| turn.handle() == handle) {
@@ -78,7 +76,7 @@ impl<S: Store, H: Host> Driver<S, H> {
     /// another is over.
     // spec: SER-4 ef64
     #[cfg(feature = "queue")]
-    pub(crate) async fn be_first<'a>(&'a self, handle: Handle, place: &mut Place<'a>) {
+    pub(crate) async fn be_first(&self, handle: Handle, place: &mut Place) {
         if !self.store.is_here() && place.0.as_ref().is_none_or(|turn| turn.handle() != handle) {
             place.0 = None;
             place.0 = self.rooms.turn(handle).await;
@@ -87,11 +85,11 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     #[cfg(not(feature = "queue"))]
     #[expect(clippy::unused_async, reason = "with the feature it waits")]
-    pub(crate) async fn be_first<'a>(&'a self, _: Handle, _: &mut Place<'a>) {}
+    pub(crate) async fn be_first(&self, _: Handle, _: &mut Place) {}
 
     #[cfg(not(feature = "queue"))]
     #[expect(clippy::unused_async, reason = "with the feature it waits")]
-    pub(super) async fn queue_up<'a>(&'a self, save: Save, _: &mut Place<'a>, _: &mut Option<Trial>) -> Queued {
+    pub(super) async fn queue_up(&self, save: Save, _: &mut Place, _: &mut Option<Trial>) -> Queued {
         Queued::Next(save)
     }
 }

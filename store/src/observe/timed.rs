@@ -29,11 +29,11 @@ impl<S: Sync, H: Host> Calls<'_, S, H> {
         answer
     }
 
-    fn clock(self) -> Duration {
+    pub(crate) fn clock(self) -> Duration {
         if self.watch.wants_times() { self.host.ticks() } else { Duration::ZERO }
     }
 
-    fn told(self, call: Call, handle: Option<Handle>, answer: &impl Answer, started: Duration) {
+    pub(crate) fn told(self, call: Call, handle: Option<Handle>, answer: &impl Answer, started: Duration) {
         self.watch.called(call, handle, answer.outcome(), self.clock().saturating_sub(started));
     }
 }
@@ -84,7 +84,7 @@ impl Outcome {
 }
 
 /// What a store answers.
-pub(super) trait Answer: Send {
+pub(crate) trait Answer: Send {
     fn outcome(&self) -> Outcome;
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn watch(watched: Weak<Inner>) {
 }
 
 /// A piece of work, while it is under way.
-pub(super) struct Counted(LoopHandle);
+pub(crate) struct Counted(LoopHandle);
 
 impl Counted {
     pub(super) fn new(home: &LoopHandle) -> Self {

@@ -67,6 +67,7 @@ mod cluster;
 mod confirm;
 mod feed;
 mod health;
+mod line;
 mod link;
 mod listen;
 mod net;
@@ -89,13 +90,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use coatroom_core::{Announcement, Entry, Handle, Listing, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
 use redis::{Cmd, Value};
 
-use self::net::{Net, Order, Outcome};
+use self::line::Lost;
+use self::net::{Net, Order, Outcome, is_refusal};
 use self::scripts::{BAR_LOGINS, Call, END, END_AND_LEAVE, ENTER, SWAP, SWAP_AND_ENTER};
 use self::settings::Layout;
 use self::wire::Dialer;
 use crate::observe::warned;
 use crate::runtime::PerProcess;
-use crate::{Cursor, Entered, Increment, Listening, NotAnnounced, NotListed, Nudge, Store, Swapped, Unavailable};
+use crate::{
+    Calling, Cursor, Entered, Increment, Listening, NotAnnounced, NotListed, Nudge, Store, Swapped, Unavailable,
+};
 
 /// A store on Redis or Valkey.
 pub struct Redis {
@@ -198,6 +202,61 @@ impl Redis {
             Outcome::Answer(_) => Ok(()),
             _ => Err(Unavailable),
         }
+    }
+}
+
+impl Calling for Redis {
+    fn begin_load(&self, handle: Handle, then: impl FnOnce(Option<Loaded>) + Send + 'static) {
+        let (net, key) = (self.net(), self.record_key(handle));
+        let wire = net.wire_of_this_loop();
+        let Some(line) = wire.as_ref().and_then(|wire| wire.line()) else { return then(None) };
+        let mut get = Cmd::with_capacity(2, key.len().saturating_add(3));
+        get.arg("GET").arg(&key);
+        let noting = Arc::clone(net);
+        let answered = move |answer| {
+            let loaded = match answer {
+                Ok(Value::Nil) => Some(Loaded::Absent),
+                Ok(Value::BulkString(record)) => Some(Loaded::Found(record)),
+                Ok(_) | Err(Lost::Unsent | Lost::Cut) => None,
+                Err(Lost::Late) => {
+                    noting.note_silence();
+                    Some(Loaded::Unavailable)
+                }
+            };
+            then(loaded);
+        };
+        line.ask(&get, net.deadline(), Box::new(answered));
+    }
+
+    // spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
+    fn begin_swap<W>(&self, whose: W, then: impl FnOnce(W, Option<Swapped>) + Send + 'static)
+    where
+        W: AsRef<Swap> + Send + 'static,
+    {
+        let (net, swap) = (self.net(), whose.as_ref());
+        let waits_for_replicas = net.settings().confirm.is_some() && swap.durable;
+        let wire = if waits_for_replicas { None } else { net.wire_of_this_loop() };
+        let Some(line) = wire.as_ref().and_then(|wire| wire.line()) else { return then(whose, None) };
+        let call = self.call(&self.record_key(swap.handle), swap);
+        let noting = Arc::clone(net);
+        let answered = move |answer| {
+            let swapped = match answer {
+                Ok(Value::ServerError(error)) if is_refusal(&error) => None,
+                Ok(Value::ServerError(error)) => {
+                    noting.note(error.to_string());
+                    Some(Swapped::Unknown)
+                }
+                Ok(answer) => Some(scripts::swapped(answer)),
+                Err(Lost::Unsent) => None,
+                Err(Lost::Cut) => Some(Swapped::Unknown),
+                Err(Lost::Late) => {
+                    noting.note_silence();
+                    Some(Swapped::Unknown)
+                }
+            };
+            then(whose, swapped);
+        };
+        line.ask(&call.by_digest, net.deadline(), Box::new(answered));
     }
 }
 

@@ -105,6 +105,11 @@ impl Net {
         *lock(&self.trouble) = Some(trouble);
     }
 
+    /// The same where there was no answer.
+    pub(super) fn note_silence(&self) {
+        self.note("the server does not answer in time".to_owned());
+    }
+
     pub(super) fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()
     }
@@ -134,6 +139,15 @@ impl Net {
             }
             _ => helpers(),
         }
+    }
+
+    /// The present connection to the one server, if this is done for an event loop.
+    pub(super) fn wire_of_this_loop(self: &Arc<Self>) -> Option<Arc<Wire>> {
+        if self.cluster.is_some() {
+            return None;
+        }
+        let here = Runner::here().filter(|here| matches!(here, Runner::Loop(_)))?;
+        self.home_of(here).primary.present()
     }
 
     fn home_of(self: &Arc<Self>, runner: Runner) -> Arc<Home> {
@@ -274,7 +288,7 @@ impl Net {
             _ => by(timers, deadline, Box::pin(self.with_others(wire, command, manner))).await,
         };
         let Ok(answered) = answered else {
-            self.note("the server does not answer in time".to_owned());
+            self.note_silence();
             link.suspect(wire);
             return Outcome::Unknown;
         };
@@ -374,7 +388,7 @@ impl Home {
 }
 
 /// Whether the server says that it did nothing. What a script met on its way, and whatever is not known, is no refusal.
-fn is_refusal(error: &ServerError) -> bool {
+pub(super) fn is_refusal(error: &ServerError) -> bool {
     const BEFORE_ANYTHING: &str = "ASK BUSY CLUSTERDOWN CROSSSLOT DENIED LOADING MASTERDOWN MISCONF MOVED NOAUTH NOPERM \
                                    NOREPLICAS NOSCRIPT OOM READONLY TRYAGAIN";
     let from_within = error.details().is_some_and(|text| text.contains("@user_script"));

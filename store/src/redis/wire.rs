@@ -19,6 +19,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::line::{Lent, Line, Traffic};
 use super::runner::{Cut, Runner, connect};
 use super::settings::{Address, Layout, Login, Settings, SettingsError};
 use super::time::until;
@@ -29,26 +30,50 @@ const SENTINEL_SHARE: u32 = 8;
 
 /// A connection. It is closed when this is gone.
 pub(super) struct Wire {
-    connection: MultiplexedConnection,
+    channel: Channel,
     pub(super) number: u64,
     is_over: Arc<AtomicBool>,
     traffic: Cut,
 }
 
+/// Who carries questions and answers.
+enum Channel {
+    /// The client library, within a runtime.
+    Library(MultiplexedConnection),
+    Line(Arc<Line>),
+}
+
 impl Wire {
     /// Sends a command, once, and waits for the answer. An error says nothing about whether the server did it.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, RedisError> {
-        self.connection.clone().send_packed_command(command).await
+        match &self.channel {
+            Channel::Library(connection) => connection.clone().send_packed_command(command).await,
+            Channel::Line(line) => line.answer(command).await,
+        }
     }
 
     /// The same for several in a row.
     pub(super) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
-        self.connection.clone().send_packed_commands(commands, 0, commands.len()).await
+        match &self.channel {
+            Channel::Library(connection) => connection.clone().send_packed_commands(commands, 0, commands.len()).await,
+            Channel::Line(line) => line.answers(commands).await,
+        }
     }
 
     /// Has whoever the connections were made for told of every message on a channel.
     pub(super) async fn subscribe(&self, channel: &[u8]) -> Result<(), RedisError> {
-        self.connection.clone().subscribe(channel).await
+        match &self.channel {
+            Channel::Library(connection) => connection.clone().subscribe(channel).await,
+            Channel::Line(_) => Err(failure("a connection of an event loop hears nothing that was not asked for")),
+        }
+    }
+
+    /// Where those who ask can be called, if they can.
+    pub(super) const fn line(&self) -> Option<&Arc<Line>> {
+        match &self.channel {
+            Channel::Line(line) => Some(line),
+            Channel::Library(_) => None,
+        }
     }
 
     /// Whether it is known to be closed.
@@ -202,15 +227,24 @@ impl Dialer {
                 Ok::<_, Infallible>(())
             });
         }
-        let (connection, traffic) = MultiplexedConnection::new_with_config(&info, stream, limits).await?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let is_over = Arc::<AtomicBool>::default();
         let end = End { is_over: Arc::clone(&is_over), number, on_end: Some(on_end) };
-        let traffic = runner.spawn(async move {
-            let _told_when_dropped = end;
-            traffic.await;
-        });
-        let wire = Wire { connection, number, is_over, traffic };
+        let (channel, traffic) = match runner {
+            Runner::Tokio(_) => {
+                let (connection, traffic) = MultiplexedConnection::new_with_config(&info, stream, limits).await?;
+                (Channel::Library(connection), end.after(runner, traffic))
+            }
+            Runner::Loop(home) => {
+                let (lent, give_back) = Lent::new(stream);
+                drop(MultiplexedConnection::new_with_config(&info, lent, limits).await?);
+                let stream = give_back().ok_or_else(|| failure("the client library keeps the connection"))?;
+                let line = Line::new(home.clone());
+                let traffic = Traffic::new(Arc::clone(&line), stream);
+                (Channel::Line(line), end.after(runner, traffic))
+            }
+        };
+        let wire = Wire { channel, number, is_over, traffic };
         // The system accepts connections for a server that is halted, or still reads its data.
         match wire.ask(&redis::cmd("PING")).await? {
             Value::ServerError(error) if error.code() != "NOPERM" => Err(error.into()),
@@ -224,6 +258,16 @@ struct End {
     is_over: Arc<AtomicBool>,
     number: u64,
     on_end: Option<OnEnd>,
+}
+
+impl End {
+    /// Has a connection served until it is over.
+    fn after(self, runner: &Runner, traffic: impl Future<Output = ()> + Send + 'static) -> Cut {
+        runner.spawn(async move {
+            let _told_when_dropped = self;
+            traffic.await;
+        })
+    }
 }
 
 impl Drop for End {

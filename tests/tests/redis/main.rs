@@ -1,6 +1,7 @@
 //! Redis against the suite, and what it promises beyond it, on real servers.
 
 mod access;
+mod called;
 mod cluster;
 mod contract;
 mod faults;

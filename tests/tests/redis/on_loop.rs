@@ -2,16 +2,18 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use coatroom_core::{Entry, Handle, Loaded, Swap, Timestamp};
-use coatroom_store::{Cursor, Entered, NotListed, Reactor, Store as _, Swapped, Unavailable, block_on};
+use coatroom_store::{Calling as _, Cursor, Entered, NotListed, Reactor, Store as _, Swapped, Unavailable, block_on};
 use coatroom_tests::faults::{self, Outage};
 use coatroom_tests::servers::{Cluster, Proxy, Redis, Server as _};
 use coatroom_tests::suite::{all_but_sweeping, until};
+
+use tokio::sync::oneshot::Sender;
 
 use super::{LIMIT, Store, cluster_url, record, store, swap};
 
@@ -24,9 +26,28 @@ struct OnLoop {
     reactor: Arc<Reactor>,
     is_over: Arc<AtomicBool>,
     turning: Option<JoinHandle<()>>,
+    /// Where there is a connection, it calls with the answer.
+    calls: bool,
+    /// How often it did.
+    called: AtomicU32,
+}
+
+/// What a swap is sent for.
+struct Own(Swap);
+
+impl AsRef<Swap> for Own {
+    fn as_ref(&self) -> &Swap {
+        &self.0
+    }
 }
 
 impl OnLoop {
+    fn calling(store: Store) -> Self {
+        let mut on_loop = Self::new(store);
+        on_loop.calls = true;
+        on_loop
+    }
+
     fn new(store: Store) -> Self {
         let (reactor, is_over) = (Arc::new(Reactor::new().unwrap()), Arc::<AtomicBool>::default());
         let (turned, stops) = (Arc::clone(&reactor), Arc::clone(&is_over));
@@ -35,7 +56,21 @@ impl OnLoop {
                 turned.turn_within(PATIENCE);
             }
         });
-        Self { store: Arc::new(store), reactor, is_over, turning: Some(turning) }
+        let (store, called) = (Arc::new(store), AtomicU32::new(0));
+        Self { store, reactor, is_over, turning: Some(turning), calls: false, called }
+    }
+
+    /// What is called with, if anything is known then.
+    async fn call<T: Send + 'static>(&self, begin: impl FnOnce(&Store, Sender<Option<T>>) + Send) -> Option<T> {
+        if !self.calls {
+            return None;
+        }
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.reactor.within(|| begin(&self.store, tell));
+        self.reactor.wake();
+        let told = told.await.unwrap();
+        self.called.fetch_add(u32::from(told.is_some()), Ordering::SeqCst);
+        told
     }
 
     async fn run<T, F>(&self, work: impl FnOnce(Arc<Store>) -> F + Send) -> Option<T>
@@ -63,11 +98,20 @@ impl Drop for OnLoop {
 
 impl coatroom_store::Store for OnLoop {
     async fn load(&self, handle: Handle) -> Loaded {
+        let called = self.call(|store, tell| store.begin_load(handle, |loaded| _ = tell.send(loaded))).await;
+        if let Some(loaded) = called {
+            return loaded;
+        }
         self.run(|store| async move { store.load(handle).await }).await.unwrap()
     }
 
     async fn swap(&self, swap: &Swap) -> Swapped {
         let swap = swap.clone();
+        let own = Own(swap.clone());
+        let called = self.call(|store, tell| store.begin_swap(own, |_, swapped| _ = tell.send(swapped))).await;
+        if let Some(swapped) = called {
+            return swapped;
+        }
         self.run(|store| async move { store.swap(&swap).await }).await.unwrap()
     }
 
@@ -114,31 +158,57 @@ fn a_server_and_a_cluster_pass_the_suite_on_an_event_loop() {
 }
 
 #[test]
+// spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
+fn a_server_whose_answers_are_called_with_passes_the_suite() {
+    let server = Redis::start(&[]);
+    let on_loop = OnLoop::calling(store(&server.url()));
+    all_but_sweeping(&on_loop);
+    assert!(on_loop.called.load(Ordering::SeqCst) > 100, "it calls");
+}
+
+#[test]
 // spec: STORE-3 1632, STORE-5 5484
 fn whatever_fails_an_event_loop_is_told_in_time() {
+    whatever_fails(OnLoop::new);
+}
+
+#[test]
+// spec: STORE-3 1632, STORE-5 5484
+fn whatever_fails_who_is_called_is_told_in_time() {
+    whatever_fails(OnLoop::calling);
+}
+
+fn whatever_fails(on: impl Fn(Store) -> OnLoop) {
     let mut server = Redis::start(&["appendonly yes", "appendfsync always"]);
-    let on_loop = OnLoop::new(store(&server.url()));
+    let on_loop = on(store(&server.url()));
     for outage in [Outage::Kill, Outage::Stop, Outage::Pause(LIMIT / 2)] {
         faults::outages(&on_loop, &mut server, outage, true);
     }
     faults::comes_back(&on_loop, &mut server, Duration::from_millis(200), Duration::from_secs(1));
 
     let proxy = Proxy::to(&server.address());
-    let on_loop = OnLoop::new(store(&proxy.url(&server.url())));
+    let on_loop = on(store(&proxy.url(&server.url())));
     faults::slow_replies(&on_loop, &proxy);
     faults::cut_replies(&on_loop, &proxy);
     faults::never_hangs(&on_loop, &proxy, LIMIT + Duration::from_millis(400));
+    faults::counting_through_cuts(&on_loop, &proxy);
 }
 
 #[test]
 fn records_larger_than_the_buffers_of_a_connection_arrive_whole() {
     let server = Redis::start(&[]);
-    let on_loop = OnLoop::new(store(&server.url()));
+    let on_loop = OnLoop::calling(store(&server.url()));
     let mut large = record(1, 1);
     large.resize(8 << 20, 7);
     let create = swap(super::handle(1), None, Some(&large));
     assert_eq!(block_on(on_loop.swap(&create)), Swapped::Done);
-    assert!(block_on(on_loop.load(super::handle(1))) == Loaded::Found(large));
+    for _ in 0..2 {
+        assert!(block_on(on_loop.load(super::handle(1))) == Loaded::Found(large.clone()));
+    }
+    let written = record(2, 2);
+    let replace = swap(super::handle(1), Some(&large), Some(&written));
+    assert_eq!(block_on(on_loop.swap(&replace)), Swapped::Done);
+    assert_eq!(on_loop.called.load(Ordering::SeqCst), 3, "all but the first, for which there was no connection yet");
 }
 
 #[test]

@@ -1,0 +1,298 @@
+//! A connection of an event loop. What is asked in one turn of it is sent together, and whoever asked is called with the answer
+//! where that is read: no task is woken for it, and none has to wait.
+//!
+//! The client library makes the connection, packs what is asked and reads what is answered.
+
+use core::mem::swap;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker, ready};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::BytesMut;
+use redis::{Cmd, Pipeline, RedisError, Value, ValueCodec};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot::channel;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::codec::Decoder;
+use tokio_util::io::poll_read_buf;
+
+use super::wire::failure;
+use crate::reactor::{Counted, LoopHandle};
+use crate::runtime::handle;
+
+/// Room for what is read at once.
+const INBOX: usize = 16 * 1024;
+/// Room that is kept for what is sent at once.
+const OUTBOX: usize = 64 * 1024;
+
+/// Called with the answer.
+pub(super) type Then = Box<dyn FnOnce(Result<Value, Lost>) + Send>;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lost {
+    /// Nothing was sent.
+    Unsent,
+    /// The connection ended.
+    Cut,
+    /// The time was up.
+    Late,
+}
+
+/// What those who ask share with who serves the connection.
+pub(super) struct Line {
+    home: LoopHandle,
+    desk: Mutex<Desk>,
+}
+
+#[derive(Default)]
+struct Desk {
+    unsent: Vec<u8>,
+    asked: VecDeque<Asked>,
+    /// Who serves the connection, while it waits.
+    server: Option<Waker>,
+    is_over: bool,
+    /// While somebody waits for an answer.
+    counted: Option<Counted>,
+}
+
+struct Asked {
+    then: Then,
+    /// Until when somebody waits; somebody else looks to it where there is nothing.
+    until: Option<Instant>,
+}
+
+impl Line {
+    pub(super) fn new(home: LoopHandle) -> Arc<Self> {
+        Arc::new(Self { home, desk: Mutex::default() })
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a command sent, once.
+    pub(super) fn ask(&self, command: &Cmd, until: Instant, then: Then) {
+        let asked = Asked { then, until: Some(until) };
+        if let Some([refused]) = self.put(|unsent| command.write_packed_command(unsent), [asked]) {
+            (refused.then)(Err(Lost::Unsent));
+        }
+    }
+
+    /// Sends what `pack` packs, and has those called in turn; those come back who have come too late.
+    fn put<I: IntoIterator<Item = Asked>>(&self, pack: impl FnOnce(&mut Vec<u8>), asked: I) -> Option<I> {
+        let mut desk = self.desk();
+        if desk.is_over {
+            return Some(asked);
+        }
+        pack(&mut desk.unsent);
+        desk.asked.extend(asked);
+        if desk.counted.is_none() {
+            desk.counted = Some(self.home.count());
+        }
+        let server = desk.server.take();
+        drop(desk);
+        if let Some(server) = server {
+            server.wake();
+        }
+        None
+    }
+
+    /// The answer to a command.
+    pub(super) async fn answer(&self, command: &Cmd) -> Result<Value, RedisError> {
+        let (tell, told) = channel();
+        let then: Then = Box::new(move |answer| _ = tell.send(answer));
+        drop(self.put(|unsent| command.write_packed_command(unsent), [Asked { then, until: None }]));
+        answered(told.await)
+    }
+
+    /// The answers to several commands in a row.
+    pub(super) async fn answers(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
+        let (asked, told): (Vec<_>, Vec<_>) = (0..commands.len())
+            .map(|_| {
+                let (tell, told) = channel();
+                let then: Then = Box::new(move |answer| _ = tell.send(answer));
+                (Asked { then, until: None }, told)
+            })
+            .unzip();
+        drop(self.put(|unsent| unsent.extend_from_slice(&commands.get_packed_pipeline()), asked));
+        let mut answers = Vec::with_capacity(told.len());
+        for told in told {
+            answers.push(answered(told.await)?);
+        }
+        Ok(answers)
+    }
+}
+
+fn answered<E>(told: Result<Result<Value, Lost>, E>) -> Result<Value, RedisError> {
+    told.ok().and_then(Result::ok).ok_or_else(|| failure("the connection has ended"))
+}
+
+/// Sends and reads, until the connection ends. Dropped, it tells those who wait that it did.
+pub(super) struct Traffic<S> {
+    line: Arc<Line>,
+    stream: S,
+    codec: ValueCodec,
+    inbox: BytesMut,
+    outbox: Vec<u8>,
+    /// How much of it is written.
+    written: usize,
+    asked: VecDeque<Asked>,
+    clock: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Traffic<S> {
+    pub(super) fn new(line: Arc<Line>, stream: S) -> Self {
+        let (codec, inbox) = (ValueCodec::default(), BytesMut::with_capacity(INBOX));
+        Self { line, stream, codec, inbox, outbox: Vec::new(), written: 0, asked: VecDeque::new(), clock: None }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Traffic<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.fetch(context);
+        let (written, read) = (this.write(context), this.read(context));
+        // What was read may have had more asked.
+        match (written, read) {
+            (Ok(()), Ok(())) if !this.is_late(context) => {
+                let mut desk = this.line.desk();
+                if this.asked.is_empty() && desk.asked.is_empty() {
+                    desk.counted = None;
+                }
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+}
+
+impl<S> Traffic<S> {
+    /// Takes what there is to be sent, and is woken when there is more.
+    fn fetch(&mut self, context: &Context<'_>) {
+        let mut desk = self.line.desk();
+        if self.outbox.is_empty() {
+            swap(&mut self.outbox, &mut desk.unsent);
+        } else {
+            self.outbox.append(&mut desk.unsent);
+        }
+        self.asked.append(&mut desk.asked);
+        desk.server = Some(context.waker().clone());
+    }
+
+    /// Whether somebody has waited for too long: then nobody waits any more, for answers come in turn.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(until) = self.asked.front().and_then(|asked| asked.until) else { return false };
+        let Ok(timers) = handle() else { return false };
+        let _timers_of_this = timers.enter();
+        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        while clock.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            if until <= now {
+                while let Some(asked) = self.asked.pop_front_if(|asked| asked.until.is_some_and(|until| until <= now)) {
+                    (asked.then)(Err(Lost::Late));
+                }
+                return true;
+            }
+            clock.as_mut().reset(until);
+        }
+        false
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Traffic<S> {
+    fn write(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let written = self.poll_write(context);
+        if let Poll::Ready(Err(error)) = written { Err(error) } else { Ok(()) }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.outbox.get(self.written..).filter(|rest| !rest.is_empty()) {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(context, rest))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written = self.written.saturating_add(count);
+        }
+        self.written = 0;
+        self.outbox.clear();
+        // What was needed for a large record is not kept.
+        self.outbox.shrink_to(OUTBOX);
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn read(&mut self, context: &mut Context<'_>) -> Result<(), RedisError> {
+        loop {
+            while let Some(value) = self.codec.decode(&mut self.inbox)? {
+                // An answer to nobody is no answer of a server that can be understood.
+                let asked = self.asked.pop_front().ok_or_else(|| failure("an answer that nobody asked for"))?;
+                (asked.then)(Ok(value));
+            }
+            self.inbox.reserve(INBOX);
+            match poll_read_buf(Pin::new(&mut self.stream), context, &mut self.inbox) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(failure("the connection has ended")),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl<S> Drop for Traffic<S> {
+    fn drop(&mut self) {
+        let (late, counted) = {
+            let mut desk = self.line.desk();
+            desk.is_over = true;
+            self.asked.append(&mut desk.asked);
+            (desk.server.take(), desk.counted.take())
+        };
+        drop(late);
+        for asked in self.asked.drain(..) {
+            (asked.then)(Err(Lost::Cut));
+        }
+        drop(counted);
+    }
+}
+
+/// A stream that is lent to the client library, for it to greet the server.
+pub(super) struct Lent<S>(Arc<Mutex<S>>);
+
+impl<S> Lent<S> {
+    /// The stream to lend, and what gives it back once that is gone.
+    pub(super) fn new(stream: S) -> (Self, impl FnOnce() -> Option<S>) {
+        let stream = Arc::new(Mutex::new(stream));
+        (Self(Arc::clone(&stream)), || Arc::into_inner(stream)?.into_inner().ok())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(Pin<&mut S>) -> T) -> T
+    where
+        S: Unpin,
+    {
+        work(Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_read(context, buffer))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(context))
+    }
+}
