@@ -145,11 +145,15 @@ impl Pending {
 
     fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, Self>>> {
         let this = slf.get();
-        if this.state().is_done {
-            return this.result(slf.py()).map(|()| None);
+        let (is_done, was_cancelled) = {
+            let state = this.state();
+            (state.is_done, state.was_cancelled)
+        };
+        if !is_done {
+            this.set_is_blocking(true);
+            return Ok(Some(slf.clone()));
         }
-        this.set_is_blocking(true);
-        Ok(Some(slf.clone()))
+        if was_cancelled { this.result(slf.py()).map(|()| None) } else { Ok(None) }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -219,7 +219,8 @@ impl LoopHandle {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    fn is_here(&self) -> bool {
+    /// Whether this thread does its work.
+    pub(crate) fn is_here(&self) -> bool {
         CURRENT.with_borrow(|current| current.as_ref().is_some_and(|current| current.is(self)))
     }
 

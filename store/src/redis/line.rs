@@ -1,9 +1,10 @@
 //! A connection of an event loop. What is asked in one turn of it is sent together, and whoever asked is called with the answer
 //! where that is read: no task is woken for it, and none has to wait.
 //!
-//! The client library makes the connection, packs what is asked and reads what is answered.
+//! The client library makes the connection and reads what is answered.
 
 use core::mem::swap;
+use core::ops::Deref;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::collections::VecDeque;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::BytesMut;
 use redis::{Cmd, Pipeline, RedisError, Value, ValueCodec};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot::channel;
+use tokio::sync::oneshot::{Receiver, channel};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
@@ -33,8 +34,6 @@ pub(super) type Then = Box<dyn FnOnce(Result<Value, Lost>) + Send>;
 /// Why there is no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Lost {
-    /// Nothing was sent.
-    Unsent,
     /// The connection ended.
     Cut,
     /// The time was up.
@@ -54,6 +53,8 @@ struct Desk {
     /// Who serves the connection, while it waits.
     server: Option<Waker>,
     is_over: bool,
+    /// Nobody will ask any more.
+    is_left: bool,
     /// While somebody waits for an answer.
     counted: Option<Counted>,
 }
@@ -64,47 +65,53 @@ struct Asked {
     until: Option<Instant>,
 }
 
-impl Line {
-    pub(super) fn new(home: LoopHandle) -> Arc<Self> {
-        Arc::new(Self { home, desk: Mutex::default() })
-    }
+/// Those who ask: the connection ends when this is gone, and all that was asked is answered.
+pub(super) struct Askers(Arc<Line>);
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+impl Deref for Askers {
+    type Target = Line;
 
-    /// Has a command sent, once.
-    pub(super) fn ask(&self, command: &Cmd, until: Instant, then: Then) {
-        let asked = Asked { then, until: Some(until) };
-        if let Some([refused]) = self.put(|unsent| command.write_packed_command(unsent), [asked]) {
-            (refused.then)(Err(Lost::Unsent));
-        }
+    fn deref(&self) -> &Line {
+        &self.0
     }
+}
 
-    /// Sends what `pack` packs, and has those called in turn; those come back who have come too late.
-    fn put<I: IntoIterator<Item = Asked>>(&self, pack: impl FnOnce(&mut Vec<u8>), asked: I) -> Option<I> {
-        let mut desk = self.desk();
-        if desk.is_over {
-            return Some(asked);
-        }
-        pack(&mut desk.unsent);
-        desk.asked.extend(asked);
-        if desk.counted.is_none() {
-            desk.counted = Some(self.home.count());
-        }
+impl Drop for Askers {
+    fn drop(&mut self) {
+        let mut desk = self.0.desk();
+        desk.is_left = true;
         let server = desk.server.take();
         drop(desk);
         if let Some(server) = server {
             server.wake();
         }
-        None
+    }
+}
+
+/// Where to ask, and who serves that, over a stream on which the server was greeted.
+pub(super) fn over<S>(stream: S, home: LoopHandle) -> (Askers, Traffic<S>) {
+    let line = Arc::new(Line { home, desk: Mutex::default() });
+    (Askers(Arc::clone(&line)), Traffic::new(line, stream))
+}
+
+impl Line {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For a question, unless the connection is over.
+    pub(super) fn question(&self) -> Option<Question<'_>> {
+        let desk = self.desk();
+        (!desk.is_over).then_some(Question { line: self, desk })
     }
 
     /// The answer to a command.
     pub(super) async fn answer(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let (tell, told) = channel();
-        let then: Then = Box::new(move |answer| _ = tell.send(answer));
-        drop(self.put(|unsent| command.write_packed_command(unsent), [Asked { then, until: None }]));
+        let (then, told) = telling();
+        if let Some(mut question) = self.question() {
+            command.write_packed_command(&mut question.desk.unsent);
+            question.ask([Asked { then, until: None }]);
+        }
         answered(told.await)
     }
 
@@ -112,18 +119,76 @@ impl Line {
     pub(super) async fn answers(&self, commands: &Pipeline) -> Result<Vec<Value>, RedisError> {
         let (asked, told): (Vec<_>, Vec<_>) = (0..commands.len())
             .map(|_| {
-                let (tell, told) = channel();
-                let then: Then = Box::new(move |answer| _ = tell.send(answer));
+                let (then, told) = telling();
                 (Asked { then, until: None }, told)
             })
             .unzip();
-        drop(self.put(|unsent| unsent.extend_from_slice(&commands.get_packed_pipeline()), asked));
+        if let Some(mut question) = self.question() {
+            question.desk.unsent.extend_from_slice(&commands.get_packed_pipeline());
+            question.ask(asked);
+        }
         let mut answers = Vec::with_capacity(told.len());
         for told in told {
             answers.push(answered(told.await)?);
         }
         Ok(answers)
     }
+}
+
+/// Something that is about to be asked.
+pub(super) struct Question<'a> {
+    line: &'a Line,
+    desk: MutexGuard<'a, Desk>,
+}
+
+impl Question<'_> {
+    /// The command that is sent, once: an array of strings, without a copy of its parts.
+    pub(super) fn pack(&mut self, parts: &[&[u8]]) {
+        let unsent = &mut self.desk.unsent;
+        head(unsent, b'*', parts.len());
+        for part in parts {
+            head(unsent, b'$', part.len());
+            unsent.extend_from_slice(part);
+            unsent.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Has this called with the answer, which is waited for until then.
+    pub(super) fn call(self, until: Instant, then: Then) {
+        self.ask([Asked { then, until: Some(until) }]);
+    }
+
+    fn ask(self, asked: impl IntoIterator<Item = Asked>) {
+        let Self { line, mut desk } = self;
+        desk.asked.extend(asked);
+        if desk.counted.is_none() {
+            desk.counted = Some(line.home.count());
+        }
+        let server = desk.server.take();
+        drop(desk);
+        if let Some(server) = server {
+            server.wake();
+        }
+    }
+}
+
+/// What comes before the parts of an array, or the bytes of a string.
+fn head(unsent: &mut Vec<u8>, kind: u8, count: usize) {
+    fn decimal(unsent: &mut Vec<u8>, number: usize) {
+        if number > 9 {
+            decimal(unsent, number / 10);
+        }
+        unsent.push(b'0' | u8::try_from(number % 10).unwrap_or_default());
+    }
+    unsent.push(kind);
+    decimal(unsent, count);
+    unsent.extend_from_slice(b"\r\n");
+}
+
+/// What tells whoever awaits it.
+fn telling() -> (Then, Receiver<Result<Value, Lost>>) {
+    let (tell, told) = channel();
+    (Box::new(move |answer| _ = tell.send(answer)), told)
 }
 
 fn answered<E>(told: Result<Result<Value, Lost>, E>) -> Result<Value, RedisError> {
@@ -144,7 +209,7 @@ pub(super) struct Traffic<S> {
 }
 
 impl<S> Traffic<S> {
-    pub(super) fn new(line: Arc<Line>, stream: S) -> Self {
+    fn new(line: Arc<Line>, stream: S) -> Self {
         let (codec, inbox) = (ValueCodec::default(), BytesMut::with_capacity(INBOX));
         Self { line, stream, codec, inbox, outbox: Vec::new(), written: 0, asked: VecDeque::new(), clock: None }
     }
@@ -163,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Traffic<S> {
                 let mut desk = this.line.desk();
                 if this.asked.is_empty() && desk.asked.is_empty() {
                     desk.counted = None;
+                    return if desk.is_left { Poll::Ready(()) } else { Poll::Pending };
                 }
                 Poll::Pending
             }
@@ -186,16 +252,12 @@ impl<S> Traffic<S> {
 
     /// Whether somebody has waited for too long: then nobody waits any more, for answers come in turn.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(until) = self.asked.front().and_then(|asked| asked.until) else { return false };
+        let Some(until) = self.asked.iter().find_map(|asked| asked.until) else { return false };
         let Ok(timers) = handle() else { return false };
         let _timers_of_this = timers.enter();
         let clock = self.clock.get_or_insert_with(|| Box::pin(sleep_until(until)));
         while clock.as_mut().poll(context).is_ready() {
-            let now = Instant::now();
-            if until <= now {
-                while let Some(asked) = self.asked.pop_front_if(|asked| asked.until.is_some_and(|until| until <= now)) {
-                    (asked.then)(Err(Lost::Late));
-                }
+            if until <= Instant::now() {
                 return true;
             }
             clock.as_mut().reset(until);
@@ -252,8 +314,9 @@ impl<S> Drop for Traffic<S> {
             (desk.server.take(), desk.counted.take())
         };
         drop(late);
-        for asked in self.asked.drain(..) {
-            (asked.then)(Err(Lost::Cut));
+        let now = Instant::now();
+        for Asked { then, until } in self.asked.drain(..) {
+            then(Err(if until.is_some_and(|until| until <= now) { Lost::Late } else { Lost::Cut }));
         }
         drop(counted);
     }

@@ -209,15 +209,14 @@ impl Calling for Redis {
     fn begin_load(&self, handle: Handle, then: impl FnOnce(Option<Loaded>) + Send + 'static) {
         let (net, key) = (self.net(), self.record_key(handle));
         let wire = net.wire_of_this_loop();
-        let Some(line) = wire.as_ref().and_then(|wire| wire.line()) else { return then(None) };
-        let mut get = Cmd::with_capacity(2, key.len().saturating_add(3));
-        get.arg("GET").arg(&key);
+        let Some(mut question) = wire.as_ref().and_then(|wire| wire.line()?.question()) else { return then(None) };
+        question.pack(&[b"GET", &key]);
         let noting = Arc::clone(net);
         let answered = move |answer| {
             let loaded = match answer {
                 Ok(Value::Nil) => Some(Loaded::Absent),
                 Ok(Value::BulkString(record)) => Some(Loaded::Found(record)),
-                Ok(_) | Err(Lost::Unsent | Lost::Cut) => None,
+                Ok(_) | Err(Lost::Cut) => None,
                 Err(Lost::Late) => {
                     noting.note_silence();
                     Some(Loaded::Unavailable)
@@ -225,7 +224,7 @@ impl Calling for Redis {
             };
             then(loaded);
         };
-        line.ask(&get, net.deadline(), Box::new(answered));
+        question.call(net.deadline(), Box::new(answered));
     }
 
     // spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
@@ -234,10 +233,17 @@ impl Calling for Redis {
         W: AsRef<Swap> + Send + 'static,
     {
         let (net, swap) = (self.net(), whose.as_ref());
+        // What is more than this is written by other scripts, and may have to be confirmed by replicas.
+        let (Some(expected), Some(new), Listing::Keep) = (&swap.expected, &swap.new, &swap.listing) else {
+            return then(whose, None);
+        };
         let waits_for_replicas = net.settings().confirm.is_some() && swap.durable;
         let wire = if waits_for_replicas { None } else { net.wire_of_this_loop() };
-        let Some(line) = wire.as_ref().and_then(|wire| wire.line()) else { return then(whose, None) };
-        let call = self.call(&self.record_key(swap.handle), swap);
+        let Some(mut question) = wire.as_ref().and_then(|wire| wire.line()?.question()) else {
+            return then(whose, None);
+        };
+        let (key, kept) = (self.record_key(swap.handle), self.kept(swap.garbage_at).to_string());
+        question.pack(&[b"EVALSHA", SWAP.digest().as_bytes(), b"1", &key, expected.as_bytes(), new, kept.as_bytes()]);
         let noting = Arc::clone(net);
         let answered = move |answer| {
             let swapped = match answer {
@@ -247,7 +253,6 @@ impl Calling for Redis {
                     Some(Swapped::Unknown)
                 }
                 Ok(answer) => Some(scripts::swapped(answer)),
-                Err(Lost::Unsent) => None,
                 Err(Lost::Cut) => Some(Swapped::Unknown),
                 Err(Lost::Late) => {
                     noting.note_silence();
@@ -256,7 +261,7 @@ impl Calling for Redis {
             };
             then(whose, swapped);
         };
-        line.ask(&call.by_digest, net.deadline(), Box::new(answered));
+        question.call(net.deadline(), Box::new(answered));
     }
 }
 

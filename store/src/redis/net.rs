@@ -142,12 +142,10 @@ impl Net {
     }
 
     /// The present connection to the one server, if this is done for an event loop.
-    pub(super) fn wire_of_this_loop(self: &Arc<Self>) -> Option<Arc<Wire>> {
-        if self.cluster.is_some() {
-            return None;
-        }
-        let here = Runner::here().filter(|here| matches!(here, Runner::Loop(_)))?;
-        self.home_of(here).primary.present()
+    pub(super) fn wire_of_this_loop(&self) -> Option<Arc<Wire>> {
+        let homes = self.homes.read().unwrap_or_else(PoisonError::into_inner);
+        let home = homes.iter().find(|home| home.runner.is_this_loop()).filter(|_| self.cluster.is_none())?;
+        home.primary.present()
     }
 
     fn home_of(self: &Arc<Self>, runner: Runner) -> Arc<Home> {

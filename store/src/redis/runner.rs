@@ -33,6 +33,11 @@ impl Runner {
         }
     }
 
+    /// Whether it is the event loop whose turn this thread does.
+    pub(super) fn is_this_loop(&self) -> bool {
+        matches!(self, Self::Loop(home) if home.is_here())
+    }
+
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Cut {
         match self {
             Self::Tokio(runtime) => Cut::Tokio(runtime.spawn(work).abort_handle()),

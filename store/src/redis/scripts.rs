@@ -133,7 +133,7 @@ impl Script {
         Self { text, digest: OnceLock::new() }
     }
 
-    fn digest(&self) -> &str {
+    pub(super) fn digest(&self) -> &str {
         self.digest.get_or_init(|| redis::Script::new(self.text).get_hash().to_owned())
     }
 }

@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::line::{Lent, Line, Traffic};
+use super::line::{self, Askers, Lent, Line};
 use super::runner::{Cut, Runner, connect};
 use super::settings::{Address, Layout, Login, Settings, SettingsError};
 use super::time::until;
@@ -40,7 +40,7 @@ pub(super) struct Wire {
 enum Channel {
     /// The client library, within a runtime.
     Library(MultiplexedConnection),
-    Line(Arc<Line>),
+    Line(Askers),
 }
 
 impl Wire {
@@ -69,7 +69,7 @@ impl Wire {
     }
 
     /// Where those who ask can be called, if they can.
-    pub(super) const fn line(&self) -> Option<&Arc<Line>> {
+    pub(super) fn line(&self) -> Option<&Line> {
         match &self.channel {
             Channel::Line(line) => Some(line),
             Channel::Library(_) => None,
@@ -239,9 +239,8 @@ impl Dialer {
                 let (lent, give_back) = Lent::new(stream);
                 drop(MultiplexedConnection::new_with_config(&info, lent, limits).await?);
                 let stream = give_back().ok_or_else(|| failure("the client library keeps the connection"))?;
-                let line = Line::new(home.clone());
-                let traffic = Traffic::new(Arc::clone(&line), stream);
-                (Channel::Line(line), end.after(runner, traffic))
+                let (askers, traffic) = line::over(stream, home.clone());
+                (Channel::Line(askers), end.after(runner, traffic))
             }
         };
         let wire = Wire { channel, number, is_over, traffic };

@@ -168,3 +168,18 @@ fn a_server_that_is_silent_is_an_outage_and_no_empty_store() {
     until("the store works again", Duration::from_secs(10), || scene.add(1).pop().unwrap().is_ok());
     assert_eq!(scene.n(), 2);
 }
+
+#[test]
+fn those_who_write_to_one_session_at_once_queue_and_none_is_sent_in_vain() {
+    let server = Redis::start(&[]);
+    let scene = Scene::new(store(&server.url()));
+    let before = scripts_run(&server);
+    assert!(scene.add(AT_ONCE).iter().all(Result::is_ok));
+    assert_eq!(scripts_run(&server) - before, AT_ONCE);
+}
+
+fn scripts_run(server: &Redis) -> i64 {
+    let stats = server.call(&["INFO", "commandstats"]).text();
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap();
+    line.split(',').next().unwrap().parse().unwrap()
+}

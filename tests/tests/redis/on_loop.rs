@@ -251,6 +251,18 @@ fn a_loop_that_is_closed_leaves_no_connection_and_ends_what_waits_for_one() {
     until("no connection is left", Duration::from_secs(5), || connections(&server) == 0);
 }
 
+#[test]
+fn a_store_that_is_gone_leaves_no_connection_to_a_loop() {
+    let server = Redis::start(&[]);
+    let (store, reactor) = connected(&server);
+    assert_eq!(connections(&server), 1);
+    drop(store);
+    until("no connection is left", Duration::from_secs(5), || {
+        reactor.turn();
+        connections(&server) == 0
+    });
+}
+
 /// A store, and a loop that has asked it.
 fn connected(server: &Redis) -> (Arc<Store>, Reactor) {
     let store = Arc::new(store(&server.url()));
