@@ -24,9 +24,9 @@ use crate::reactor::{Counted, LoopHandle};
 use crate::runtime::handle;
 
 /// Room for what is read at once.
-const INBOX: usize = 16 * 1024;
-/// Room that is kept for what is sent at once.
-const OUTBOX: usize = 64 * 1024;
+const ROOM: usize = 16 * 1024;
+/// Room that is kept: what was needed for a large record is not.
+const KEPT: usize = 64 * 1024;
 
 /// Called with the answer.
 pub(super) type Then = Box<dyn FnOnce(Result<Value, Lost>) + Send>;
@@ -210,7 +210,7 @@ pub(super) struct Traffic<S> {
 
 impl<S> Traffic<S> {
     fn new(line: Arc<Line>, stream: S) -> Self {
-        let (codec, inbox) = (ValueCodec::default(), BytesMut::with_capacity(INBOX));
+        let (codec, inbox) = (ValueCodec::default(), BytesMut::with_capacity(ROOM));
         Self { line, stream, codec, inbox, outbox: Vec::new(), written: 0, asked: VecDeque::new(), clock: None }
     }
 }
@@ -222,7 +222,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Traffic<S> {
         let this = self.get_mut();
         this.fetch(context);
         let (written, read) = (this.write(context), this.read(context));
-        // What was read may have had more asked.
         match (written, read) {
             (Ok(()), Ok(())) if !this.is_late(context) => {
                 let mut desk = this.line.desk();
@@ -282,8 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Traffic<S> {
         }
         self.written = 0;
         self.outbox.clear();
-        // What was needed for a large record is not kept.
-        self.outbox.shrink_to(OUTBOX);
+        self.outbox.shrink_to(KEPT);
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -294,7 +292,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Traffic<S> {
                 let asked = self.asked.pop_front().ok_or_else(|| failure("an answer that nobody asked for"))?;
                 (asked.then)(Ok(value));
             }
-            self.inbox.reserve(INBOX);
+            if self.inbox.is_empty() && self.inbox.capacity() > KEPT {
+                self.inbox = BytesMut::new();
+            }
+            self.inbox.reserve(ROOM);
             match poll_read_buf(Pin::new(&mut self.stream), context, &mut self.inbox) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(failure("the connection has ended")),
@@ -307,13 +308,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Traffic<S> {
 
 impl<S> Drop for Traffic<S> {
     fn drop(&mut self) {
-        let (late, counted) = {
+        let (server, counted) = {
             let mut desk = self.line.desk();
             desk.is_over = true;
             self.asked.append(&mut desk.asked);
             (desk.server.take(), desk.counted.take())
         };
-        drop(late);
+        drop(server);
         let now = Instant::now();
         for Asked { then, until } in self.asked.drain(..) {
             then(Err(if until.is_some_and(|until| until <= now) { Lost::Late } else { Lost::Cut }));

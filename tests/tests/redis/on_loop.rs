@@ -15,7 +15,7 @@ use coatroom_tests::suite::{all_but_sweeping, until};
 
 use tokio::sync::oneshot::Sender;
 
-use super::{LIMIT, Store, cluster_url, record, store, swap};
+use super::{LIMIT, Store, cluster_url, record, settings, store, swap};
 
 /// So long that whatever is not told of a wake hangs for good.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -196,8 +196,13 @@ fn whatever_fails(on: impl Fn(Store) -> OnLoop) {
 
 #[test]
 fn records_larger_than_the_buffers_of_a_connection_arrive_whole() {
-    let server = Redis::start(&[]);
-    let on_loop = OnLoop::calling(store(&server.url()));
+    let server = Redis::start_with_tls(&[]);
+    for store in [store(&server.url()), store_over_tls(&server)] {
+        large_records(&OnLoop::calling(store));
+    }
+}
+
+fn large_records(on_loop: &OnLoop) {
     let mut large = record(1, 1);
     large.resize(8 << 20, 7);
     let create = swap(super::handle(1), None, Some(&large));
@@ -209,6 +214,39 @@ fn records_larger_than_the_buffers_of_a_connection_arrive_whole() {
     let replace = swap(super::handle(1), Some(&large), Some(&written));
     assert_eq!(block_on(on_loop.swap(&replace)), Swapped::Done);
     assert_eq!(on_loop.called.load(Ordering::SeqCst), 3, "all but the first, for which there was no connection yet");
+    let remove = swap(super::handle(1), Some(&written), None);
+    assert_eq!(block_on(on_loop.swap(&remove)), Swapped::Done);
+}
+
+#[test]
+// spec: STORE-1 4bc6
+fn what_many_ask_in_one_turn_arrives_over_tls_too() {
+    let server = Redis::start_with_tls(&[]);
+    for store in [store(&server.url()), store_over_tls(&server)] {
+        let on_loop = OnLoop::calling(store);
+        let (mut before, mut after) = (record(1, 1), record(2, 2));
+        before.resize(1500, 1);
+        after.resize(1500, 2);
+        for number in 0..64 {
+            let create = swap(super::handle(number), None, Some(&before));
+            assert_eq!(block_on(on_loop.swap(&create)), Swapped::Done);
+        }
+        let (tell, told) = channel();
+        on_loop.reactor.within(|| {
+            for number in 0..64 {
+                let (tell, replace) = (tell.clone(), swap(super::handle(number), Some(&before), Some(&after)));
+                on_loop.store.begin_swap(Own(replace), move |_, swapped| tell.send(swapped).unwrap());
+            }
+        });
+        on_loop.reactor.wake();
+        let answers: Vec<_> = (0..64).map(|_| told.recv_timeout(LIMIT * 2).unwrap()).collect();
+        assert_eq!(answers, vec![Some(Swapped::Done); 64]);
+        for number in 0..64 {
+            assert!(block_on(on_loop.load(super::handle(number))) == Loaded::Found(after.clone()));
+            let remove = swap(super::handle(number), Some(&after), None);
+            assert_eq!(block_on(on_loop.swap(&remove)), Swapped::Done);
+        }
+    }
 }
 
 #[test]
@@ -261,6 +299,10 @@ fn a_store_that_is_gone_leaves_no_connection_to_a_loop() {
         reactor.turn();
         connections(&server) == 0
     });
+}
+
+fn store_over_tls(server: &Redis) -> Store {
+    Store::connect(settings(&server.tls_url()).authority(&server.certificates().authority)).unwrap()
 }
 
 /// A store, and a loop that has asked it.
