@@ -7,6 +7,8 @@
 //!
 //! Work that nobody waits for any more goes on to its end: what was sent to a store is never cut off.
 
+mod asked;
+
 use core::cell::RefCell;
 use core::mem::{replace, take};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +19,7 @@ use std::time::Instant;
 
 use coatroom_core::staged::Staged;
 use coatroom_core::{Closing, Opening};
-use coatroom_store::{Host, Reactor, Swapped, Work, spawn, spawn_all};
+use coatroom_store::{Host, Reactor, Work, spawn, spawn_all};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -25,9 +27,11 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use slab::Slab;
 
+use asked::Asked;
+
 use crate::engine::FarDriver;
 use crate::error::{from_core, raise};
-use crate::exchange::{Exchange, Slot};
+use crate::exchange::Exchange;
 use crate::pending::Pending;
 use crate::sessions::{Sessions, with_bytes};
 use crate::standing::{self, Looked};
@@ -342,45 +346,6 @@ impl Completions {
 pub(crate) enum Closed<'py> {
     Over(bool),
     Later(Bound<'py, Pending>),
-}
-
-/// What a far store is asked for.
-struct Asked {
-    driver: Arc<FarDriver>,
-    slot: Slot,
-    ticket: Ticket,
-}
-
-impl Asked {
-    async fn open(self, opening: Opening) {
-        let opening = match self.driver.finish_opening(opening).await {
-            Ok(session) => Opening::Ready(session),
-            Err(refused) => Opening::Unavailable(refused.0),
-        };
-        self.end(opening);
-    }
-
-    async fn close(self, closing: Closing, first: Option<Swapped>) {
-        let closing = match self.driver.finish_after(closing, first).await {
-            Ok(reply) => Closing::Done(reply),
-            Err(refused) => Closing::Failed(refused.0),
-        };
-        let driver = Arc::clone(&self.driver);
-        self.end(closing);
-        driver.sweep_if_due().await;
-    }
-
-    /// Leaves the result, and tells that it is there.
-    fn end(self, next: impl Into<Staged>) {
-        let next = next.into();
-        self.slot.locked(|staged| *staged = next);
-    }
-
-    /// Has the loop's reactor do the rest.
-    fn go_on(self, work: impl FnOnce(Self) -> Work) {
-        let finished = Arc::clone(&self.ticket.finished);
-        finished.reactor.spawn(work(self));
-    }
 }
 
 /// Whether all that is under way was finished within so many seconds.

@@ -180,12 +180,21 @@ impl<S: Store, H: Host> Driver<S, H> {
 
     /// Goes on with a closing that was begun elsewhere.
     pub fn finish(&self, closing: Closing) -> impl Future<Output = Result<Reply, Refused>> {
-        during(Act::Close, self.bring_to_an_end(closing, None))
+        self.finish_after(closing, None)
+    }
+
+    /// The same where the first swap of the closing was sent already, and this came of it.
+    pub fn finish_after(
+        &self,
+        closing: Closing,
+        first: Option<Swapped>,
+    ) -> impl Future<Output = Result<Reply, Refused>> {
+        during(Act::Close, self.bring_to_an_end(closing, first))
     }
 
     // What seldom happens waits in boxes of its own: what always does is moved for each call, and as large as the largest part.
 
-    pub(crate) async fn bring_to_an_end(&self, closing: Closing, first: Option<Swapped>) -> Result<Reply, Refused> {
+    async fn bring_to_an_end(&self, closing: Closing, first: Option<Swapped>) -> Result<Reply, Refused> {
         let mut aftermath = Aftermath::default();
         let result = self.drive(closing, first, &mut aftermath).await;
         self.watch.closed(seen(&result), || self.host.ticks());

@@ -129,10 +129,7 @@ impl Reactor {
     /// Does something as its work does it, outside of a turn: what a store is asked then is asked on its connections. What has
     /// to be done for that waits for the next [`Reactor::run`] or turn.
     pub fn within<T>(&self, work: impl FnOnce() -> T) -> T {
-        let before = CURRENT.replace(Some(self.0.clone()));
-        let done = work();
-        drop(CURRENT.replace(before));
-        done
+        self.0.within(work)
     }
 
     /// Does what can be done without looking at the connections.
@@ -257,23 +254,30 @@ impl LoopHandle {
 
     /// Does what can be done after `first`. Called by who holds the driver, or by the last one who could.
     fn run(&self, first: impl FnOnce()) {
+        self.within(|| {
+            first();
+            loop {
+                let next = lock(&self.0.ready).pop_front();
+                if let Some(task) = next {
+                    task.step();
+                    continue;
+                }
+                let kept_back = take(&mut *lock(&self.0.kept_back));
+                if kept_back.is_empty() {
+                    break;
+                }
+                for ears in kept_back {
+                    ears.write();
+                }
+            }
+        });
+    }
+
+    fn within<T>(&self, work: impl FnOnce() -> T) -> T {
         let before = CURRENT.replace(Some(self.clone()));
-        first();
-        loop {
-            let next = lock(&self.0.ready).pop_front();
-            if let Some(task) = next {
-                task.step();
-                continue;
-            }
-            let kept_back = take(&mut *lock(&self.0.kept_back));
-            if kept_back.is_empty() {
-                break;
-            }
-            for ears in kept_back {
-                ears.write();
-            }
-        }
+        let done = work();
         drop(CURRENT.replace(before));
+        done
     }
 }
 

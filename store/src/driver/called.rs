@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use coatroom_core::{Closing, Listing, Opening, Reply, Reuse, Save};
+use coatroom_core::{Closing, Listing, Opening, Reuse, Save};
 
-use super::{Driver, Refused};
-use crate::observe::{Act, Call, Observer, during};
+use super::Driver;
+use crate::observe::{Call, Observer};
 use crate::{Calling, Host, Swapped};
 
 impl<S: Calling + 'static, H: Host + 'static> Driver<S, H> {
@@ -69,14 +69,5 @@ impl<S: Calling + 'static, H: Host + 'static> Driver<S, H> {
             && swap.listing == Listing::Keep
             && !save.is_ending()
             && self.rules.policy().settings().reuse != Reuse::RevokeAll
-    }
-
-    /// [`Driver::finish`] where the first swap of the closing was sent already, and this came of it.
-    pub fn finish_after(
-        &self,
-        closing: Closing,
-        first: Option<Swapped>,
-    ) -> impl Future<Output = Result<Reply, Refused>> {
-        during(Act::Close, self.bring_to_an_end(closing, first))
     }
 }

@@ -80,11 +80,7 @@ impl Drop for Askers {
     fn drop(&mut self) {
         let mut desk = self.0.desk();
         desk.is_left = true;
-        let server = desk.server.take();
-        drop(desk);
-        if let Some(server) = server {
-            server.wake();
-        }
+        wake_server(desk);
     }
 }
 
@@ -164,11 +160,15 @@ impl Question<'_> {
         if desk.counted.is_none() {
             desk.counted = Some(line.home.count());
         }
-        let server = desk.server.take();
-        drop(desk);
-        if let Some(server) = server {
-            server.wake();
-        }
+        wake_server(desk);
+    }
+}
+
+fn wake_server(mut desk: MutexGuard<'_, Desk>) {
+    let server = desk.server.take();
+    drop(desk);
+    if let Some(server) = server {
+        server.wake();
     }
 }
 

@@ -71,6 +71,7 @@ mod line;
 mod link;
 mod listen;
 mod net;
+mod refusal;
 mod runner;
 mod scan;
 mod scripts;
@@ -91,7 +92,8 @@ use coatroom_core::{Announcement, Entry, Handle, Listing, Loaded, NOT_BEFORE_KEP
 use redis::{Cmd, Value};
 
 use self::line::Lost;
-use self::net::{Net, Order, Outcome, is_refusal};
+use self::net::{Net, Order, Outcome};
+use self::refusal::is_refusal;
 use self::scripts::{BAR_LOGINS, Call, END, END_AND_LEAVE, ENTER, SWAP, SWAP_AND_ENTER};
 use self::settings::Layout;
 use self::wire::Dialer;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use super::confirm;
 use super::link::{Link, Target};
+use super::refusal::{is_refusal, leads_astray};
 use super::runner::Runner;
 use super::scripts::Call;
 use super::settings::{Layout, Settings};
@@ -383,19 +384,6 @@ impl Home {
             }
         }
     }
-}
-
-/// Whether the server says that it did nothing. What a script met on its way, and whatever is not known, is no refusal.
-pub(super) fn is_refusal(error: &ServerError) -> bool {
-    const BEFORE_ANYTHING: &str = "ASK BUSY CLUSTERDOWN CROSSSLOT DENIED LOADING MASTERDOWN MISCONF MOVED NOAUTH NOPERM \
-                                   NOREPLICAS NOSCRIPT OOM READONLY TRYAGAIN";
-    let from_within = error.details().is_some_and(|text| text.contains("@user_script"));
-    !from_within && BEFORE_ANYTHING.split(' ').any(|code| code == error.code())
-}
-
-/// Whether another server should be asked under the same name: this one was a primary once, or is no use to this user.
-fn leads_astray(error: &ServerError) -> bool {
-    ["READONLY", "MASTERDOWN", "NOAUTH"].contains(&error.code())
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
