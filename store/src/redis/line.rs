@@ -360,3 +360,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
         self.with(|stream| stream.poll_shutdown(context))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::pin::pin;
+
+    use tokio::io::{BufWriter, duplex};
+
+    use super::*;
+    use crate::Reactor;
+    use crate::reactor::current;
+
+    #[test]
+    fn what_a_stream_keeps_until_it_is_flushed_is_sent_with_the_turn() {
+        let home = Reactor::new().unwrap().within(current).unwrap();
+        let (server, stream) = duplex(64);
+        // It keeps what it is given, as TLS does where the socket takes no more.
+        let (askers, traffic) = over(BufWriter::new(stream), home);
+        let context = &mut Context::from_waker(Waker::noop());
+        assert!(pin!(askers.answer(&redis::cmd("PING"))).poll(context).is_pending());
+        assert!(pin!(traffic).poll(context).is_pending());
+        let mut room = [0; 64];
+        let mut sent = ReadBuf::new(&mut room);
+        assert!(pin!(server).poll_read(context, &mut sent).is_ready());
+        assert_eq!(sent.filled(), b"*1\r\n$4\r\nPING\r\n");
+    }
+}
