@@ -136,9 +136,16 @@ def table(found: list[tuple[str, str, int, float, float]], conditions: str) -> s
 def conditions(rounds: int, count: int) -> str:
     packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
     load = os.getloadavg()[0]
-    machine = f"{platform.machine()} with {os.cpu_count()} cores and a load of {load:.1f}"
+    machine = f"{processor()} with {os.cpu_count()} cores and a load of {load:.1f}"
     runs = f"median of {rounds} rounds of {count} requests"
     return f"{datetime.date.today()}: {runs}, CPython {platform.python_version()} on {machine}. {packages}."
+
+
+def processor() -> str:
+    """What kind of machine this is: what the same system calls cost differs with it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
 
 
 def plot(found: list[tuple[str, str, int, float, float]], path: Path) -> None:

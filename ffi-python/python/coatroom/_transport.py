@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,21 +87,17 @@ def _as_cookies(sessions: Sessions, found: Lines) -> str:
 
 
 # spec: HEAD-1 5845, CSRF-3 e68e
-def carried(session: Session, cookies: Iterable[str]) -> Lines:
+def carried(session: Session, cookies: Collection[str]) -> Lines:
     """What the response of a committed exchange tells the client."""
-    sessions: Sessions | None = getattr(session, "_sessions", None)
-    if sessions is None:
-        return [("Set-Cookie", line) for line in cookies]
-    if sessions._transport.is_header:
+    sessions = session._sessions
+    if sessions is not None and sessions._transport.is_header:
         lines = [_as_header(sessions, line) for line in cookies]
     else:
-        lines = [("Set-Cookie", line) for line in cookies]
-        fresh: str | None = getattr(session, "_visitor", None)
-        if fresh is not None:
-            lines.append(("Set-Cookie", cookie_line(sessions, fresh)))
-        more: Sequence[str] = getattr(session, "_more_lines", ())
-        lines += [("Set-Cookie", line) for line in more]
-    if sessions._transport.clears and getattr(session, "_has_left", False):
+        more = session._more_lines
+        lines = [("Set-Cookie", line) for line in (*cookies, *more)] if cookies or more else []
+        if sessions is not None and session._visitor is not None:
+            lines.append(("Set-Cookie", cookie_line(sessions, session._visitor)))
+    if session._has_left and sessions is not None and sessions._transport.clears:
         lines.append(("Clear-Site-Data", sessions._transport.clears))
     return lines
 

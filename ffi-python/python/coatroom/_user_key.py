@@ -19,6 +19,10 @@ class UserKeySession(Session):
     """The key; None if there is no such framework."""
     _logs_in = False
     """Whether somebody was logged in by this request."""
+    # For most sessions never set.
+    _visitor = None
+    _more_lines = ()
+    _has_left = False
 
     def __getitem__(self, key: str) -> Any:
         if self._user_key is None or key != self._user_key:

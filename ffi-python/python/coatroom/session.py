@@ -422,11 +422,12 @@ class Session(MutableMapping[str, Any], Generic[Data]):
 
     def _settle(self) -> None:
         """What follows a commit: the credential of a remembered login, and the end of an old session."""
-        sessions: Sessions | None = getattr(self, "_sessions", None)
-        if sessions is not None and sessions._remembered is not None:
-            sessions._remembered.settle(self)
-        if sessions is not None and sessions._upgrades is not None:
-            sessions._upgrades.settle(self)
+        sessions = self._sessions
+        if sessions is not None and sessions._has_more:
+            if sessions._remembered is not None:
+                sessions._remembered.settle(self)
+            if sessions._upgrades is not None:
+                sessions._upgrades.settle(self)
 
     def _discard(self) -> None:
         """Forgets whatever the handler asked for."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.utils.functional import SimpleLazyObject, empty
@@ -37,54 +37,57 @@ class SessionBase(UserKeySession, Expiry):
     TEST_COOKIE_NAME = "testcookie"
     TEST_COOKIE_VALUE = "worked"
 
+    accessed = False
+    """Whether anything looked at the session."""
+    _opened: Exchange | None = None
+    _failure: CoatroomError | None = None
+    """Why the session could not be opened."""
+    _is_other = False
+    """Whether what is written goes to another session than the one that was opened."""
+    _ran_out = False
+    """Whether ``set_expiry`` ended it: like every end that the browser did not ask for, it removes no cookie."""
+    _is_mirrored = False
+    """Whether it is looked at by Django's test client."""
+    _marked = False
+    _is_closing = False
+    _is_forgotten = False
+    """Whether ``set_expiry(0)`` lets browsers forget the cookie when they are closed."""
+
     def __init__(
         self, sessions: Sessions, limits: Limits, cookies: str | bytes, in_turn: bool, request: Any = None
     ) -> None:
-        self.accessed = False
-        """Whether anything looked at the session."""
         self._sessions = sessions
         self._limits = limits
         self._cookies = cookies
         self._in_turn = in_turn
         self._request = weakref.ref(request) if request is not None else None
-        self._opened: Exchange | None = None
         self._handed_out = {}
-        self._failure: CoatroomError | None = None
-        """Why the session could not be opened."""
         self._lines: dict[str, str] = {}
         """Cookies of what ``save`` has written already, by name."""
-        self._is_other = False
-        """Whether what is written goes to another session than the one that was opened."""
-        self._ran_out = False
-        """Whether ``set_expiry`` ended it: like every end that the browser did not ask for, it removes no cookie."""
-        self._is_mirrored = False
-        """Whether it is looked at by Django's test client."""
-        self._marked = False
-        self._is_closing = False
-        self._is_forgotten = False
-        """Whether ``set_expiry(0)`` lets browsers forget the cookie when they are closed."""
 
     # Opening
 
     @property
     def _exchange(self) -> Exchange:  # type: ignore[override]
-        if self._opened is None:
-            self._open()
-        self.accessed = self.accessed or not self._is_closing
-        return cast("Exchange", self._opened)
+        exchange = self._opened or self._open()
+        if not self._is_closing:
+            self.accessed = True
+        return exchange
 
-    def _open(self) -> None:
+    def _open(self) -> Exchange:
         """Opens the session, if that has not been done."""
-        if self._opened is None:
+        exchange = self._opened
+        if exchange is None:
             try:
-                self._opened = self._sessions._native.open(self._cookies, self._in_turn)
+                exchange = self._opened = self._sessions._native.open(self._cookies, self._in_turn)
             except CoatroomError as error:
                 not_opened(self._sessions, error)
                 self._fail(error)
                 raise
-            self._end_if_over(self._opened)
+            self._end_if_over(exchange)
             if self._takes_over():
                 self._sessions._restore(self, "")
+        return exchange
 
     async def _aopen(self) -> None:
         """As ``_open``, on an event loop."""
@@ -257,8 +260,7 @@ class SessionBase(UserKeySession, Expiry):
             lines = (line for line in lines if not is_removal(line))
         if self._is_forgotten:
             lines = (line if is_removal(line) else _LIFETIME.sub("", line) for line in lines)
-        taken_over: Sequence[str] = getattr(self, "_more_lines", ())
-        return {line.partition("=")[0]: line for line in [*lines, *taken_over]}
+        return {line.partition("=")[0]: line for line in [*lines, *self._more_lines]}
 
     def _discard(self) -> None:
         super()._discard()

@@ -134,8 +134,9 @@ class SessionMiddleware(DjangosMiddleware):
 def _session(request: HttpRequest) -> DjangoSession | None:
     """The session of a request, if something has to be done about it."""
     session = getattr(request, "session", None)
-    is_used = isinstance(session, DjangoSession) and (session._opened is not None or session._lines)
-    return cast(DjangoSession, session) if is_used else None
+    if isinstance(session, DjangoSession) and (session._opened is not None or session._lines):
+        return session
+    return None
 
 
 def _to_open(request: HttpRequest, view: Any) -> DjangoSession | None:
@@ -165,9 +166,10 @@ def _with_session(session: DjangoSession, response: HttpResponseBase, touched: b
     vary, cache_control, lines = session._exchange.head(
         response.headers.get("Vary"), response.headers.get("Cache-Control")
     )
-    vary = vary_of(session, vary)
-    session._lines.update(session._cookie_lines(lines))
+    if lines or session._more_lines:
+        session._lines.update(session._cookie_lines(lines))
     if session._lines or (touched and session.accessed):
+        vary = vary_of(session, vary)
         if vary is not None:
             response.headers["Vary"] = vary
         if cache_control is not None:
