@@ -252,9 +252,13 @@ impl<S> Traffic<S> {
     /// Whether somebody has waited for too long: then nobody waits any more, for answers come in turn.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         let Some(until) = self.asked.iter().find_map(|asked| asked.until) else { return false };
-        let Ok(timers) = handle() else { return false };
-        let _timers_of_this = timers.enter();
-        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        let clock = if let Some(clock) = &mut self.clock {
+            clock
+        } else {
+            let Ok(timers) = handle() else { return false };
+            let _of_these = timers.enter();
+            self.clock.insert(Box::pin(sleep_until(until)))
+        };
         while clock.as_mut().poll(context).is_ready() {
             if until <= Instant::now() {
                 return true;
