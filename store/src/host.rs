@@ -79,9 +79,9 @@ pub(crate) enum Kept {
     Free,
     /// [`block_on`]: a runtime on this thread stands still.
     Blocked,
-    /// [`crate::block_on_far`]: the runtime on this thread runs for as long as this call lasts.
+    /// [`block_on_far`]: and this thread asks for itself, where it can.
     #[cfg(any(feature = "postgres", feature = "redis"))]
-    Driving,
+    Asking,
 }
 
 std::thread_local! {
@@ -104,10 +104,10 @@ fn is_turning() -> bool {
     false
 }
 
-/// Whether [`block_on`] holds this thread, so that a runtime on it stands still.
+/// Whether this thread waits for a future, so that a runtime on it stands still.
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) fn is_blocking() -> bool {
-    KEPT.get() == Kept::Blocked
+    KEPT.get() != Kept::Free
 }
 
 /// Says what keeps this thread, until what is returned is dropped.
@@ -123,7 +123,18 @@ pub(crate) fn keep(kept: Kept) -> impl Drop {
 
 /// Runs a future to its end on this thread.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    let _kept = keep(Kept::Blocked);
+    run(Kept::Blocked, future)
+}
+
+/// The same for what asks a store behind a network. Redis is asked by this thread itself, which waits in the system for each
+/// answer; so there are as many connections as threads that wait at once, and nothing else of the future goes on meanwhile.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub fn block_on_far<F: Future>(future: F) -> F::Output {
+    run(Kept::Asking, future)
+}
+
+fn run<F: Future>(kept: Kept, future: F) -> F::Output {
+    let _kept = keep(kept);
     let mut future = pin!(future);
     // Over an engine every future is ready at once, so nothing is set up for waiting.
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -56,13 +56,15 @@ mod turns;
 pub use calling::Calling;
 pub use driver::{Driver, Refused};
 pub use feed::{Increment, NotAnnounced};
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub use host::block_on_far;
 pub use host::{Host, System, block_on};
 pub use listening::{Listening, Nudge};
 pub use principals::RevokedAll;
 #[cfg(feature = "redis")]
 pub use reactor::Reactor;
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub use runtime::{Work, block_on_far, spawn, spawn_all};
+pub use runtime::{Work, spawn, spawn_all};
 pub use sweeper::Sweeper;
 
 use core::future::{Future, ready};

@@ -3,40 +3,18 @@
 //!
 //! The thread starts at the first use, one for all engines of a process. A thread does not survive a fork, so a child starts
 //! its own.
-//!
-//! Who waits anyway need not wake it: [`block_on_far`] runs a runtime on the thread that calls.
 
-use core::convert::Infallible;
 use core::future::Future;
 use core::pin::Pin;
-use core::time::Duration;
 use std::io;
 use std::process;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::thread;
-use std::time::Instant;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot::{Sender, channel};
-use tokio::task::yield_now;
-
-use crate::block_on;
-use crate::host::{Kept, keep};
 
 static THREAD: PerProcess<Thread> = PerProcess::new();
-
-/// Runtimes that nobody runs at the moment, the one used last on top.
-static RESTING: PerProcess<Mutex<Vec<Resting>>> = PerProcess::new();
-
-/// How many are kept, with their connections. More threads than that may wait at once.
-const MOST_AT_REST: usize = 32;
-/// A rest after which a connection may have ended unnoticed.
-const REST: Duration = Duration::from_millis(10);
-
-struct Resting {
-    runtime: Runtime,
-    since: Instant,
-}
 
 struct Thread {
     handle: Handle,
@@ -65,49 +43,6 @@ pub fn spawn_all(all: Vec<Work>) -> io::Result<()> {
 /// The runtime of this process.
 pub(crate) fn handle() -> io::Result<Handle> {
     THREAD.get(Thread::start).map(|thread| thread.handle.clone())
-}
-
-/// Runs what asks a store behind a network to its end. Over Redis, this thread reads and writes the connection itself, and
-/// no other is woken; so there are as many connections as threads that wait at once. Within a tokio runtime, and over
-/// other stores, it is [`block_on`].
-pub fn block_on_far<F: Future>(future: F) -> F::Output {
-    let Some(Resting { runtime, since }) = take() else { return block_on(future) };
-    let _kept = keep(Kept::Driving);
-    let output = runtime.block_on(async {
-        if since.elapsed() > REST {
-            // What has happened to the connections meanwhile is noticed by one round, and told by the next.
-            yield_now().await;
-            yield_now().await;
-        }
-        future.await
-    });
-    put_back(runtime);
-    output
-}
-
-fn resting() -> &'static Mutex<Vec<Resting>> {
-    let Ok(resting) = RESTING.get(|| Ok::<_, Infallible>(Mutex::default()));
-    resting
-}
-
-fn take() -> Option<Resting> {
-    if Handle::try_current().is_ok() {
-        return None;
-    }
-    let rested = resting().lock().unwrap_or_else(PoisonError::into_inner).pop();
-    rested.or_else(|| {
-        Some(Resting { runtime: Builder::new_current_thread().enable_all().build().ok()?, since: Instant::now() })
-    })
-}
-
-fn put_back(runtime: Runtime) {
-    let mut resting = resting().lock().unwrap_or_else(PoisonError::into_inner);
-    if resting.len() < MOST_AT_REST {
-        resting.push(Resting { runtime, since: Instant::now() });
-    } else {
-        drop(resting);
-        runtime.shutdown_background();
-    }
 }
 
 impl Thread {

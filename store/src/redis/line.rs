@@ -11,22 +11,16 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::BytesMut;
-use redis::{Cmd, Pipeline, RedisError, Value, ValueCodec};
+use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot::{Receiver, channel};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
 
+use super::inbox::{Inbox, KEPT};
 use super::wire::failure;
 use crate::reactor::{Counted, LoopHandle};
 use crate::runtime::handle;
-
-/// Room for what is read at once.
-const ROOM: usize = 16 * 1024;
-/// Room that is kept: what was needed for a large record is not.
-const KEPT: usize = 64 * 1024;
 
 /// Called with the answer.
 pub(super) type Then = Box<dyn FnOnce(Result<Value, Lost>) + Send>;
@@ -199,8 +193,7 @@ fn answered<E>(told: Result<Result<Value, Lost>, E>) -> Result<Value, RedisError
 pub(super) struct Traffic<S> {
     line: Arc<Line>,
     stream: S,
-    codec: ValueCodec,
-    inbox: BytesMut,
+    inbox: Inbox,
     outbox: Vec<u8>,
     /// How much of it is written.
     written: usize,
@@ -210,8 +203,8 @@ pub(super) struct Traffic<S> {
 
 impl<S> Traffic<S> {
     fn new(line: Arc<Line>, stream: S) -> Self {
-        let (codec, inbox) = (ValueCodec::default(), BytesMut::with_capacity(ROOM));
-        Self { line, stream, codec, inbox, outbox: Vec::new(), written: 0, asked: VecDeque::new(), clock: None }
+        let (inbox, asked) = (Inbox::default(), VecDeque::new());
+        Self { line, stream, inbox, outbox: Vec::new(), written: 0, asked, clock: None }
     }
 }
 
@@ -291,16 +284,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Traffic<S> {
 
     fn read(&mut self, context: &mut Context<'_>) -> Result<(), RedisError> {
         loop {
-            while let Some(value) = self.codec.decode(&mut self.inbox)? {
+            while let Some(value) = self.inbox.next()? {
                 // An answer to nobody is no answer of a server that can be understood.
                 let asked = self.asked.pop_front().ok_or_else(|| failure("an answer that nobody asked for"))?;
                 (asked.then)(Ok(value));
             }
-            if self.inbox.is_empty() && self.inbox.capacity() > KEPT {
-                self.inbox = BytesMut::new();
-            }
-            self.inbox.reserve(ROOM);
-            match poll_read_buf(Pin::new(&mut self.stream), context, &mut self.inbox) {
+            match poll_read_buf(Pin::new(&mut self.stream), context, self.inbox.room()) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(failure("the connection has ended")),
                 Poll::Ready(Ok(_)) => {}

@@ -1,18 +1,19 @@
 //! A connection that is made again by itself whenever it is lost.
 
+use core::mem::take;
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::net::Net;
+use super::net::{Net, lock};
 use super::runner::Runner;
 use super::settings::Address;
 use super::time::{pause as rest, until};
-use super::wire::{OnEnd, Wire};
+use super::wire::{Users, Wire};
 use crate::listening::jittered;
 
 /// The first pause between two attempts; each further one is twice as long.
@@ -21,6 +22,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Attempts that nobody waits for, before there are no more until somebody does.
 const UNASKED_ATTEMPTS: u32 = 20;
+
+/// How many connections that no thread holds are kept. More threads than that may hold one at once.
+const MOST_AT_REST: usize = 32;
 
 /// Whom a link leads to.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -38,6 +42,8 @@ pub(super) struct Link {
     runner: Runner,
     state: watch::Sender<State>,
     is_asked_for: AtomicBool,
+    /// Connections for threads that wait, while none holds them; the one used last on top.
+    at_rest: Mutex<Vec<Wire>>,
 }
 
 enum State {
@@ -49,7 +55,8 @@ enum State {
 impl Link {
     pub(super) fn new(target: Target, net: &Arc<Net>, runner: Runner) -> Arc<Self> {
         let state = watch::Sender::new(State::Down(None));
-        Arc::new(Self { target, net: Arc::downgrade(net), runner, state, is_asked_for: AtomicBool::new(false) })
+        let is_asked_for = AtomicBool::new(false);
+        Arc::new(Self { target, net: Arc::downgrade(net), runner, state, is_asked_for, at_rest: Mutex::default() })
     }
 
     /// The connection, if there is one before the deadline. An outage that has lasted longer than the time limit is told
@@ -81,8 +88,47 @@ impl Link {
         }
     }
 
-    pub(super) fn is_up(&self) -> bool {
-        matches!(&*self.state.borrow(), State::Up(_))
+    /// A connection for this thread, until it gives it back. There is none where others have none either: what goes on
+    /// between one request and the next, such as trying to connect during an outage, is for whoever serves those.
+    pub(super) async fn hold(self: &Arc<Self>, net: &Arc<Net>, deadline: Instant) -> Option<Wire> {
+        let number = match &*self.state.borrow() {
+            State::Up(present) => present.number,
+            State::Down(_) => return None,
+        };
+        loop {
+            let rested = lock(&self.at_rest).pop();
+            match rested {
+                Some(wire) if wire.number == number && wire.begin(deadline) => return Some(wire),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        let wire = Box::pin(self.another(net, Users::One(number), deadline)).await;
+        if wire.is_none() && Instant::now() >= deadline {
+            self.lost(number);
+        }
+        wire.filter(|wire| wire.begin(deadline))
+    }
+
+    /// Keeps a connection on which all that was asked was answered.
+    pub(super) fn give_back(&self, wire: Wire) {
+        let mut at_rest = lock(&self.at_rest);
+        if at_rest.len() < MOST_AT_REST {
+            at_rest.push(wire);
+        }
+    }
+
+    /// A connection besides the one that all have.
+    pub(super) async fn another(&self, net: &Arc<Net>, users: Users, deadline: Instant) -> Option<Wire> {
+        let (dialing, target) = (Arc::clone(net), self.target.clone());
+        let dialed = self.runner.result_of(async move { dialing.dial(&target, users).await });
+        match until(deadline, pin!(dialed)).await.ok()?? {
+            Ok(wire) => Some(wire),
+            Err(error) => {
+                net.note(error.to_string());
+                None
+            }
+        }
     }
 
     /// Whether there is a connection, or an attempt to make one.
@@ -112,6 +158,8 @@ impl Link {
             is_present
         });
         if was_present {
+            let left = take(&mut *lock(&self.at_rest));
+            drop(left);
             self.try_to_connect();
         }
         was_present
@@ -133,12 +181,12 @@ impl Link {
 
     async fn dial(self: &Arc<Self>, net: &Net) -> Result<Wire, String> {
         let link = Arc::downgrade(self);
-        let on_end: OnEnd = Box::new(move |number| {
+        let users = Users::All(Box::new(move |number| {
             if let Some(link) = link.upgrade() {
                 link.lost(number);
             }
-        });
-        match until(net.deadline(), pin!(net.dial(&self.target, on_end))).await {
+        }));
+        match until(net.deadline(), pin!(net.dial(&self.target, users))).await {
             Ok(dialed) => dialed.map_err(|error| error.to_string()),
             Err(_) => Err("the server does not answer".to_owned()),
         }

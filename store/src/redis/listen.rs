@@ -8,28 +8,28 @@ use tokio::sync::oneshot::{Receiver, channel};
 use tokio::time::timeout;
 
 use super::settings::Layout;
-use super::wire::{Dialer, OnEnd, Wire};
+use super::wire::{Dialer, Users, Wire};
 use crate::listening::SILENCE;
 
 /// Listens to what is published under a name, for as long as a connection lasts.
 pub(super) async fn hear(dialer: &Dialer, name: &[u8]) {
     let Layout::Cluster(nodes) = &dialer.settings.layout else {
-        let (on_end, is_over) = end();
-        hear_on(dialer, name, dialer.primary(on_end), is_over).await;
+        let (users, is_over) = end();
+        hear_on(dialer, name, dialer.primary(users), is_over).await;
         return;
     };
     for node in nodes {
-        let (on_end, is_over) = end();
-        if hear_on(dialer, name, dialer.address(node, on_end), is_over).await {
+        let (users, is_over) = end();
+        if hear_on(dialer, name, dialer.address(node, users), is_over).await {
             return;
         }
     }
 }
 
 /// Whom a connection tells that it is over, and where that is heard.
-fn end() -> (OnEnd, Receiver<()>) {
+fn end() -> (Users, Receiver<()>) {
     let (tell, is_over) = channel();
-    (Box::new(move |_| _ = tell.send(())), is_over)
+    (Users::All(Box::new(move |_| _ = tell.send(()))), is_over)
 }
 
 /// Says whether it ever listened.

@@ -57,9 +57,10 @@
 //! No operation takes longer than [`Settings::time_limit`], and the wait for replicas. A lost connection is made again in
 //! the background after 20 ms, and after pauses that double up to half a second. Callers wait for it within their time
 //! limit; once an outage is older than that they are refused at once. Callers within a tokio runtime are served by
-//! connections in that runtime, everybody else by a thread of this crate, which also keeps the time limits; in
-//! [`crate::block_on_far`], threads that wait read and write a connection of their own, which costs half, and so does an
-//! event loop that turns a [`crate::Reactor`]. A process that was forked opens connections of its own.
+//! connections in that runtime, everybody else by a thread of this crate, which also keeps the time limits. In
+//! [`crate::block_on_far`], threads that wait write and read a connection that they have to themselves meanwhile, which costs
+//! half, and so does an event loop that turns a [`crate::Reactor`]: there are as many connections as threads that wait at
+//! once, of which 32 are kept, besides the one of that thread. A process that was forked opens connections of its own.
 //!
 //! The server's clock decides nothing: keys expire a span after the write, so long that a session has ended by then.
 
@@ -67,6 +68,8 @@ mod cluster;
 mod confirm;
 mod feed;
 mod health;
+mod held;
+mod inbox;
 mod line;
 mod link;
 mod listen;

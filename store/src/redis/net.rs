@@ -12,14 +12,15 @@ use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::confirm;
+use super::held::SILENCE;
 use super::link::{Link, Target};
 use super::refusal::{is_refusal, leads_astray};
 use super::runner::Runner;
 use super::scripts::Call;
 use super::settings::{Layout, Settings};
 use super::time::{by, until};
-use super::wire::{Dialer, OnEnd, Wire};
-use crate::host::Kept;
+use super::wire::{Dialer, Users, Wire};
+use crate::host::{Kept, kept};
 
 /// Connections at most, per process, on which a write waits for replicas: no other command passes there meanwhile.
 const LANES: usize = 16;
@@ -108,37 +109,25 @@ impl Net {
 
     /// The same where there was no answer.
     pub(super) fn note_silence(&self) {
-        self.note("the server does not answer in time".to_owned());
+        self.note(SILENCE.to_owned());
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()
     }
 
-    pub(super) async fn dial(&self, target: &Target, on_end: OnEnd) -> Result<Wire, RedisError> {
+    pub(super) async fn dial(&self, target: &Target, users: Users) -> Result<Wire, RedisError> {
         match target {
-            Target::Primary => self.dialer.primary(on_end).await,
-            Target::Node(address) => self.dialer.address(address, on_end).await,
+            Target::Primary => self.dialer.primary(users).await,
+            Target::Node(address) => self.dialer.address(address, users).await,
         }
     }
 
     /// The connections for this caller: those of its loop or runtime, or those of the helper thread.
-    ///
-    /// A thread that runs a runtime only while it waits has a connection there as long as all is well. What goes on between
-    /// one request and the next, such as trying to connect during an outage, is for the helper thread.
     pub(super) fn home(self: &Arc<Self>) -> Option<Arc<Home>> {
-        let helpers = || crate::runtime::handle().ok().map(|runtime| self.home_of(Runner::Tokio(runtime)));
-        match (Runner::here(), crate::host::kept()) {
+        match (Runner::here(), kept()) {
             (Some(here @ Runner::Loop(_)), _) | (Some(here), Kept::Free) => Some(self.home_of(here)),
-            (Some(here), Kept::Driving) if self.cluster.is_none() => {
-                let own = self.home_of(here);
-                if own.primary.is_up() {
-                    return Some(own);
-                }
-                let is_fresh = !own.primary.is_in_use();
-                helpers().map(|helpers| if is_fresh && helpers.primary.is_up() { own } else { helpers })
-            }
-            _ => helpers(),
+            _ => self.timers().map(|runtime| self.home_of(Runner::Tokio(runtime.clone()))),
         }
     }
 
@@ -211,17 +200,25 @@ impl Net {
         deadline: Instant,
     ) -> Outcome {
         let link = home.link(self, target);
-        match self.settings().confirm.filter(|_| manner.confirm) {
+        let patience = self.settings().confirm.filter(|_| manner.confirm).map(|confirm| confirm.patience);
+        if kept() == Kept::Asking && !home.runner.is_this_loop() {
+            let deadline = patience.and_then(|patience| deadline.checked_add(patience)).unwrap_or(deadline);
+            if let Some(wire) = link.hold(self, deadline).await {
+                let outcome = self.converse(&link, &wire, order, manner, deadline).await;
+                if matches!(outcome, Outcome::Answer(_) | Outcome::Refused(_)) {
+                    link.give_back(wire);
+                }
+                return outcome;
+            }
+        }
+        match patience {
             None => {
                 let present = link.present();
                 let wire = if present.is_some() { present } else { Box::pin(link.wire(self, deadline)).await };
                 let Some(wire) = wire else { return Outcome::Unsent };
                 self.converse(&link, &wire, order, manner, deadline).await
             }
-            Some(confirm) => {
-                let patience = confirm.patience;
-                Box::pin(self.send_on_a_lane(home, &link, order, manner, deadline, patience)).await
-            }
+            Some(patience) => Box::pin(self.send_on_a_lane(home, &link, order, manner, deadline, patience)).await,
         }
     }
 
@@ -236,12 +233,11 @@ impl Net {
         patience: Duration,
     ) -> Outcome {
         let Ok(Ok(_permit)) = until(deadline, pin!(self.lanes.acquire())).await else { return Outcome::Unsent };
-        let target = &link.target;
-        let Some(wire) = home.lane(self, target, deadline).await else { return Outcome::Unsent };
+        let Some(wire) = home.lane(self, link, deadline).await else { return Outcome::Unsent };
         let deadline = deadline.checked_add(patience).unwrap_or(deadline);
         let outcome = self.converse(link, &wire, order, manner, deadline).await;
         if let Outcome::Answer(_) = outcome {
-            lock(&home.idle_lanes).push((target.clone(), wire));
+            lock(&home.idle_lanes).push((link.target.clone(), wire));
         } else {
             wire.cut().now();
         }
@@ -361,11 +357,11 @@ impl Home {
         self.primary.is_in_use() || lock(&self.nodes).values().any(|link| link.is_in_use())
     }
 
-    async fn lane(&self, net: &Arc<Net>, target: &Target, deadline: Instant) -> Option<Wire> {
+    async fn lane(&self, net: &Arc<Net>, link: &Link, deadline: Instant) -> Option<Wire> {
         loop {
             let idle = {
                 let mut lanes = lock(&self.idle_lanes);
-                let at = lanes.iter().position(|(lane, _)| lane == target);
+                let at = lanes.iter().position(|(lane, _)| *lane == link.target);
                 at.map(|at| lanes.swap_remove(at).1)
             };
             match idle {
@@ -374,15 +370,7 @@ impl Home {
                 None => break,
             }
         }
-        let (dialing, target) = (Arc::clone(net), target.clone());
-        let dialed = self.runner.result_of(async move { dialing.dial(&target, Box::new(|_| {})).await });
-        match until(deadline, pin!(dialed)).await.ok()?? {
-            Ok(wire) => Some(wire),
-            Err(error) => {
-                net.note(error.to_string());
-                None
-            }
-        }
+        link.another(net, Users::All(Box::new(|_| {})), deadline).await
     }
 }
 

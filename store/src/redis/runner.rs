@@ -61,6 +61,8 @@ impl Runner {
 /// Ends work.
 #[derive(Clone)]
 pub(super) enum Cut {
+    /// Nobody does it but who asks.
+    Nothing,
     Tokio(AbortHandle),
     Loop(Arc<Task>),
 }
@@ -68,6 +70,7 @@ pub(super) enum Cut {
 impl Cut {
     pub(super) fn now(&self) {
         match self {
+            Self::Nothing => {}
             Self::Tokio(task) => task.abort(),
             Self::Loop(task) => task.cut(),
         }

@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
@@ -17,9 +17,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, StreamOwned};
 
+use super::held::{Held, Limited, Stream};
 use super::line::{self, Askers, Lent, Line};
+use super::net::lock;
 use super::runner::{Cut, Runner, connect};
 use super::settings::{Address, Layout, Login, Settings, SettingsError};
 use super::time::until;
@@ -41,6 +43,8 @@ enum Channel {
     /// The client library, within a runtime.
     Library(MultiplexedConnection),
     Line(Askers),
+    /// Whoever asks, who waits for the answer and for nothing else.
+    Held(Mutex<Held>),
 }
 
 impl Wire {
@@ -49,6 +53,7 @@ impl Wire {
         match &self.channel {
             Channel::Library(connection) => connection.clone().send_packed_command(command).await,
             Channel::Line(line) => line.answer(command).await,
+            Channel::Held(held) => lock(held).answer(command),
         }
     }
 
@@ -57,6 +62,7 @@ impl Wire {
         match &self.channel {
             Channel::Library(connection) => connection.clone().send_packed_commands(commands, 0, commands.len()).await,
             Channel::Line(line) => line.answers(commands).await,
+            Channel::Held(held) => lock(held).answers(commands),
         }
     }
 
@@ -64,7 +70,7 @@ impl Wire {
     pub(super) async fn subscribe(&self, channel: &[u8]) -> Result<(), RedisError> {
         match &self.channel {
             Channel::Library(connection) => connection.clone().subscribe(channel).await,
-            Channel::Line(_) => Err(failure("a connection of an event loop hears nothing that was not asked for")),
+            Channel::Line(_) | Channel::Held(_) => Err(failure("this connection hears nothing that was not asked for")),
         }
     }
 
@@ -72,7 +78,15 @@ impl Wire {
     pub(super) fn line(&self) -> Option<&Line> {
         match &self.channel {
             Channel::Line(line) => Some(line),
-            Channel::Library(_) => None,
+            Channel::Library(_) | Channel::Held(_) => None,
+        }
+    }
+
+    /// Says until when a thread that has this one to itself will wait for answers. Whether there is anything to wait for.
+    pub(super) fn begin(&self, until: Instant) -> bool {
+        match &self.channel {
+            Channel::Held(held) => lock(held).begin(until),
+            Channel::Library(_) | Channel::Line(_) => !self.is_over(),
         }
     }
 
@@ -99,6 +113,21 @@ pub(super) struct Dialer {
 /// Who is told when a connection is over.
 pub(super) type OnEnd = Box<dyn FnOnce(u64) + Send>;
 
+/// Who asks on a connection.
+pub(super) enum Users {
+    /// All callers of the runtime or the loop that it is made in.
+    All(OnEnd),
+    /// One thread at a time, which waits. It has the number of the connection that others have there meanwhile.
+    One(u64),
+}
+
+/// What is said to a server first.
+struct Hello<'a> {
+    login: &'a Login,
+    database: i64,
+    to_primary: bool,
+}
+
 impl Dialer {
     pub(super) fn new(settings: Settings) -> Result<Self, SettingsError> {
         settings.check()?;
@@ -120,20 +149,24 @@ impl Dialer {
     }
 
     /// Connects to the server at an address. Runs where the connection is to be served.
-    pub(super) async fn address(&self, address: &Address, on_end: OnEnd) -> Result<Wire, RedisError> {
-        self.connect(address, &self.settings.login, self.settings.database, on_end).await
+    pub(super) async fn address(&self, address: &Address, users: Users) -> Result<Wire, RedisError> {
+        self.connect(address, self.hello(false), users).await
     }
 
     /// Connects to the one server there is, or to the one that the Sentinels call the primary.
-    pub(super) async fn primary(&self, on_end: OnEnd) -> Result<Wire, RedisError> {
+    pub(super) async fn primary(&self, users: Users) -> Result<Wire, RedisError> {
         match &self.settings.layout {
-            Layout::Single(address) => self.address(address, on_end).await,
-            Layout::Sentinel(sentinels, name) => self.named(sentinels, name, on_end).await,
+            Layout::Single(address) => self.address(address, users).await,
+            Layout::Sentinel(sentinels, name) => self.named(sentinels, name, users).await,
             Layout::Cluster(_) => Err(failure("a Cluster has no one primary")),
         }
     }
 
-    async fn named(&self, sentinels: &[Address], name: &str, on_end: OnEnd) -> Result<Wire, RedisError> {
+    const fn hello(&self, to_primary: bool) -> Hello<'_> {
+        Hello { login: &self.settings.login, database: self.settings.database, to_primary }
+    }
+
+    async fn named(&self, sentinels: &[Address], name: &str, users: Users) -> Result<Wire, RedisError> {
         let mut last = silence();
         for sentinel in sentinels {
             let patience = self.settings.time_limit.checked_div(SENTINEL_SHARE).unwrap_or_default();
@@ -141,10 +174,7 @@ impl Dialer {
             let looking_up = pin!(self.look_up(sentinel, name));
             let looked_up = until(now.checked_add(patience).unwrap_or(now), looking_up).await;
             match looked_up.unwrap_or_else(|_| Err(silence())) {
-                Ok(address) => {
-                    let wire = self.address(&address, on_end).await?;
-                    return if is_primary(&wire).await? { Ok(wire) } else { Err(failure("a failover is under way")) };
-                }
+                Ok(address) => return self.connect(&address, self.hello(true), users).await,
                 Err(error) => last = error,
             }
         }
@@ -152,7 +182,8 @@ impl Dialer {
     }
 
     async fn look_up(&self, sentinel: &Address, name: &str) -> Result<Address, RedisError> {
-        let wire = self.connect(sentinel, &self.settings.sentinel_login, 0, Box::new(|_| {})).await?;
+        let hello = Hello { login: &self.settings.sentinel_login, database: 0, to_primary: false };
+        let wire = self.connect(sentinel, hello, Users::All(Box::new(|_| {}))).await?;
         let mut question = redis::cmd("SENTINEL");
         question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
         let answer = wire.ask(&question).await?.extract_error()?;
@@ -161,19 +192,38 @@ impl Dialer {
         Ok(Address { host, port })
     }
 
-    async fn connect(&self, to: &Address, login: &Login, database: i64, on_end: OnEnd) -> Result<Wire, RedisError> {
+    async fn connect(&self, to: &Address, hello: Hello<'_>, users: Users) -> Result<Wire, RedisError> {
         let runner = Runner::here().ok_or_else(|| failure("nobody serves this thread"))?;
+        let on_end = match users {
+            Users::All(on_end) => on_end,
+            Users::One(number) => {
+                let stream = Box::pin(self.to_hold(to, hello)).await?;
+                let channel = Channel::Held(Mutex::new(Held::new(stream)));
+                return Ok(Wire { channel, number, is_over: Arc::default(), traffic: Cut::Nothing });
+            }
+        };
         match &runner {
             Runner::Loop(home) => {
                 let stream = connect(to, home.clone()).await?;
-                Box::pin(self.secure(stream, &runner, to, login, database, on_end)).await
+                Box::pin(self.secure(stream, &runner, to, hello, on_end)).await
             }
             Runner::Tokio(_) => {
-                let stream = TcpStream::connect((&*to.host, to.port)).await?;
-                stream.set_nodelay(true)?;
-                Box::pin(self.secure(stream, &runner, to, login, database, on_end)).await
+                let stream = connected(to).await?;
+                Box::pin(self.secure(stream, &runner, to, hello, on_end)).await
             }
         }
+    }
+
+    async fn to_hold(&self, to: &Address, hello: Hello<'_>) -> Result<Stream, RedisError> {
+        let (stream, limit) = (connected(to).await?, self.settings.time_limit);
+        Ok(match &self.tls {
+            None => Stream::Plain(Limited::new(self.greeted(stream, &hello).await?, limit)?),
+            Some(tls) => {
+                let stream = tls.connect(server_name(to)?, stream).await?;
+                let (socket, session) = self.greeted(stream, &hello).await?.into_inner();
+                Stream::Secure(Box::new(StreamOwned::new(session, Limited::new(socket, limit)?)))
+            }
+        })
     }
 
     async fn secure<S>(
@@ -181,38 +231,64 @@ impl Dialer {
         stream: S,
         runner: &Runner,
         to: &Address,
-        login: &Login,
-        database: i64,
+        hello: Hello<'_>,
         on_end: OnEnd,
     ) -> Result<Wire, RedisError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         match &self.tls {
-            None => self.greet(stream, runner, login, database, on_end).await,
-            Some(tls) => {
-                let name = ServerName::try_from(to.host.clone()).map_err(io::Error::other)?;
-                self.greet(tls.connect(name, stream).await?, runner, login, database, on_end).await
-            }
+            None => self.greet(stream, runner, &hello, on_end).await,
+            Some(tls) => self.greet(tls.connect(server_name(to)?, stream).await?, runner, &hello, on_end).await,
         }
     }
 
-    async fn greet<S>(
-        &self,
-        stream: S,
-        runner: &Runner,
-        login: &Login,
-        database: i64,
-        on_end: OnEnd,
-    ) -> Result<Wire, RedisError>
+    async fn greet<S>(&self, stream: S, runner: &Runner, hello: &Hello<'_>, on_end: OnEnd) -> Result<Wire, RedisError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut info = RedisConnectionInfo::default().set_db(database).set_skip_set_lib_name();
-        if let Some(user) = &login.user {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let is_over = Arc::<AtomicBool>::default();
+        let end = End { is_over: Arc::clone(&is_over), number, on_end: Some(on_end) };
+        let (channel, traffic) = match runner {
+            Runner::Tokio(_) => {
+                let (info, limits) = self.manners(hello);
+                let (mut connection, traffic) = MultiplexedConnection::new_with_config(&info, stream, limits).await?;
+                let traffic = end.after(runner, traffic);
+                first_questions(&mut connection, hello).await?;
+                (Channel::Library(connection), traffic)
+            }
+            Runner::Loop(home) => {
+                let (askers, traffic) = line::over(self.greeted(stream, hello).await?, home.clone());
+                (Channel::Line(askers), end.after(runner, traffic))
+            }
+        };
+        Ok(Wire { channel, number, is_over, traffic })
+    }
+
+    /// Has the client library greet the server, and takes the stream back from it.
+    async fn greeted<S>(&self, stream: S, hello: &Hello<'_>) -> Result<S, RedisError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (lent, give_back) = Lent::new(stream);
+        {
+            let (info, limits) = self.manners(hello);
+            let (mut connection, traffic) = MultiplexedConnection::new_with_config(&info, lent, limits).await?;
+            tokio::select! {
+                () = traffic => Err(failure("the connection has ended")),
+                asked = first_questions(&mut connection, hello) => asked,
+            }?;
+        }
+        give_back().ok_or_else(|| failure("the client library keeps the connection"))
+    }
+
+    fn manners(&self, hello: &Hello<'_>) -> (RedisConnectionInfo, AsyncConnectionConfig) {
+        let mut info = RedisConnectionInfo::default().set_db(hello.database).set_skip_set_lib_name();
+        if let Some(user) = &hello.login.user {
             info = info.set_username(user);
         }
-        if let Some(password) = &login.password {
+        if let Some(password) = &hello.login.password {
             info = info.set_password(password);
         }
         // Time limits are kept outside: the one of the client library would leave a late answer to the next question.
@@ -227,29 +303,34 @@ impl Dialer {
                 Ok::<_, Infallible>(())
             });
         }
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let is_over = Arc::<AtomicBool>::default();
-        let end = End { is_over: Arc::clone(&is_over), number, on_end: Some(on_end) };
-        let (channel, traffic) = match runner {
-            Runner::Tokio(_) => {
-                let (connection, traffic) = MultiplexedConnection::new_with_config(&info, stream, limits).await?;
-                (Channel::Library(connection), end.after(runner, traffic))
-            }
-            Runner::Loop(home) => {
-                let (lent, give_back) = Lent::new(stream);
-                drop(MultiplexedConnection::new_with_config(&info, lent, limits).await?);
-                let stream = give_back().ok_or_else(|| failure("the client library keeps the connection"))?;
-                let (askers, traffic) = line::over(stream, home.clone());
-                (Channel::Line(askers), end.after(runner, traffic))
-            }
-        };
-        let wire = Wire { channel, number, is_over, traffic };
-        // The system accepts connections for a server that is halted, or still reads its data.
-        match wire.ask(&redis::cmd("PING")).await? {
-            Value::ServerError(error) if error.code() != "NOPERM" => Err(error.into()),
-            _ => Ok(wire),
-        }
+        (info, limits)
     }
+}
+
+async fn connected(to: &Address) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((&*to.host, to.port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn server_name(of: &Address) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(of.host.clone()).map_err(io::Error::other)
+}
+
+/// Whether the server answers at all: the system accepts connections for one that is halted, or still reads its data. And whether
+/// it is the primary: a Sentinel may still name the old one, which may have become a replica. A user that may not ask trusts it.
+async fn first_questions(connection: &mut MultiplexedConnection, hello: &Hello<'_>) -> Result<(), RedisError> {
+    match connection.send_packed_command(&redis::cmd("PING")).await? {
+        Value::ServerError(error) if error.code() != "NOPERM" => return Err(error.into()),
+        _ => {}
+    }
+    if hello.to_primary
+        && let Value::Array(parts) = connection.send_packed_command(&redis::cmd("ROLE")).await?
+        && !matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master")
+    {
+        return Err(failure("a failover is under way"));
+    }
+    Ok(())
 }
 
 /// Tells that a connection is over, however it came to that.
@@ -275,14 +356,6 @@ impl Drop for End {
         if let Some(tell) = self.on_end.take() {
             tell(self.number);
         }
-    }
-}
-
-/// A Sentinel may still name the old primary, which may have become a replica. A user that may not ask trusts it.
-async fn is_primary(wire: &Wire) -> Result<bool, RedisError> {
-    match wire.ask(&redis::cmd("ROLE")).await? {
-        Value::Array(parts) => Ok(matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master")),
-        _ => Ok(true),
     }
 }
 

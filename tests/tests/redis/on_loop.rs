@@ -178,20 +178,20 @@ fn whatever_fails_who_is_called_is_told_in_time() {
     whatever_fails(OnLoop::calling);
 }
 
-fn whatever_fails(on: impl Fn(Store) -> OnLoop) {
+pub(super) fn whatever_fails<S: coatroom_store::Store>(on: impl Fn(Store) -> S) {
     let mut server = Redis::start(&["appendonly yes", "appendfsync always"]);
-    let on_loop = on(store(&server.url()));
+    let asked = on(store(&server.url()));
     for outage in [Outage::Kill, Outage::Stop, Outage::Pause(LIMIT / 2)] {
-        faults::outages(&on_loop, &mut server, outage, true);
+        faults::outages(&asked, &mut server, outage, true);
     }
-    faults::comes_back(&on_loop, &mut server, Duration::from_millis(200), Duration::from_secs(1));
+    faults::comes_back(&asked, &mut server, Duration::from_millis(200), Duration::from_secs(1));
 
     let proxy = Proxy::to(&server.address());
-    let on_loop = on(store(&proxy.url(&server.url())));
-    faults::slow_replies(&on_loop, &proxy);
-    faults::cut_replies(&on_loop, &proxy);
-    faults::never_hangs(&on_loop, &proxy, LIMIT + Duration::from_millis(400));
-    faults::counting_through_cuts(&on_loop, &proxy);
+    let asked = on(store(&proxy.url(&server.url())));
+    faults::slow_replies(&asked, &proxy);
+    faults::cut_replies(&asked, &proxy);
+    faults::never_hangs(&asked, &proxy, LIMIT + Duration::from_millis(400));
+    faults::counting_through_cuts(&asked, &proxy);
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn a_store_that_is_gone_leaves_no_connection_to_a_loop() {
     });
 }
 
-fn store_over_tls(server: &Redis) -> Store {
+pub(super) fn store_over_tls(server: &Redis) -> Store {
     Store::connect(settings(&server.tls_url()).authority(&server.certificates().authority)).unwrap()
 }
 
@@ -327,6 +327,6 @@ fn begin_to_load(reactor: &Reactor, store: &Arc<Store>) -> Receiver<Loaded> {
 }
 
 /// But for the one that asks.
-fn connections(server: &Redis) -> usize {
+pub(super) fn connections(server: &Redis) -> usize {
     server.call(&["CLIENT", "LIST"]).text().lines().filter(|line| !line.is_empty()).count() - 1
 }
