@@ -93,6 +93,12 @@ pub(crate) fn kept() -> Kept {
     KEPT.get()
 }
 
+/// Whether this thread waits, and may ask for itself.
+#[cfg(feature = "redis")]
+pub(crate) fn is_asking() -> bool {
+    KEPT.get() == Kept::Asking
+}
+
 /// Whether this thread does what an event loop has to do.
 #[cfg(feature = "redis")]
 fn is_turning() -> bool {

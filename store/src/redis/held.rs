@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
 use super::inbox::{Inbox, KEPT, ROOM};
+use super::line::pack;
 use super::wire::failure;
 
 /// A limit of the system's is as good as another that is so much longer or shorter: to set one is a call.
@@ -62,6 +63,13 @@ impl Held {
     /// The answer to a command.
     pub(super) fn answer(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         command.write_packed_command(&mut self.outbox);
+        self.send()?;
+        self.receive()
+    }
+
+    /// The answer to a command that is made of these parts.
+    pub(super) fn answer_to(&mut self, parts: &[&[u8]]) -> Result<Value, RedisError> {
+        pack(&mut self.outbox, parts);
         self.send()?;
         self.receive()
     }

@@ -132,15 +132,9 @@ pub(super) struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// The command that is sent, once: an array of strings, without a copy of its parts.
+    /// The command that is sent, once.
     pub(super) fn pack(&mut self, parts: &[&[u8]]) {
-        let unsent = &mut self.desk.unsent;
-        head(unsent, b'*', parts.len());
-        for part in parts {
-            head(unsent, b'$', part.len());
-            unsent.extend_from_slice(part);
-            unsent.extend_from_slice(b"\r\n");
-        }
+        pack(&mut self.desk.unsent, parts);
     }
 
     /// Has this called with the answer, which is waited for until then.
@@ -163,6 +157,16 @@ fn wake_server(mut desk: MutexGuard<'_, Desk>) {
     drop(desk);
     if let Some(server) = server {
         server.wake();
+    }
+}
+
+/// A command: an array of strings, without another copy of its parts.
+pub(super) fn pack(unsent: &mut Vec<u8>, parts: &[&[u8]]) {
+    head(unsent, b'*', parts.len());
+    for part in parts {
+        head(unsent, b'$', part.len());
+        unsent.extend_from_slice(part);
+        unsent.extend_from_slice(b"\r\n");
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::net::{Net, lock};
+use super::net::{Net, Outcome, lock};
 use super::runner::Runner;
 use super::settings::Address;
 use super::time::{pause as rest, until};
@@ -91,17 +91,10 @@ impl Link {
     /// A connection for this thread, until it gives it back. There is none where others have none either: what goes on
     /// between one request and the next, such as trying to connect during an outage, is for whoever serves those.
     pub(super) async fn hold(self: &Arc<Self>, net: &Arc<Net>, deadline: Instant) -> Option<Wire> {
-        let number = match &*self.state.borrow() {
-            State::Up(present) => present.number,
-            State::Down(_) => return None,
-        };
-        loop {
-            let rested = lock(&self.at_rest).pop();
-            match rested {
-                Some(wire) if wire.number == number && wire.begin(deadline) => return Some(wire),
-                Some(_) => {}
-                None => break,
-            }
+        let number = self.number()?;
+        let rested = self.rested(number, deadline);
+        if rested.is_some() {
+            return rested;
         }
         let wire = Box::pin(self.another(net, Users::One(number), deadline)).await;
         if wire.is_none() && Instant::now() >= deadline {
@@ -110,11 +103,29 @@ impl Link {
         wire.filter(|wire| wire.begin(deadline))
     }
 
-    /// Keeps a connection on which all that was asked was answered.
-    pub(super) fn give_back(&self, wire: Wire) {
+    /// One that another thread gave back, while all have the connection with this number.
+    pub(super) fn rested(&self, number: u64, deadline: Instant) -> Option<Wire> {
+        loop {
+            let wire = lock(&self.at_rest).pop()?;
+            if wire.number == number && wire.begin(deadline) {
+                return Some(wire);
+            }
+        }
+    }
+
+    /// Takes one back, unless there may be an answer still to come.
+    pub(super) fn keep(&self, wire: Wire, outcome: &Outcome) {
         let mut at_rest = lock(&self.at_rest);
-        if at_rest.len() < MOST_AT_REST {
+        if matches!(outcome, Outcome::Answer(_) | Outcome::Refused(_)) && at_rest.len() < MOST_AT_REST {
             at_rest.push(wire);
+        }
+    }
+
+    /// The number of the connection that all have, if there is one.
+    pub(super) fn number(&self) -> Option<u64> {
+        match &*self.state.borrow() {
+            State::Up(present) => Some(present.number),
+            State::Down(_) => None,
         }
     }
 

@@ -93,6 +93,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use coatroom_core::{Announcement, Entry, Handle, Listing, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
 use redis::{Cmd, Value};
+use tokio::time::Instant;
 
 use self::line::Lost;
 use self::net::{Net, Order, Outcome};
@@ -100,6 +101,7 @@ use self::refusal::is_refusal;
 use self::scripts::{BAR_LOGINS, Call, END, END_AND_LEAVE, ENTER, SWAP, SWAP_AND_ENTER};
 use self::settings::Layout;
 use self::wire::Dialer;
+use crate::host::is_asking;
 use crate::observe::warned;
 use crate::runtime::PerProcess;
 use crate::{
@@ -210,6 +212,53 @@ impl Redis {
     }
 }
 
+/// What is asked and answered most, whoever does it: a record, and the swap of one that stays. None in place of an answer says that
+/// it is to be asked for as ever.
+impl Redis {
+    /// What a swap asks for. What is more than this is written by other scripts, and may have to be confirmed by replicas.
+    fn with_question<T>(&self, swap: &Swap, ask: impl FnOnce(&[&[u8]]) -> T) -> Option<T> {
+        let (Some(expected), Some(new), Listing::Keep) = (&swap.expected, &swap.new, &swap.listing) else {
+            return None;
+        };
+        if swap.durable && self.dialer.settings.confirm.is_some() {
+            return None;
+        }
+        let (key, kept) = (self.record_key(swap.handle), self.kept(swap.garbage_at).to_string());
+        let digest = SWAP.digest().as_bytes();
+        Some(ask(&[b"EVALSHA", digest, b"1", &key, expected.as_bytes(), new, kept.as_bytes()]))
+    }
+
+    fn loaded(answer: Value) -> Option<Loaded> {
+        match answer {
+            Value::Nil => Some(Loaded::Absent),
+            Value::BulkString(record) => Some(Loaded::Found(record)),
+            _ => None,
+        }
+    }
+
+    /// On a connection that a thread has to itself, if one is at hand.
+    fn load_held(net: &Net, key: &[u8], deadline: Instant) -> Option<Loaded> {
+        if !is_asking() {
+            return None;
+        }
+        match net.ask_held(&[b"GET", key], deadline)? {
+            Outcome::Answer(answer) => Self::loaded(answer),
+            _ => None,
+        }
+    }
+
+    fn swap_held(&self, net: &Net, swap: &Swap) -> Option<Swapped> {
+        if !is_asking() {
+            return None;
+        }
+        match self.with_question(swap, |question| net.ask_held(question, net.deadline()))?? {
+            Outcome::Answer(answer) => Some(scripts::swapped(answer)),
+            Outcome::Refused(_) | Outcome::Unsent => None,
+            Outcome::Unknown => Some(Swapped::Unknown),
+        }
+    }
+}
+
 impl Calling for Redis {
     fn begin_load(&self, handle: Handle, then: impl FnOnce(Option<Loaded>) + Send + 'static) {
         let (net, key) = (self.net(), self.record_key(handle));
@@ -219,9 +268,8 @@ impl Calling for Redis {
         let noting = Arc::clone(net);
         let answered = move |answer| {
             let loaded = match answer {
-                Ok(Value::Nil) => Some(Loaded::Absent),
-                Ok(Value::BulkString(record)) => Some(Loaded::Found(record)),
-                Ok(_) | Err(Lost::Cut) => None,
+                Ok(answer) => Self::loaded(answer),
+                Err(Lost::Cut) => None,
                 Err(Lost::Late) => {
                     noting.note_silence();
                     Some(Loaded::Unavailable)
@@ -237,18 +285,14 @@ impl Calling for Redis {
     where
         W: AsRef<Swap> + Send + 'static,
     {
-        let (net, swap) = (self.net(), whose.as_ref());
-        // What is more than this is written by other scripts, and may have to be confirmed by replicas.
-        let (Some(expected), Some(new), Listing::Keep) = (&swap.expected, &swap.new, &swap.listing) else {
-            return then(whose, None);
-        };
-        let waits_for_replicas = net.settings().confirm.is_some() && swap.durable;
-        let wire = if waits_for_replicas { None } else { net.wire_of_this_loop() };
+        let (net, wire) = (self.net(), self.net().wire_of_this_loop());
         let Some(mut question) = wire.as_ref().and_then(|wire| wire.line()?.question()) else {
             return then(whose, None);
         };
-        let (key, kept) = (self.record_key(swap.handle), self.kept(swap.garbage_at).to_string());
-        question.pack(&[b"EVALSHA", SWAP.digest().as_bytes(), b"1", &key, expected.as_bytes(), new, kept.as_bytes()]);
+        if self.with_question(whose.as_ref(), |parts| question.pack(parts)).is_none() {
+            drop(question);
+            return then(whose, None);
+        }
         let noting = Arc::clone(net);
         let answered = move |answer| {
             let swapped = match answer {
@@ -276,18 +320,24 @@ impl Store for Redis {
     }
 
     async fn load(&self, handle: Handle) -> Loaded {
-        let key = self.record_key(handle);
+        let (net, key) = (self.net(), self.record_key(handle));
+        let deadline = net.deadline();
+        if let Some(loaded) = Self::load_held(net, &key, deadline) {
+            return loaded;
+        }
         let mut get = Cmd::with_capacity(2, key.len().saturating_add(3));
         get.arg("GET").arg(&key);
-        match self.net().insist(&key, &Order::Plain(&get), false).await {
-            Outcome::Answer(Value::Nil) => Loaded::Absent,
-            Outcome::Answer(Value::BulkString(record)) => Loaded::Found(record),
+        match net.insist_by(deadline, &key, &Order::Plain(&get), false).await {
+            Outcome::Answer(answer) => Self::loaded(answer).unwrap_or(Loaded::Unavailable),
             _ => Loaded::Unavailable,
         }
     }
 
     // spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
     async fn swap(&self, swap: &Swap) -> Swapped {
+        if let Some(swapped) = self.swap_held(self.net(), swap) {
+            return swapped;
+        }
         let key = self.record_key(swap.handle);
         // The loss of a record that was only just created brings nothing back.
         let confirm = swap.durable && swap.expected.is_some();

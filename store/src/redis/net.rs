@@ -20,7 +20,7 @@ use super::scripts::Call;
 use super::settings::{Layout, Settings};
 use super::time::{by, until};
 use super::wire::{Dialer, Users, Wire};
-use crate::host::{Kept, kept};
+use crate::host::{Kept, is_asking, kept};
 
 /// Connections at most, per process, on which a write waits for replicas: no other command passes there meanwhile.
 const LANES: usize = 16;
@@ -138,15 +138,29 @@ impl Net {
         home.primary.present()
     }
 
+    /// What becomes of a command to the one server on a connection that this thread, which waits, has to itself; None if none is at
+    /// hand.
+    pub(super) fn ask_held(&self, parts: &[&[u8]], deadline: Instant) -> Option<Outcome> {
+        let home = self.known(&Runner::Tokio(self.timers()?.clone())).filter(|_| self.cluster.is_none())?;
+        let link = &home.primary;
+        let wire = link.rested(link.number()?, deadline)?;
+        let outcome = self.judge(link, &wire, wire.answer_to(parts)?);
+        link.keep(wire, &outcome);
+        Some(outcome)
+    }
+
+    fn known(&self, runner: &Runner) -> Option<Arc<Home>> {
+        let homes = self.homes.read().unwrap_or_else(PoisonError::into_inner);
+        homes.iter().find(|home| home.runner.is(runner)).cloned()
+    }
+
     fn home_of(self: &Arc<Self>, runner: Runner) -> Arc<Home> {
-        let known = |homes: &[Arc<Home>]| homes.iter().find(|home| home.runner.is(&runner)).cloned();
-        let found = known(&self.homes.read().unwrap_or_else(PoisonError::into_inner));
-        if let Some(home) = found {
+        if let Some(home) = self.known(&runner) {
             return home;
         }
         let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(home) = known(&homes) {
-            return home;
+        if let Some(home) = homes.iter().find(|home| home.runner.is(&runner)) {
+            return Arc::clone(home);
         }
         homes.retain(|home| home.is_in_use());
         let home = Arc::new(Home {
@@ -168,7 +182,16 @@ impl Net {
 
     /// The same for what may be done twice: where the outcome is unknown it is sent again, while there is time.
     pub(super) async fn insist(self: &Arc<Self>, key: &[u8], order: &Order<'_>, confirm: bool) -> Outcome {
-        let deadline = self.deadline();
+        self.insist_by(self.deadline(), key, order, confirm).await
+    }
+
+    pub(super) async fn insist_by(
+        self: &Arc<Self>,
+        deadline: Instant,
+        key: &[u8],
+        order: &Order<'_>,
+        confirm: bool,
+    ) -> Outcome {
         for _ in 0..REPEATS {
             match self.send_by(deadline, key, order, confirm).await {
                 Outcome::Unknown if Instant::now() < deadline => {}
@@ -201,13 +224,11 @@ impl Net {
     ) -> Outcome {
         let link = home.link(self, target);
         let patience = self.settings().confirm.filter(|_| manner.confirm).map(|confirm| confirm.patience);
-        if kept() == Kept::Asking && !home.runner.is_this_loop() {
+        if is_asking() && !home.runner.is_this_loop() {
             let deadline = patience.and_then(|patience| deadline.checked_add(patience)).unwrap_or(deadline);
             if let Some(wire) = link.hold(self, deadline).await {
                 let outcome = self.converse(&link, &wire, order, manner, deadline).await;
-                if matches!(outcome, Outcome::Answer(_) | Outcome::Refused(_)) {
-                    link.give_back(wire);
-                }
+                link.keep(wire, &outcome);
                 return outcome;
             }
         }
@@ -287,6 +308,10 @@ impl Net {
             link.suspect(wire);
             return Outcome::Unknown;
         };
+        self.judge(link, wire, answered)
+    }
+
+    fn judge(&self, link: &Arc<Link>, wire: &Wire, answered: Result<Value, RedisError>) -> Outcome {
         match answered {
             Ok(Value::ServerError(error)) => {
                 if leads_astray(&error) {

@@ -82,6 +82,14 @@ impl Wire {
         }
     }
 
+    /// The answer to a command that is made of these parts, for a thread that has this one to itself.
+    pub(super) fn answer_to(&self, parts: &[&[u8]]) -> Option<Result<Value, RedisError>> {
+        match &self.channel {
+            Channel::Held(held) => Some(lock(held).answer_to(parts)),
+            Channel::Library(_) | Channel::Line(_) => None,
+        }
+    }
+
     /// Says until when a thread that has this one to itself will wait for answers. Whether there is anything to wait for.
     pub(super) fn begin(&self, until: Instant) -> bool {
         match &self.channel {
