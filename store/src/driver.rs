@@ -150,6 +150,13 @@ pub(crate) struct Aftermath {
     lost: Vec<Entry>,
 }
 
+/// What was done of a closing already: what came of its first swap, and the place in which it was sent.
+#[derive(Default)]
+pub(crate) struct Begun {
+    swapped: Option<Swapped>,
+    place: Place,
+}
+
 /// A login took more than its principal's share of sessions.
 pub(crate) struct Surplus {
     pub(crate) entry: Entry,
@@ -189,14 +196,14 @@ impl<S: Store, H: Host> Driver<S, H> {
         closing: Closing,
         first: Option<Swapped>,
     ) -> impl Future<Output = Result<Reply, Refused>> {
-        during(Act::Close, self.bring_to_an_end(closing, first))
+        during(Act::Close, self.bring_to_an_end(closing, Begun { swapped: first, place: Place::default() }))
     }
 
     // What seldom happens waits in boxes of its own: what always does is moved for each call, and as large as the largest part.
 
-    async fn bring_to_an_end(&self, closing: Closing, first: Option<Swapped>) -> Result<Reply, Refused> {
+    async fn bring_to_an_end(&self, closing: Closing, begun: Begun) -> Result<Reply, Refused> {
         let mut aftermath = Aftermath::default();
-        let result = self.drive(closing, first, &mut aftermath).await;
+        let result = self.drive(closing, begun, &mut aftermath).await;
         self.watch.closed(seen(&result), || self.host.ticks());
         let is_unavailable = matches!(&result, Err(Refused(failure)) if failure.error.status() == UNAVAILABLE);
         if !aftermath.lost.is_empty() && !is_unavailable {
@@ -219,15 +226,15 @@ impl<S: Store, H: Host> Driver<S, H> {
         result
     }
 
-    /// Sends what the closing asks for until it is over; `first` is what came of the first of it, if that was sent already.
+    /// Sends what the closing asks for until it is over.
     pub(crate) async fn drive(
         &self,
         closing: Closing,
-        first: Option<Swapped>,
+        begun: Begun,
         aftermath: &mut Aftermath,
     ) -> Result<Reply, Refused> {
         let mut announced = Announced::default();
-        let result = self.send_all(closing, first, aftermath, &mut announced).await;
+        let result = self.send_all(closing, begun, aftermath, &mut announced).await;
         self.renew(announced).await;
         result
     }
@@ -236,12 +243,12 @@ impl<S: Store, H: Host> Driver<S, H> {
     async fn send_all(
         &self,
         mut closing: Closing,
-        mut first: Option<Swapped>,
+        Begun { swapped: mut first, mut place }: Begun,
         aftermath: &mut Aftermath,
         announced: &mut Announced,
     ) -> Result<Reply, Refused> {
         let mut trial: Option<Trial> = None;
-        let (mut place, mut waiting) = (Place::default(), Waiting::default());
+        let mut waiting = Waiting::default();
         loop {
             let save = match closing {
                 Closing::Done(reply) => return Ok(reply),

@@ -195,6 +195,19 @@ pub(crate) fn during<F: Future>(_: Act, future: F) -> F {
     future
 }
 
+/// The same for what is done on this thread.
+#[cfg(feature = "tracing")]
+pub(crate) fn within<T>(act: Act, work: impl FnOnce() -> T) -> T {
+    events::within(act, work)
+}
+
+/// Does it.
+#[cfg(not(feature = "tracing"))]
+#[inline]
+pub(crate) fn within<T>(_: Act, work: impl FnOnce() -> T) -> T {
+    work()
+}
+
 /// Something is wrong with how a server is set up.
 #[cfg(feature = "redis")]
 pub(crate) fn warned(sentence: &str) {

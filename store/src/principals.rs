@@ -6,7 +6,7 @@ use coatroom_core::{
     Beyond, ByHandle, Cause, Change, Device, Entry, Error, Failure, Handle, Held, Loaded, Reply, Timestamp,
 };
 
-use crate::driver::{Aftermath, Surplus};
+use crate::driver::{Aftermath, Begun, Surplus};
 use crate::observe::{Act, Observer, during, seen};
 use crate::{Driver, Host, Refused, Store, Unavailable};
 
@@ -289,7 +289,7 @@ impl<S: Store, H: Host> Driver<S, H> {
         let change = async {
             let by_handle = by_handle?;
             let loaded = self.load(handle).await.unwrap_or(Loaded::Unavailable);
-            self.drive(by_handle.found(loaded), None, &mut Aftermath::default()).await
+            self.drive(by_handle.found(loaded), Begun::default(), &mut Aftermath::default()).await
         };
         let result = during(Act::Change(handle), change).await;
         self.watch().changed(handle, seen(&result), || self.host().ticks());

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use coatroom_core::{Closing, Listing, Opening, Reuse, Save};
+use coatroom_core::{Closing, Opening};
 
 use super::Driver;
 use crate::observe::{Call, Observer};
@@ -37,37 +37,21 @@ impl<S: Calling + 'static, H: Host + 'static> Driver<S, H> {
             Closing::Save(save) if self.is_plain(&save) => save,
             closing => return then(closing, None),
         };
-        let mut turn = self.lanes.free_turn(save.swap().handle);
-        if turn.as_mut().is_none_or(|turn| turn.take_left().is_some()) {
-            drop(turn);
-            return then(Closing::Save(save), None);
-        }
+        let Some(mut place) = self.front(&save) else { return then(Closing::Save(save), None) };
         let (this, started) = (Arc::clone(self), self.calls().clock());
         self.store.begin_swap(save, move |save, swapped| {
             if let Some(swapped) = &swapped {
                 this.calls().told(Call::Swap, Some(save.swap().handle), swapped, started);
             }
             if swapped != Some(Swapped::Done) {
-                drop(turn);
+                drop(place);
                 return then(Closing::Save(save), swapped);
             }
-            if let Some(turn) = turn.as_mut() {
-                turn.leave(save.swap().new.clone());
-            }
+            place.leave(&save);
             let closing = save.saved();
-            drop(turn);
+            drop(place);
             this.watch_end(&closing);
             then(closing, None);
         });
-    }
-
-    /// Whether nothing but its own record depends on it, and nothing has to follow.
-    fn is_plain(&self, save: &Save) -> bool {
-        let swap = save.swap();
-        swap.expected.is_some()
-            && swap.new.is_some()
-            && swap.listing == Listing::Keep
-            && !save.is_ending()
-            && self.rules.policy().settings().reuse != Reuse::RevokeAll
     }
 }

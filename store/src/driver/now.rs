@@ -2,8 +2,8 @@
 
 use coatroom_core::{Closing, Listing, Opening, Reply, Reuse, Save, Session};
 
-use super::{Driver, EAGER_CONFLICTS, Refused};
-use crate::observe::{Observer, Why};
+use super::{Begun, Driver, EAGER_CONFLICTS, Refused};
+use crate::observe::{Act, Observer, Why, within};
 use crate::sync::atomic::Ordering;
 use crate::{Engine, Host, Store, Swapped, Wait, block_on};
 
@@ -39,15 +39,39 @@ impl<E: Engine, H: Host> Driver<E, H> {
 
     /// [`Driver::finish`] for an engine, on this thread. May wait for locks and disks.
     pub fn finish_now(&self, closing: Closing) -> Result<Reply, Refused> {
+        if matches!(closing, Closing::Done(_) | Closing::Failed(_)) {
+            return self.go_on_now(closing, Begun::default());
+        }
+        let result = within(Act::Close, || {
+            let (closing, begun) = self.swap_if_plain(closing);
+            self.go_on_now(closing, begun)
+        });
+        block_on(self.sweep_if_due());
+        result
+    }
+
+    fn go_on_now(&self, closing: Closing, begun: Begun) -> Result<Reply, Refused> {
         self.watch_end(&closing);
         match closing {
             Closing::Done(reply) => Ok(reply),
             Closing::Failed(failure) => Err(failure.into()),
-            waiting => {
-                let result = block_on(self.finish(waiting));
-                block_on(self.sweep_if_due());
-                result
+            waiting => block_on(self.bring_to_an_end(waiting, begun)),
+        }
+    }
+
+    /// Does the swap of a closing that begins with a plain one.
+    fn swap_if_plain(&self, closing: Closing) -> (Closing, Begun) {
+        let save = match closing {
+            Closing::Save(save) if self.is_plain(&save) => save,
+            closing => return (closing, Begun::default()),
+        };
+        let Some(mut place) = self.front(&save) else { return (Closing::Save(save), Begun::default()) };
+        match self.calls().swap_now(save.swap(), Wait::Patiently) {
+            Some(Swapped::Done) => {
+                place.leave(&save);
+                (save.saved(), Begun::default())
             }
+            swapped => (Closing::Save(save), Begun { swapped, place }),
         }
     }
 
@@ -108,6 +132,16 @@ impl<E: Engine, H: Host> Driver<E, H> {
 }
 
 impl<S: Store, H: Host> Driver<S, H> {
+    /// Whether nothing but its own record depends on it, and nothing has to follow.
+    pub(super) fn is_plain(&self, save: &Save) -> bool {
+        let swap = save.swap();
+        swap.expected.is_some()
+            && swap.new.is_some()
+            && swap.listing == Listing::Keep
+            && !save.is_ending()
+            && self.rules.policy().settings().reuse != Reuse::RevokeAll
+    }
+
     /// Tells of a closing that is over already.
     pub(crate) fn watch_end(&self, closing: &Closing) {
         match closing {

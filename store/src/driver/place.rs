@@ -72,6 +72,22 @@ impl<S: Store, H: Host> Driver<S, H> {
         }
     }
 
+    /// The place of an exchange that nobody is before; none if somebody is, or was and left something.
+    #[cfg(feature = "queue")]
+    pub(super) fn front(&self, save: &Save) -> Option<Place> {
+        if self.store.is_here() {
+            return Some(Place::default());
+        }
+        let mut turn = self.lanes.free_turn(save.swap().handle)?;
+        turn.take_left().is_none().then(|| Place(Some(turn)))
+    }
+
+    #[cfg(not(feature = "queue"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with the feature others are asked for")]
+    pub(super) fn front(&self, _: &Save) -> Option<Place> {
+        Some(Place::default())
+    }
+
     /// Waits until this exchange is the first of this process that wants its turn: it alone asks the store when that of
     /// another is over.
     // spec: SER-4 ef64

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use coatroom_core::{Cause, Change, Error, Event, Failure, Handle, Kind, Remedy, Reply, State};
 use tracing::field::display;
-use tracing::{Instrument, Level, debug_span, enabled};
+use tracing::{Instrument, Level, Span, debug_span, enabled};
 
 use super::timed::Outcome;
 use super::{Act, Call, Observer, Why};
@@ -97,7 +97,15 @@ impl Observer for Events {
 }
 
 pub(super) fn during<F: Future>(act: Act, future: F) -> impl Future<Output = F::Output> {
-    future.instrument(match act {
+    future.instrument(span(act))
+}
+
+pub(super) fn within<T>(act: Act, work: impl FnOnce() -> T) -> T {
+    span(act).in_scope(work)
+}
+
+fn span(act: Act) -> Span {
+    match act {
         Act::Open => debug_span!(target: "coatroom", "open"),
         Act::Close => debug_span!(target: "coatroom", "close"),
         Act::Change(handle) => debug_span!(target: "coatroom", "change", handle = %handle),
@@ -105,7 +113,7 @@ pub(super) fn during<F: Future>(act: Act, future: F) -> impl Future<Output = F::
         Act::RevokeAll => debug_span!(target: "coatroom", "revoke all"),
         Act::RevokeEverything => debug_span!(target: "coatroom", "revoke everything"),
         Act::Rename => debug_span!(target: "coatroom", "rename"),
-    })
+    }
 }
 
 // spec: EVT-1 f23d, SEC-1 89db
