@@ -1,8 +1,10 @@
 //! Serial mode through the driver: turns on a real engine, and waits by a clock that only pauses move.
 
 use std::future::{Future, ready};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -45,6 +47,10 @@ impl Host for Still {
 struct Told {
     memory: Memory,
     answer: Mutex<Option<Swapped>>,
+    is_far: bool,
+    /// What happens during the next swap.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    swaps: AtomicUsize,
 }
 
 impl Told {
@@ -59,6 +65,9 @@ impl Engine for Told {
     }
 
     fn swap(&self, swap: &Swap, wait: Wait) -> Option<Swapped> {
+        self.swaps.fetch_add(1, Ordering::SeqCst);
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        meanwhile.into_iter().for_each(|happens| happens());
         self.answer.lock().unwrap().take().or_else(|| Engine::swap(&self.memory, swap, wait))
     }
 
@@ -85,17 +94,28 @@ impl Engine for Told {
     fn sweep(&self, now: Timestamp, max: usize) -> Result<usize, Unavailable> {
         Engine::sweep(&self.memory, now, max)
     }
+
+    fn is_here(&self) -> bool {
+        !self.is_far
+    }
 }
+
+/// A closing; whether it came to an end that is good.
+type Closed = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// Somebody logged in.
 struct Scene {
-    driver: Driver<Told, Still>,
+    driver: Arc<Driver<Told, Still>>,
     cookie: String,
 }
 
 impl Scene {
     fn new() -> Self {
-        let driver = Driver::with_host(rules(), Told::default(), Still::default());
+        Self::over(Told::default())
+    }
+
+    fn over(store: Told) -> Self {
+        let driver = Arc::new(Driver::with_host(rules(), store, Still::default()));
         let mut session = driver.open_now(b"").unwrap();
         session.login::<&str>("alice", &[], 1).unwrap();
         let reply = driver.close_now(session).unwrap();
@@ -180,6 +200,27 @@ fn two_hundred_that_read_add_and_set_in_turn_count_two_hundred() {
         }
     });
     assert_eq!(driver.open_now(cookie.as_bytes()).unwrap().get("n"), Some(Value::Int(200)));
+}
+
+#[test]
+// spec: WRITE-2 c432
+fn who_writes_on_a_thread_that_may_wait_hands_on_what_it_left() {
+    let scene = Scene::over(Told { is_far: true, ..Told::default() });
+    let adding = || {
+        let mut session = scene.driver.open_now(scene.cookie.as_bytes()).unwrap();
+        session.add("n", 1).unwrap();
+        session
+    };
+    let (first, second, driver) = (adding(), adding(), Arc::clone(&scene.driver));
+    let closing: Closed = Box::pin(async move { driver.close(second).await.is_ok() });
+    let second = Arc::new(Mutex::new(closing));
+    let poll = |second: &Mutex<Closed>| second.lock().unwrap().as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let (store, behind) = (scene.driver.store(), Arc::clone(&second));
+    *store.meanwhile.lock().unwrap() = Some(Box::new(move || assert_eq!(poll(&behind), Poll::Pending, "in line")));
+    let before = store.swaps.load(Ordering::SeqCst);
+    scene.driver.close_now(first).unwrap();
+    assert_eq!(poll(&second), Poll::Ready(true));
+    assert_eq!((store.swaps.load(Ordering::SeqCst) - before, scene.n()), (2, Some(Value::Int(2))));
 }
 
 #[test]
