@@ -100,7 +100,6 @@ impl Held {
             match self.stream.both_ways().read(&mut self.room) {
                 Ok(0) => return Err(failure("the connection has ended")),
                 Ok(count) => self.inbox.room().extend_from_slice(self.room.get(..count).unwrap_or_default()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(late(error).into()),
             }
         }
@@ -153,6 +152,17 @@ impl Limited {
         if left.abs_diff(self.limit) > NEARLY { self.set(left) } else { Ok(()) }
     }
 
+    /// Does something that may have to wait; once more where a signal came in between.
+    fn wait(&mut self, mut work: impl FnMut(&TcpStream) -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            self.limit()?;
+            match work(&self.socket) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
     /// Whether it is open, and nothing has come that nobody asked for.
     fn is_quiet(&self) -> bool {
         let peeked = self.socket.set_nonblocking(true).and_then(|()| self.socket.peek(&mut [0]));
@@ -163,15 +173,13 @@ impl Limited {
 
 impl Read for Limited {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        self.limit()?;
-        self.socket.read(room)
+        self.wait(|mut socket| socket.read(room))
     }
 }
 
 impl Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.limit()?;
-        self.socket.write(bytes)
+        self.wait(|mut socket| socket.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

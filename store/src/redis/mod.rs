@@ -285,7 +285,8 @@ impl Calling for Redis {
     where
         W: AsRef<Swap> + Send + 'static,
     {
-        let (net, wire) = (self.net(), self.net().wire_of_this_loop());
+        let net = self.net();
+        let wire = net.wire_of_this_loop();
         let Some(mut question) = wire.as_ref().and_then(|wire| wire.line()?.question()) else {
             return then(whose, None);
         };
