@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use redis::{ServerErrorKind, Value};
 use tokio::time::Instant;
 
+use super::home::Home;
 use super::link::Target;
-use super::net::{Home, Manner, Net, Order, Outcome, lock};
+use super::net::{Manner, Net, Order, Outcome, lock};
 use super::settings::Address;
 use super::time::{pause, until};
 

@@ -69,11 +69,13 @@ mod confirm;
 mod feed;
 mod health;
 mod held;
+mod home;
 mod inbox;
 mod line;
 mod link;
 mod listen;
 mod net;
+mod plain;
 mod refusal;
 mod runner;
 mod scan;
@@ -93,20 +95,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use coatroom_core::{Announcement, Entry, Handle, Listing, Loaded, NOT_BEFORE_KEPT, Swap, Timestamp};
 use redis::{Cmd, Value};
-use tokio::time::Instant;
 
-use self::line::Lost;
 use self::net::{Net, Order, Outcome};
-use self::refusal::is_refusal;
 use self::scripts::{BAR_LOGINS, Call, END, END_AND_LEAVE, ENTER, SWAP, SWAP_AND_ENTER};
 use self::settings::Layout;
 use self::wire::Dialer;
-use crate::host::is_asking;
 use crate::observe::warned;
 use crate::runtime::PerProcess;
-use crate::{
-    Calling, Cursor, Entered, Increment, Listening, NotAnnounced, NotListed, Nudge, Store, Swapped, Unavailable,
-};
+use crate::{Cursor, Entered, Increment, Listening, NotAnnounced, NotListed, Nudge, Store, Swapped, Unavailable};
 
 /// A store on Redis or Valkey.
 pub struct Redis {
@@ -209,109 +205,6 @@ impl Redis {
             Outcome::Answer(_) => Ok(()),
             _ => Err(Unavailable),
         }
-    }
-}
-
-/// What is asked and answered most, whoever does it: a record, and the swap of one that stays. None in place of an answer says that
-/// it is to be asked for as ever.
-impl Redis {
-    /// What a swap asks for. What is more than this is written by other scripts, and may have to be confirmed by replicas.
-    fn with_question<T>(&self, swap: &Swap, ask: impl FnOnce(&[&[u8]]) -> T) -> Option<T> {
-        let (Some(expected), Some(new), Listing::Keep) = (&swap.expected, &swap.new, &swap.listing) else {
-            return None;
-        };
-        if swap.durable && self.dialer.settings.confirm.is_some() {
-            return None;
-        }
-        let (key, kept) = (self.record_key(swap.handle), self.kept(swap.garbage_at).to_string());
-        let digest = SWAP.digest().as_bytes();
-        Some(ask(&[b"EVALSHA", digest, b"1", &key, expected.as_bytes(), new, kept.as_bytes()]))
-    }
-
-    fn loaded(answer: Value) -> Option<Loaded> {
-        match answer {
-            Value::Nil => Some(Loaded::Absent),
-            Value::BulkString(record) => Some(Loaded::Found(record)),
-            _ => None,
-        }
-    }
-
-    /// On a connection that a thread has to itself, if one is at hand.
-    fn load_held(net: &Net, key: &[u8], deadline: Instant) -> Option<Loaded> {
-        if !is_asking() {
-            return None;
-        }
-        match net.ask_held(&[b"GET", key], deadline)? {
-            Outcome::Answer(answer) => Self::loaded(answer),
-            _ => None,
-        }
-    }
-
-    fn swap_held(&self, net: &Net, swap: &Swap) -> Option<Swapped> {
-        if !is_asking() {
-            return None;
-        }
-        match self.with_question(swap, |question| net.ask_held(question, net.deadline()))?? {
-            Outcome::Answer(answer) => Some(scripts::swapped(answer)),
-            Outcome::Refused(_) | Outcome::Unsent => None,
-            Outcome::Unknown => Some(Swapped::Unknown),
-        }
-    }
-}
-
-impl Calling for Redis {
-    fn begin_load(&self, handle: Handle, then: impl FnOnce(Option<Loaded>) + Send + 'static) {
-        let (net, key) = (self.net(), self.record_key(handle));
-        let wire = net.wire_of_this_loop();
-        let Some(mut question) = wire.as_ref().and_then(|wire| wire.line()?.question()) else { return then(None) };
-        question.pack(&[b"GET", &key]);
-        let noting = Arc::clone(net);
-        let answered = move |answer| {
-            let loaded = match answer {
-                Ok(answer) => Self::loaded(answer),
-                Err(Lost::Cut) => None,
-                Err(Lost::Late) => {
-                    noting.note_silence();
-                    Some(Loaded::Unavailable)
-                }
-            };
-            then(loaded);
-        };
-        question.call(net.deadline(), Box::new(answered));
-    }
-
-    // spec: STORE-1 4bc6, STORE-2 4ba9, STORE-3 1632
-    fn begin_swap<W>(&self, whose: W, then: impl FnOnce(W, Option<Swapped>) + Send + 'static)
-    where
-        W: AsRef<Swap> + Send + 'static,
-    {
-        let net = self.net();
-        let wire = net.wire_of_this_loop();
-        let Some(mut question) = wire.as_ref().and_then(|wire| wire.line()?.question()) else {
-            return then(whose, None);
-        };
-        if self.with_question(whose.as_ref(), |parts| question.pack(parts)).is_none() {
-            drop(question);
-            return then(whose, None);
-        }
-        let noting = Arc::clone(net);
-        let answered = move |answer| {
-            let swapped = match answer {
-                Ok(Value::ServerError(error)) if is_refusal(&error) => None,
-                Ok(Value::ServerError(error)) => {
-                    noting.note(error.to_string());
-                    Some(Swapped::Unknown)
-                }
-                Ok(answer) => Some(scripts::swapped(answer)),
-                Err(Lost::Cut) => Some(Swapped::Unknown),
-                Err(Lost::Late) => {
-                    noting.note_silence();
-                    Some(Swapped::Unknown)
-                }
-            };
-            then(whose, swapped);
-        };
-        question.call(net.deadline(), Box::new(answered));
     }
 }
 

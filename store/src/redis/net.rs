@@ -2,7 +2,6 @@
 
 use core::pin::pin;
 use core::time::Duration;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use redis::{Cmd, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
@@ -13,6 +12,7 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use super::confirm;
 use super::held::SILENCE;
+use super::home::Home;
 use super::link::{Link, Target};
 use super::refusal::{is_refusal, leads_astray};
 use super::runner::Runner;
@@ -54,16 +54,6 @@ pub(super) struct Net {
     trouble: Mutex<Option<String>>,
     /// Who keeps the time, once that was asked for.
     timers: OnceLock<Handle>,
-}
-
-/// The connections that serve the callers of one runtime or loop. A connection is served by the one whose callers use it: no
-/// thread is woken in between, and one that stands still holds up nobody else.
-pub(super) struct Home {
-    runner: Runner,
-    primary: Arc<Link>,
-    nodes: Mutex<HashMap<Target, Arc<Link>>>,
-    /// Connections to wait for replicas on, while nobody does.
-    idle_lanes: Mutex<Vec<(Target, Wire)>>,
 }
 
 impl Net {
@@ -163,12 +153,7 @@ impl Net {
             return Arc::clone(home);
         }
         homes.retain(|home| home.is_in_use());
-        let home = Arc::new(Home {
-            primary: Link::new(Target::Primary, self, runner.clone()),
-            runner,
-            nodes: Mutex::default(),
-            idle_lanes: Mutex::default(),
-        });
+        let home = Arc::new(Home::new(self, runner));
         homes.push(Arc::clone(&home));
         home
     }
@@ -258,7 +243,7 @@ impl Net {
         let deadline = deadline.checked_add(patience).unwrap_or(deadline);
         let outcome = self.converse(link, &wire, order, manner, deadline).await;
         if let Outcome::Answer(_) = outcome {
-            lock(&home.idle_lanes).push((link.target.clone(), wire));
+            home.leave_lane(link, wire);
         } else {
             wire.cut().now();
         }
@@ -360,43 +345,6 @@ pub(super) struct Manner {
     pub(super) confirm: bool,
     /// To a node that is about to take over the slot.
     pub(super) asking: bool,
-}
-
-impl Home {
-    pub(super) fn link(&self, net: &Arc<Net>, target: &Target) -> Arc<Link> {
-        if *target == Target::Primary {
-            return Arc::clone(&self.primary);
-        }
-        let mut nodes = lock(&self.nodes);
-        let make = || Link::new(target.clone(), net, self.runner.clone());
-        Arc::clone(nodes.entry(target.clone()).or_insert_with(make))
-    }
-
-    /// Forgets the nodes that are no longer of the Cluster.
-    pub(super) fn keep(&self, is_kept: impl Fn(&Target) -> bool) {
-        lock(&self.nodes).retain(|target, _| is_kept(target));
-        lock(&self.idle_lanes).retain(|(target, _)| is_kept(target));
-    }
-
-    fn is_in_use(&self) -> bool {
-        self.primary.is_in_use() || lock(&self.nodes).values().any(|link| link.is_in_use())
-    }
-
-    async fn lane(&self, net: &Arc<Net>, link: &Link, deadline: Instant) -> Option<Wire> {
-        loop {
-            let idle = {
-                let mut lanes = lock(&self.idle_lanes);
-                let at = lanes.iter().position(|(lane, _)| *lane == link.target);
-                at.map(|at| lanes.swap_remove(at).1)
-            };
-            match idle {
-                Some(wire) if wire.is_over() => {}
-                Some(wire) => return Some(wire),
-                None => break,
-            }
-        }
-        link.another(net, Users::All(Box::new(|_| {})), deadline).await
-    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

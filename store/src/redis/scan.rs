@@ -13,8 +13,9 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
 use super::cluster::{Cluster, SLOTS};
+use super::home::Home;
 use super::link::Target;
-use super::net::{Home, Net};
+use super::net::Net;
 use super::time::until;
 use super::wire::Wire;
 use crate::{Cursor, Unavailable};
