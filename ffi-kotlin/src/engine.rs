@@ -54,10 +54,7 @@ impl AnyEngine {
             Some(("file", path)) if !path.is_empty() => {
                 Files::new(path).map(|engine| Self::Files(Arc::new(engine))).map_err(Refusal::config)
             }
-            Some((
-                "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel" | "rediss+sentinel",
-                _,
-            )) => {
+            Some((scheme, _)) if redis::Settings::has_scheme(scheme) => {
                 let opened = redis::Settings::parse(store).and_then(Redis::connect);
                 opened.map(|store| Self::Redis(Arc::new(store))).map_err(Refusal::config)
             }

@@ -155,8 +155,12 @@ def of_redis(redis: str) -> Calls:
 
 
 def connected(redis: str) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", int(redis.rpartition(":")[2])))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if redis.startswith("redis+unix://"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(redis.removeprefix("redis+unix://"))
+    else:
+        connection = socket.create_connection(("127.0.0.1", int(redis.rpartition(":")[2])))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for setting_up in (command(b"SET", b"floor", RECORD), command(b"SCRIPT", b"LOAD", COMPARE_AND_SET)):
         connection.sendall(setting_up)
         connection.recv(4096)

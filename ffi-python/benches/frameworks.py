@@ -17,6 +17,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,15 +29,21 @@ import floors
 
 REPOSITORY = Path(__file__).parents[2]
 OUT = REPOSITORY / "target" / "bench-python"
-OURS = ("memory", "sqlite", "redis")
+BY_SOCKET = " by its socket"
+OURS = ("memory", "sqlite", "redis", "redis" + BY_SOCKET)
 THEIRS = {
     "Flask": ("signed cookie", "Flask-Session, Redis"),
     "Django": ("signed_cookies", "cache, Redis", "db, SQLite"),
     "Starlette": ("signed cookie", "starsessions, Redis"),
     "FastAPI": (),
 }
-FLOORS = dict.fromkeys(("Flask", "Starlette"), floors.KINDS)
-NAMES = {"memory": "Coatroom, memory", "sqlite": "Coatroom, SQLite", "redis": "Coatroom, Redis"}
+FLOORS = dict.fromkeys(("Flask", "Starlette"), (*floors.KINDS, floors.KINDS[1] + BY_SOCKET))
+NAMES = {
+    "memory": "Coatroom, memory",
+    "sqlite": "Coatroom, SQLite",
+    "redis": "Coatroom, Redis",
+    "redis" + BY_SOCKET: "Coatroom, Redis" + BY_SOCKET,
+}
 VERSIONS = ("Flask", "Flask-Session", "Django", "starlette", "starsessions", "fastapi", "redis")
 KINDS = {"read": "GET /me", "write": "POST /incr"}
 MANY = 32
@@ -67,36 +74,38 @@ class Case:
 
 
 @contextmanager
-def redis_server() -> Iterator[str]:
+def redis_server() -> Iterator[tuple[str, str]]:
+    """Its address on loopback, and the one of its Unix socket, whose path must be short."""
     if shutil.which("redis-server") is None:
         raise RuntimeError("redis-server is missing: scripts/need servers")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(OUT)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/redis.sock"
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        server = subprocess.Popen([*command, "--unixsocket", path], stdout=subprocess.DEVNULL)
+        try:
+            for _ in range(200):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.05)
+            yield f"redis://127.0.0.1:{port}", f"redis+unix://{path}"
+        finally:
+            server.terminate()
+            server.wait()
 
 
 @contextmanager
-def case(framework: str, sessions: str, redis: str) -> Iterator[Case]:
+def case(framework: str, sessions: str, redis: tuple[str, str]) -> Iterator[Case]:
+    kind, address = sessions.removesuffix(BY_SOCKET), redis[sessions.endswith(BY_SOCKET)]
     program = str(Path(__file__).with_name("serve.py"))
     pipe: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    with subprocess.Popen([sys.executable, program, framework, sessions, redis], **pipe) as process:
+    with subprocess.Popen([sys.executable, program, framework, kind, address], **pipe) as process:
         assert process.stdout is not None
         if process.stdout.readline() != "ready\n":
-            raise RuntimeError(
-                f"{framework} with {sessions} does not start: {program} {framework} '{sessions}' {redis}"
-            )
+            raise RuntimeError(f"{framework} with {sessions} does not start: {program} {framework} '{kind}' {address}")
         yield Case(framework, sessions, process)
 
 

@@ -82,10 +82,7 @@ impl AnyEngine {
             Some(("file", path)) if !path.is_empty() => {
                 Some(Files::new(path).map(|engine| Self::Files(Arc::new(engine))).map_err(|error| error.to_string()))
             }
-            Some((
-                "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+sentinel" | "rediss+sentinel",
-                _,
-            )) => {
+            Some((scheme, _)) if redis::Settings::has_scheme(scheme) => {
                 let opened = redis::Settings::parse(store).and_then(Redis::connect);
                 Some(opened.map(|store| Self::Far(Far::Redis(Arc::new(store)))).map_err(|error| error.to_string()))
             }

@@ -41,12 +41,19 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def redis_by_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("redis")
+    with far.servers().redis(folder, "--unixsocket", str(folder / "redis.sock")):
+        yield f"redis+unix://{folder}/redis.sock"
+
+
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
     with far.postgres(TEST_KEYS) as address:
         yield address
 
 
-@pytest.fixture(params=["redis", "postgres"])
+@pytest.fixture(params=["redis", "redis_by_socket", "postgres"])
 def store(request: pytest.FixtureRequest) -> str:
     address: str = request.getfixturevalue(request.param)
     return address

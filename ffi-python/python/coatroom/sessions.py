@@ -107,7 +107,8 @@ class Sessions:
 
     ``store`` is ``sqlite:PATH``, a file that all worker processes of the host share; ``redis://HOST:PORT`` (also
     ``rediss``, ``redis+cluster``, ``redis+sentinel``) or ``postgres://USER@HOST/DATABASE``, for several hosts;
-    ``file:PATH``, a folder to look into; or ``memory``, for one process. What each survives is in ``docs/stores.md``.
+    ``redis+unix:///PATH``, a Redis server of this host by its Unix socket; ``file:PATH``, a folder to look into; or
+    ``memory``, for one process. What each survives is in ``docs/stores.md``.
     ``cookie`` keeps no state on the server: sessions live in their cookies, encrypted. ``cookie+deny:STORE`` does too,
     and lists in that store what is no longer good, so that a logout is final; ``cookie-until-login+STORE`` moves a
     session in to the store when somebody logs in. What cookies cannot keep is in ``docs/stateful-or-stateless.md``.
@@ -169,7 +170,7 @@ class Sessions:
         self._is_embedded: bool = policy["same_site"] == "none"
         self.cookie_names: tuple[str, str] = self._native.cookie_names()
         """Names of the login and the visitor cookie."""
-        if isinstance(store, str) and (_native.plain_store(store) or "").startswith("redis"):
+        if isinstance(store, str) and (_native.plain_store(store) or "").startswith(("redis", "valkey")):
             # Nobody waits for it. Not a daemon: those are cut off inside of the native module when the process ends.
             threading.Thread(target=self._warn, name="coatroom warnings").start()
 

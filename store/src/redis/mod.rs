@@ -76,12 +76,14 @@ mod link;
 mod listen;
 mod net;
 mod plain;
+mod reach;
 mod refusal;
 mod runner;
 mod scan;
 mod scripts;
 mod settings;
 mod time;
+mod url;
 mod wire;
 
 pub use confirm::confirmed;

@@ -1,16 +1,13 @@
 //! What serves connections: a tokio runtime, or the event loop of an application.
 
 use core::future::Future;
-use std::io;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot::channel;
 use tokio::task::AbortHandle;
 
-use super::settings::Address;
-use crate::reactor::{LoopHandle, Socket, Task, current};
+use crate::reactor::{LoopHandle, Task, current};
 
 /// Whoever polls a connection, and those who wait for its answers.
 #[derive(Clone)]
@@ -75,13 +72,4 @@ impl Cut {
             Self::Loop(task) => task.cut(),
         }
     }
-}
-
-/// Connects on the thread of `crate::runtime`, which can look names up, for a connection that a loop is to serve.
-pub(super) async fn connect(to: &Address, home: LoopHandle) -> io::Result<Socket> {
-    let place = (to.host.clone(), to.port);
-    let connecting = crate::runtime::handle()?.spawn(async move { TcpStream::connect(place).await?.into_std() });
-    let stream = connecting.await.map_err(io::Error::other)??;
-    stream.set_nodelay(true)?;
-    Socket::new(stream, home)
 }

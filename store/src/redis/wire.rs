@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 
 use redis::aio::MultiplexedConnection;
@@ -11,7 +11,6 @@ use redis::{
     AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, Value,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -22,8 +21,9 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, StreamOwned};
 use super::held::{Held, Limited, Stream};
 use super::line::{self, Askers, Lent, Line};
 use super::net::lock;
-use super::runner::{Cut, Runner, connect};
-use super::settings::{Address, Layout, Login, Settings, SettingsError};
+use super::reach::{connected, connected_for};
+use super::runner::{Cut, Runner};
+use super::settings::{Address, Layout, Login, Place, Settings, SettingsError};
 use super::time::until;
 use crate::Nudge;
 
@@ -158,13 +158,13 @@ impl Dialer {
 
     /// Connects to the server at an address. Runs where the connection is to be served.
     pub(super) async fn address(&self, address: &Address, users: Users) -> Result<Wire, RedisError> {
-        self.connect(address, self.hello(false), users).await
+        self.connect(&Place::Network(address.clone()), self.hello(false), users).await
     }
 
     /// Connects to the one server there is, or to the one that the Sentinels call the primary.
     pub(super) async fn primary(&self, users: Users) -> Result<Wire, RedisError> {
         match &self.settings.layout {
-            Layout::Single(address) => self.address(address, users).await,
+            Layout::Single(place) => self.connect(place, self.hello(false), users).await,
             Layout::Sentinel(sentinels, name) => self.named(sentinels, name, users).await,
             Layout::Cluster(_) => Err(failure("a Cluster has no one primary")),
         }
@@ -182,25 +182,26 @@ impl Dialer {
             let looking_up = pin!(self.look_up(sentinel, name));
             let looked_up = until(now.checked_add(patience).unwrap_or(now), looking_up).await;
             match looked_up.unwrap_or_else(|_| Err(silence())) {
-                Ok(address) => return self.connect(&address, self.hello(true), users).await,
+                Ok(place) => return self.connect(&place, self.hello(true), users).await,
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    async fn look_up(&self, sentinel: &Address, name: &str) -> Result<Address, RedisError> {
+    async fn look_up(&self, sentinel: &Address, name: &str) -> Result<Place, RedisError> {
         let hello = Hello { login: &self.settings.sentinel_login, database: 0, to_primary: false };
-        let wire = self.connect(sentinel, hello, Users::All(Box::new(|_| {}))).await?;
+        let sentinel = Place::Network(sentinel.clone());
+        let wire = self.connect(&sentinel, hello, Users::All(Box::new(|_| {}))).await?;
         let mut question = redis::cmd("SENTINEL");
         question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
         let answer = wire.ask(&question).await?.extract_error()?;
         let found: Option<(String, u16)> = redis::from_redis_value(answer)?;
         let (host, port) = found.ok_or_else(|| failure("the Sentinels know no primary of that name"))?;
-        Ok(Address { host, port })
+        Ok(Place::Network(Address { host, port }))
     }
 
-    async fn connect(&self, to: &Address, hello: Hello<'_>, users: Users) -> Result<Wire, RedisError> {
+    async fn connect(&self, to: &Place, hello: Hello<'_>, users: Users) -> Result<Wire, RedisError> {
         let runner = Runner::here().ok_or_else(|| failure("nobody serves this thread"))?;
         let on_end = match users {
             Users::All(on_end) => on_end,
@@ -212,7 +213,7 @@ impl Dialer {
         };
         match &runner {
             Runner::Loop(home) => {
-                let stream = connect(to, home.clone()).await?;
+                let stream = connected_for(to, home.clone()).await?;
                 Box::pin(self.secure(stream, &runner, to, hello, on_end)).await
             }
             Runner::Tokio(_) => {
@@ -222,7 +223,7 @@ impl Dialer {
         }
     }
 
-    async fn to_hold(&self, to: &Address, hello: Hello<'_>) -> Result<Stream, RedisError> {
+    async fn to_hold(&self, to: &Place, hello: Hello<'_>) -> Result<Stream, RedisError> {
         let (stream, limit) = (connected(to).await?, self.settings.time_limit);
         Ok(match &self.tls {
             None => Stream::Plain(Limited::new(self.greeted(stream, &hello).await?, limit)?),
@@ -238,7 +239,7 @@ impl Dialer {
         &self,
         stream: S,
         runner: &Runner,
-        to: &Address,
+        to: &Place,
         hello: Hello<'_>,
         on_end: OnEnd,
     ) -> Result<Wire, RedisError>
@@ -315,14 +316,11 @@ impl Dialer {
     }
 }
 
-async fn connected(to: &Address) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((&*to.host, to.port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-fn server_name(of: &Address) -> io::Result<ServerName<'static>> {
-    ServerName::try_from(of.host.clone()).map_err(io::Error::other)
+fn server_name(of: &Place) -> io::Result<ServerName<'static>> {
+    match of {
+        Place::Network(address) => ServerName::try_from(address.host.clone()).map_err(io::Error::other),
+        Place::Socket(_) => Err(ErrorKind::Unsupported.into()),
+    }
 }
 
 /// Whether the server answers at all: the system accepts connections for one that is halted, or still reads its data. And whether

@@ -9,6 +9,8 @@ use super::process::{Process, find};
 use super::{Certificates, Port, Reply, Resp, Server, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// In the folder of a server.
+const SOCKET: &str = "redis.sock";
 
 /// One Redis server.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Redis {
         let folder = temporary();
         let port = Port::free();
         let tls = with_tls.then(|| (Port::free(), Certificates::make(folder.path(), None)));
-        let mut settings = vec![format!("port {}", port.number)];
+        let mut settings = vec![format!("port {}\nunixsocket {SOCKET}", port.number)];
         if let Some((port, Certificates { authority, certificate, key })) = &tls {
             settings.push(format!("tls-port {}\ntls-auth-clients no", port.number));
             let [authority, certificate, key] = [authority, certificate, key].map(|path| path.display());
@@ -64,6 +66,11 @@ impl Redis {
     /// `host:port`, for a proxy in front.
     pub fn address(&self) -> String {
         self.port.address()
+    }
+
+    /// By its Unix socket, with this user and password.
+    pub fn socket_url(&self, login: &str) -> String {
+        format!("redis+unix://{login}@{}", self.folder().join(SOCKET).display())
     }
 
     /// Of a server with TLS.

@@ -8,6 +8,7 @@ mod faults;
 mod on_loop;
 mod push;
 mod replicas;
+mod socket;
 mod waiting;
 
 use std::time::{Duration, Instant};

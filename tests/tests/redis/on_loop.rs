@@ -21,7 +21,7 @@ use super::{LIMIT, Store, cluster_url, record, settings, store, swap};
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A store whose calls all run on the thread of one loop.
-struct OnLoop {
+pub(super) struct OnLoop {
     store: Arc<Store>,
     reactor: Arc<Reactor>,
     is_over: Arc<AtomicBool>,
@@ -42,13 +42,13 @@ impl AsRef<Swap> for Own {
 }
 
 impl OnLoop {
-    fn calling(store: Store) -> Self {
+    pub(super) fn calling(store: Store) -> Self {
         let mut on_loop = Self::new(store);
         on_loop.calls = true;
         on_loop
     }
 
-    fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store) -> Self {
         let (reactor, is_over) = (Arc::new(Reactor::new().unwrap()), Arc::<AtomicBool>::default());
         let (turned, stops) = (Arc::clone(&reactor), Arc::clone(&is_over));
         let turning = thread::spawn(move || {
@@ -178,13 +178,21 @@ fn whatever_fails_who_is_called_is_told_in_time() {
     whatever_fails(OnLoop::calling);
 }
 
-pub(super) fn whatever_fails<S: coatroom_store::Store>(on: impl Fn(Store) -> S) {
-    let mut server = Redis::start(&["appendonly yes", "appendfsync always"]);
-    let asked = on(store(&server.url()));
+/// A server that keeps what it has on disk.
+pub(super) fn lasting() -> Redis {
+    Redis::start(&["appendonly yes", "appendfsync always"])
+}
+
+pub(super) fn whatever_the_server_does(asked: &impl coatroom_store::Store, server: &mut Redis) {
     for outage in [Outage::Kill, Outage::Stop, Outage::Pause(LIMIT / 2)] {
-        faults::outages(&asked, &mut server, outage, true);
+        faults::outages(asked, server, outage, true);
     }
-    faults::comes_back(&asked, &mut server, Duration::from_millis(200), Duration::from_secs(1));
+    faults::comes_back(asked, server, Duration::from_millis(200), Duration::from_secs(1));
+}
+
+pub(super) fn whatever_fails<S: coatroom_store::Store>(on: impl Fn(Store) -> S) {
+    let mut server = lasting();
+    whatever_the_server_does(&on(store(&server.url())), &mut server);
 
     let proxy = Proxy::to(&server.address());
     let asked = on(store(&proxy.url(&server.url())));

@@ -24,6 +24,7 @@ fn listeners(server: &Redis) -> usize {
 fn a_logout_is_heard_of_long_before_the_next_pull() {
     let server = Redis::start(&[]);
     reaches(&shared(&server.url()));
+    reaches(&shared(&server.socket_url("")));
 }
 
 #[test]

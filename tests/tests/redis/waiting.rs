@@ -14,7 +14,7 @@ use super::on_loop::{connections, store_over_tls, whatever_fails};
 use super::{LIMIT, Store, cluster_url, driver, handle, login, record, settings, store, swap};
 
 /// A store whose calls all wait on the thread that makes them.
-struct Waiting(Store);
+pub(super) struct Waiting(pub(super) Store);
 
 impl coatroom_store::Store for Waiting {
     async fn load(&self, handle: Handle) -> Loaded {
