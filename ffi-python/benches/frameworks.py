@@ -37,7 +37,7 @@ THEIRS = {
     "Starlette": ("signed cookie", "starsessions, Redis"),
     "FastAPI": (),
 }
-FLOORS = dict.fromkeys(("Flask", "Starlette"), (*floors.KINDS, floors.KINDS[1] + BY_SOCKET))
+FLOORS = dict.fromkeys(("Flask", "Django", "Starlette"), (*floors.KINDS, floors.KINDS[1] + BY_SOCKET))
 NAMES = {
     "memory": "Coatroom, memory",
     "sqlite": "Coatroom, SQLite",

@@ -97,7 +97,7 @@ def flask_app(kind: str, folder: str, redis: str) -> Server:
     for path, view in views_of(kind).items():
         run: Any = partial(view, None if without_session(kind) else flask.session)
         app.add_url_rule(path, path, run, methods=["GET", "POST"])
-    return wsgi(floors.under_wsgi(app, kind, folder, redis) if kind in floors.KINDS else app)
+    return wsgi(app, kind, folder, redis)
 
 
 def django_app(kind: str, folder: str, redis: str) -> Server:
@@ -134,7 +134,7 @@ def django_app(kind: str, folder: str, redis: str) -> Server:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-    return wsgi(app)
+    return wsgi(app, kind, folder, redis)
 
 
 def starlette_app(kind: str, folder: str, redis: str) -> Server:
@@ -192,8 +192,10 @@ def with_sessions(app: Any, kind: str, folder: str, redis: str) -> Any:
     return app
 
 
-def wsgi(app: Any) -> Server:
+def wsgi(app: Any, kind: str, folder: str, redis: str) -> Server:
     heads: list[list[tuple[str, str]]] = []
+    if kind in floors.KINDS:
+        app = floors.under_wsgi(app, kind, folder, redis)
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
         assert status.startswith("200"), status
