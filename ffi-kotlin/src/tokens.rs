@@ -1,7 +1,6 @@
 //! Access tokens for Kotlin and Swift. Every rule is that of `coatroom-token`; here are conversions alone.
 
 use core::fmt;
-use core::ops::ControlFlow;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
@@ -284,15 +283,13 @@ impl Feed {
     }
 }
 
-/// Pulls until nobody is left who would read.
+/// Pulls until the bell says that nobody is left who would read.
 // spec: FEED-6 f2f5
 fn serve(feed: &Weak<Feed>, engine: AnyEngine, follower: Follower) {
     let listen = move |nudge| engine.listen(nudge);
     follower.run(listen, || {
-        let Some(feed) = feed.upgrade() else { return ControlFlow::Break(()) };
         // What was not heard shows in every verifier, once it is too long ago.
-        let _heard = feed.pull();
-        ControlFlow::Continue(())
+        let _heard = feed.upgrade().map(|feed| feed.pull());
     });
 }
 
@@ -305,7 +302,7 @@ impl fmt::Debug for Revocations {
 impl Drop for Revocations {
     fn drop(&mut self) {
         if let Some(bell) = &self.bell {
-            bell.ring();
+            bell.end();
         }
     }
 }

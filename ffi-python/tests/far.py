@@ -53,6 +53,15 @@ def until(seconds: float, claim: Callable[[], bool]) -> bool:
     return True
 
 
+def threads() -> list[str]:
+    """The names of those of this process."""
+    names = []
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It has ended meanwhile.
+            names.append((thread / "comm").read_text().strip())
+    return names
+
+
 class Gate:
     """Passes bytes between clients and one server. While it is shut, questions get through and answers wait; unless it
     is shut to questions too."""

@@ -133,10 +133,6 @@ async def asked(gate: far.Gate) -> None:
     await asyncio.get_running_loop().run_in_executor(None, gate.asked.wait)
 
 
-def threads() -> list[str]:
-    return sorted(path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm"))
-
-
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -180,13 +176,13 @@ def test_a_closed_loop_leaves_neither_a_descriptor_nor_a_thread(store: str, run:
     browser = logged_in(sessions)
     add = CoatroomMiddleware(app_of(lambda session: session.add("n")), sessions)
     run(ask(add, browser))
-    before = descriptors(), len(threads())
+    before = descriptors(), len(far.threads())
     for _ in range(20):
         run(ask(add, browser))
     # What others left may go meanwhile, and the pool may have opened a second connection.
     assert descriptors() <= before[0] + 1
-    assert len(threads()) <= before[1]
-    assert threads().count("coatroom") == 1
+    assert len(far.threads()) <= before[1]
+    assert far.threads().count("coatroom") == 1
 
 
 def test_several_loops_of_one_process_are_each_woken(store: str) -> None:

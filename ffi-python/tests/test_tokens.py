@@ -426,6 +426,19 @@ def goes_on_hearing(sessions: coatroom.Sessions, place: str | coatroom.Sessions,
         assert os.waitstatus_to_exitcode(status) == 0
 
 
+def test_revocations_that_nobody_has_any_more_leave_no_thread(tmp_path: Path) -> None:
+    def pulling() -> int:
+        return far.threads().count("coatroom-feed")
+
+    gc.collect()
+    before = pulling()
+    # One that looks just before it is told to end would wait for its next pull; of so many, some do.
+    many = [Revocations(f"sqlite:{tmp_path / 'sessions.db'}", every=3600) for _ in range(200)]
+    assert far.until(10, lambda: pulling() >= len(many))
+    many.clear()
+    assert far.until(10, lambda: pulling() <= before)
+
+
 def test_a_fork_waits_for_a_pull_that_is_under_way(tmp_path: Path) -> None:
     with far.servers().redis(tmp_path) as address, far.gated(address) as gate:
         sessions = coatroom.Sessions(address, TEST_KEYS, announce=True)

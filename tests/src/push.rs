@@ -1,9 +1,8 @@
 //! Verifiers that hear of endings at once. All of them pull once an hour, so whatever they know they were nudged for.
 
-use core::ops::ControlFlow;
 use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -28,30 +27,25 @@ pub struct Listener {
     revocations: Arc<Revocations>,
     pulls: Arc<AtomicUsize>,
     bell: Bell,
-    is_over: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Listener {
     pub fn over<S: Store + 'static>(store: &Arc<S>) -> Self {
         let revocations = Arc::new(Revocations::new(LIFETIME, LEEWAY));
-        let (pulls, is_over) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let pulls = Arc::<AtomicUsize>::default();
         let mut puller = Puller::new(Arc::clone(store), Arc::clone(&revocations));
         let follower = Follower::new(HOUR);
         let (bell, store) = (follower.bell(), Arc::clone(store));
-        let (counted, ends) = (Arc::clone(&pulls), Arc::clone(&is_over));
+        let counted = Arc::clone(&pulls);
         let thread = thread::spawn(move || {
             let listen = |nudge| store.listen(nudge);
             follower.run(listen, || {
-                if ends.load(Ordering::SeqCst) {
-                    return ControlFlow::Break(());
-                }
                 counted.fetch_add(1, Ordering::SeqCst);
                 let _heard = block_on(puller.pull(now()));
-                ControlFlow::Continue(())
             });
         });
-        Self { revocations, pulls, bell, is_over, thread }
+        Self { revocations, pulls, bell, thread }
     }
 
     /// How often it has pulled.
@@ -71,8 +65,7 @@ impl Listener {
 
     /// Ends it, and waits for that.
     pub fn end(self) {
-        self.is_over.store(true, Ordering::SeqCst);
-        self.bell.ring();
+        self.bell.end();
         self.thread.join().expect("a thread that ends");
     }
 

@@ -17,7 +17,7 @@ use coatroom_tests::push;
 use coatroom_tests::rng::Fixed;
 use coatroom_tests::suite::feed::{forgets, holds, misses_none, said};
 use coatroom_tests::tokens::{ED, NOW};
-use coatroom_token::{Issuer, Late, Puller, Refusal, Revocations, SigningKeys, Token, Verifier};
+use coatroom_token::{Follower, Issuer, Late, Puller, Refusal, Revocations, SigningKeys, Token, Verifier};
 use rand_core::TryCryptoRng;
 
 const RING: &str = "1:b2J2aW91c2x5IGEgdGVzdCBrZXksIG5vdCBhIHNlY3JldCE";
@@ -514,4 +514,16 @@ fn who_listens_no_longer_is_told_nothing() {
     drop(listening);
     assert!(push::announce(&shop, 2));
     assert_eq!((nudged.load(Ordering::SeqCst), Arc::strong_count(&nudged)), (2, 1), "as it began, and for the first");
+}
+
+#[test]
+fn a_follower_that_was_told_to_end_ends_without_another_pull() {
+    let follower = Follower::new(Duration::from_hours(1));
+    let bell = follower.bell();
+    // One that has not been heard yet leaves no room for another.
+    bell.ring();
+    bell.end();
+    let mut pulls = 0;
+    follower.run(|_| None, || pulls += 1);
+    assert_eq!(pulls, 0);
 }

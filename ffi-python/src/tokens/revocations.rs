@@ -3,7 +3,6 @@
 //! A thread of its own pulls the feed. It never touches the interpreter, so the end of the process may come at any moment. A fork
 //! may not: it waits until nobody pulls, for what a thread holds then would be held in the child for ever.
 
-use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -79,15 +78,13 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Pulls until nobody is left who would read.
+/// Pulls until the bell says that nobody is left who would read.
 // spec: FEED-6 f2f5
 fn serve(feed: &Weak<Feed>, engine: AnyEngine, follower: Follower) {
     let listen = move |nudge| engine.listen(nudge);
     follower.run(listen, || {
-        let Some(feed) = feed.upgrade() else { return ControlFlow::Break(()) };
         // What was not heard shows in every verifier, once it is too long ago.
-        let _heard = feed.pull();
-        ControlFlow::Continue(())
+        let _heard = feed.upgrade().map(|feed| feed.pull());
     });
 }
 
@@ -104,7 +101,7 @@ impl Revocations {
 impl Drop for Revocations {
     fn drop(&mut self) {
         if let Some(bell) = self.put(None) {
-            bell.ring();
+            bell.end();
         }
     }
 }

@@ -16,6 +16,7 @@ import kotlinx.serialization.json.put
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertThrows
+import org.junit.jupiter.api.Assertions.assertTimeoutPreemptively
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
@@ -25,8 +26,12 @@ import org.junit.jupiter.params.provider.CsvSource
 import org.junit.jupiter.params.provider.ValueSource
 import java.nio.file.Files
 import java.nio.file.Path
+import java.time.Duration
 import java.time.Instant
 import java.util.HexFormat
+import kotlin.io.path.listDirectoryEntries
+import kotlin.io.path.readText
+import kotlin.time.Duration.Companion.hours
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
@@ -177,6 +182,21 @@ internal class TokenTest {
             assertThrows<IllegalStateException> { revocations.size }
             Unit
         }
+    }
+
+    @Test
+    fun `closed revocations leave no thread, however many are closed at once`() {
+        val before = pulling()
+        // One that looks just before it is told to end would wait for its next pull; of so many, some do.
+        val many = List(200) { Revocations("sqlite:${folder.resolve("sessions.db")}", every = 1.hours) }
+        assertTimeoutPreemptively(Duration.ofSeconds(30)) { while (pulling() < many.size) Thread.onSpinWait() }
+        many.forEach { it.close() }
+        assertTimeoutPreemptively(Duration.ofSeconds(30)) { while (pulling() > before) Thread.onSpinWait() }
+    }
+
+    /** Threads of this process that pull. One that ends meanwhile is none. */
+    private fun pulling() = Path.of("/proc/self/task").listDirectoryEntries().count {
+        runCatching { it.resolve("comm").readText().trim() }.getOrNull() == "coatroom-feed"
     }
 
     // spec: TOKEN-8 d2bf, TOKEN-9 8191
