@@ -342,6 +342,25 @@ fn a_file_of_version_1_is_brought_up_to_date() {
     assert_eq!(raw.query_row("PRAGMA user_version", [], |row| row.get(0)), Ok(2));
 }
 
+/// The first who open a file recover its log, and whoever opens it then has to wait for them.
+#[test]
+fn several_engines_that_begin_together_all_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..100 {
+        let path = folder.path().join(round.to_string());
+        let engines = [(); 6].map(|()| Sqlite::new(&path).unwrap());
+        let begin = std::sync::Barrier::new(engines.len());
+        let read = |engine: &Sqlite| {
+            begin.wait();
+            Engine::load(engine, Handle::from_bytes([7; 12]))
+        };
+        std::thread::scope(|scope| {
+            let reads = engines.each_ref().map(|engine| scope.spawn(|| read(engine)));
+            reads.into_iter().for_each(|found| assert_eq!(found.join().unwrap(), Loaded::Absent));
+        });
+    }
+}
+
 #[test]
 fn a_file_of_a_newer_version_is_refused() {
     let (folder, engine) = sqlite();

@@ -84,16 +84,16 @@ impl Sqlite {
         let process = self.process().ok_or_else(forked)?;
         let _inside = process.gate.enter();
         let idle = lock(&process.readers).pop();
-        let reader = match idle {
-            Some(reader) => reader,
-            None => process.open(&self.path, "NORMAL")?,
-        };
-        let found = with_patience(LOAD_PATIENCE, || read(&reader.connection));
+        // Opening reads the file too, and meets whoever recovers the log.
+        let (reader, found) = with_patience(LOAD_PATIENCE, || {
+            let reader = idle.map_or_else(|| process.open(&self.path, "NORMAL"), Ok)?;
+            read(&reader.connection).map(|found| (reader, found))
+        })?;
         let mut readers = lock(&process.readers);
-        if found.is_ok() && readers.len() < IDLE_READERS {
+        if readers.len() < IDLE_READERS {
             readers.push(reader);
         }
-        found
+        Ok(found)
     }
 
     /// As [`Sqlite::read`], by the connection that wrote last if nobody is writing: every other one reads again from the file
